@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/// The few macros of the library and the version. No other file defines one that outlives it.
+
+#define HEED_VERSION_MAJOR 0
+#define HEED_VERSION_MINOR 1
+#define HEED_VERSION_PATCH 0
+
+/// Code that holds vector registers must be inlined into the function that chose the instruction set:
+/// passing a 64-byte vector to a function compiled without AVX-512 would use another calling convention.
+#if defined(__GNUC__) || defined(__clang__)
+#define HEED_INLINE __attribute__((always_inline)) inline
+#else
+#define HEED_INLINE inline
+#endif
+
+/// A broken precondition inside a kernel is a bug in heed, not bad data: checked in debug builds only.
+#if defined(HEED_ENABLE_ASSERTS) || !defined(NDEBUG)
+#include <cassert>
+#define HEED_ASSERT(condition) assert(condition)
+#else
+#define HEED_ASSERT(condition) ((void)0)
+#endif

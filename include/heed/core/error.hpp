@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include <heed/core/context.hpp>
+
+namespace heed {
+
+/// The shapes of a call do not fit the layer.
+class ShapeError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// A file is missing, truncated, of another format, or cannot be written.
+class FileError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+namespace detail {
+
+inline void append_text(std::string& text, std::string_view part) { text += part; }
+inline void append_text(std::string& text, const char* part) { text += part; }
+inline void append_text(std::string& text, const std::string& part) { text += part; }
+inline void append_text(std::string& text, char part) { text += part; }
+inline void append_text(std::string& text, bool part) { text += part ? "true" : "false"; }
+
+template <class Number>
+  requires std::is_arithmetic_v<Number>
+void append_text(std::string& text, Number part) {
+  if constexpr (std::is_floating_point_v<Number>) {
+    char digits[40];
+    std::snprintf(digits, sizeof digits, "%.9g", static_cast<double>(part));
+    text += digits;
+  } else {
+    text += std::to_string(part);
+  }
+}
+
+template <class Printable>
+  requires requires(const Printable& p) { { p.to_string() } -> std::convertible_to<std::string>; }
+void append_text(std::string& text, const Printable& part) {
+  text += part.to_string();
+}
+
+}  // namespace detail
+
+/// The parts one after another: strings, numbers, shapes (anything with `to_string()`).
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::string result;
+  (detail::append_text(result, parts), ...);
+  return result;
+}
+
+/// The one function of the library that throws, so that a build without exceptions changes one place.
+/// The message starts with the path of the layer that is at work, if a composed model is running.
+template <class Error = std::invalid_argument, class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  std::string message = layer_path();
+  if (!message.empty()) message += ": ";
+  (detail::append_text(message, parts), ...);
+  throw Error(message);
+}
+
+/// Calls `fail` when `condition` does not hold. The parts are put into words only then.
+template <class Error = std::invalid_argument, class... Parts>
+void require(bool condition, const Parts&... parts) {
+  if (!condition) [[unlikely]] fail<Error>(parts...);
+}
+
+}  // namespace heed

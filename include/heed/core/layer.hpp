@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <heed/core/parameter.hpp>
+
+namespace heed {
+
+/// What a layer tells about itself. Summary, files, optimisers, errors and the certificate are written on this one walk, so that no other
+/// room needs to know layer types. Derive and override what you want to see; the rest is passed over.
+///
+/// A const layer shows const parameters and buffers; a mutable one shows mutable ones, which by default fall back to the const calls.
+template <class T>
+class Visitor {
+ public:
+  virtual ~Visitor() = default;
+
+  /// First call for each layer: its class name ("Conv2d") and the layer's own output shape rule follows from `shape_rule`.
+  virtual void kind(std::string_view /*name*/) {}
+  /// An option under torch.nn's name, as text ("kernel_size", "3x3"). Numbers are given in full precision.
+  virtual void option(std::string_view /*name*/, const std::string& /*value*/) {}
+  virtual void parameter(std::string_view /*name*/, const Parameter<T>& /*parameter*/) {}
+  virtual void parameter(std::string_view name, Parameter<T>& parameter) { this->parameter(name, std::as_const(parameter)); }
+  /// State that is saved but not trained (running statistics).
+  virtual void buffer(std::string_view /*name*/, const Tensor<T, 1>& /*buffer*/) {}
+  virtual void buffer(std::string_view name, Tensor<T, 1>& buffer) { this->buffer(name, std::as_const(buffer)); }
+  /// Around each child.
+  virtual void enter(std::string_view name) {
+    if (!path_.empty()) path_ += '.';
+    path_ += name;
+  }
+  virtual void leave() { path_.resize(path_.rfind('.') == std::string::npos ? 0 : path_.rfind('.')); }
+
+  /// For layers: an option of any printable type.
+  template <class Value>
+    requires(!std::is_convertible_v<const Value&, const std::string&>)
+  void option(std::string_view name, const Value& value) {
+    option(name, text(value));
+  }
+  /// For layers: describes a child under its name. Works on const and mutable layers, AnyLayer among them. Names hold no dot.
+  template <class Child>
+  void child(std::string_view name, Child& child) {
+    enter(name);
+    child.describe(*this);
+    leave();
+  }
+
+  /// Dotted path of the layer that is being described, empty at the root.
+  const std::string& path() const { return path_; }
+  /// Path of one of its parameters or buffers: "0.attention.in_proj_weight".
+  std::string path_of(std::string_view name) const { return path_.empty() ? std::string(name) : path_ + '.' + std::string(name); }
+
+ private:
+  std::string path_;
+};
+
+/// A parameter with its full name, as files and optimisers see it.
+template <class T>
+struct NamedParameter {
+  std::string name;
+  Parameter<T>* parameter;
+};
+/// A buffer with its full name.
+template <class T>
+struct NamedBuffer {
+  std::string name;
+  Tensor<T, 1>* buffer;
+};
+
+/// All parameters of a model in the order of the walk. The pointers are valid as long as the model is neither moved nor destroyed.
+template <class Model>
+auto named_parameters(Model& model) {
+  using T = typename Model::scalar;
+  struct Collect : Visitor<T> {
+    std::vector<NamedParameter<T>> found;
+    using Visitor<T>::parameter;
+    void parameter(std::string_view name, Parameter<T>& p) override { found.push_back({this->path_of(name), &p}); }
+  } collect;
+  model.describe(collect);
+  return std::move(collect.found);
+}
+
+/// All buffers of a model in the order of the walk.
+template <class Model>
+auto named_buffers(Model& model) {
+  using T = typename Model::scalar;
+  struct Collect : Visitor<T> {
+    std::vector<NamedBuffer<T>> found;
+    using Visitor<T>::buffer;
+    void buffer(std::string_view name, Tensor<T, 1>& b) override { found.push_back({this->path_of(name), &b}); }
+  } collect;
+  model.describe(collect);
+  return std::move(collect.found);
+}
+
+/// Copies parameters (with their frozen marks) and buffers between two models of equal structure; the scalars may differ.
+template <class From, class To>
+void copy_parameters(const From& from, To& to) {
+  auto& source_model = const_cast<From&>(from);  // the walk hands out mutable pointers; only read here
+  const auto source = named_parameters(source_model);
+  const auto target = named_parameters(to);
+  const auto source_buffers = named_buffers(source_model);
+  const auto target_buffers = named_buffers(to);
+  require(source.size() == target.size() && source_buffers.size() == target_buffers.size(), "copy_parameters: the models differ: ",
+      source.size(), " and ", target.size(), " parameters, ", source_buffers.size(), " and ", target_buffers.size(), " buffers");
+  using U = typename To::scalar;
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    require<ShapeError>(source[i].parameter->shape() == target[i].parameter->shape(), "copy_parameters: ", source[i].name, " is ",
+        source[i].parameter->shape(), ", ", target[i].name, " is ", target[i].parameter->shape());
+    for (Index j = 0; j < source[i].parameter->size(); ++j)
+      target[i].parameter->value()[j] = static_cast<U>(source[i].parameter->value()[j]);
+    target[i].parameter->freeze(source[i].parameter->frozen());
+  }
+  for (std::size_t i = 0; i < source_buffers.size(); ++i) {
+    target_buffers[i].buffer->resize(source_buffers[i].buffer->shape());
+    for (Index j = 0; j < source_buffers[i].buffer->size(); ++j)
+      (*target_buffers[i].buffer)[j] = static_cast<U>((*source_buffers[i].buffer)[j]);
+  }
+}
+
+/// For `Layer::input_rank`: the layer takes tensors of any rank and reads them as rows x features.
+inline constexpr int kAnyRank = 0;
+
+/// What every layer gets for writing one function, the walk over its members:
+///
+///     template <class Self, class V>
+///     static void describe_members(Self& self, V& visitor) {   // Self is the layer or the const layer
+///       visitor.kind("Linear");
+///       visitor.option("bias", self.options_.bias);
+///       visitor.parameter("weight", self.weight_);
+///     }
+///
+/// A layer is a plain value; this base holds nothing.
+template <class Derived>
+class LayerBase {
+ public:
+  /// Tells kind, options, parameters and children (see Visitor).
+  template <class T>
+  void describe(Visitor<T>& visitor) {
+    Derived::describe_members(self(), visitor);
+  }
+  template <class T>
+  void describe(Visitor<T>& visitor) const {
+    Derived::describe_members(self(), visitor);
+  }
+
+  /// Calls `f(name, parameter)` for each parameter of the layer and its children, with full names.
+  template <class F>
+  void parameters(const F& f) {
+    for (auto& [name, parameter] : named_parameters(self())) f(name, *parameter);
+  }
+
+  /// Sets every parameter gradient to zero.
+  void zero_gradients() {
+    for (auto& [name, parameter] : named_parameters(self())) parameter->zero_gradient();
+  }
+  /// Freezes (or thaws) every parameter.
+  void freeze(bool frozen = true) {
+    for (auto& [name, parameter] : named_parameters(self())) parameter->freeze(frozen);
+  }
+  /// The number of trainable and frozen numbers.
+  Index parameter_count() const {
+    Index count = 0;
+    for (auto& [name, parameter] : named_parameters(const_cast<Derived&>(self()))) count += parameter->size();
+    return count;
+  }
+
+ protected:
+  /// For `rebind<U>()` of layers: `fresh`, built from the same options, with this layer's parameters and buffers.
+  template <class Rebound>
+  Rebound with_parameters(Rebound fresh) const {
+    copy_parameters(self(), fresh);
+    return fresh;
+  }
+
+ private:
+  Derived& self() { return static_cast<Derived&>(*this); }
+  const Derived& self() const { return static_cast<const Derived&>(*this); }
+};
+
+namespace detail {
+template <class L>
+inline constexpr int example_rank = L::input_rank == kAnyRank ? 3 : L::input_rank;
+}
+
+/// The contract of every layer (docs/architecture.md, "Who changes what"):
+/// - `forward(x)` is inference and changes nothing; `forward(x, cache)` is the training pass and changes only the cache, which the caller owns.
+///   The cache may keep a view of x: **x must live, unchanged, until `backward(dy, cache)` returns.** (Temporaries are refused at compile time.)
+/// - `backward(dy, cache)`, with f = sum(dy * y): adds df/dparameter to the gradients and returns df/dx. It follows one `forward(x, cache)`.
+/// - `output_shape(in)` throws ShapeError for inputs that the layer refuses; `describe(visitor)` walks options, parameters and children.
+/// - `rebind<U>()` is the same layer over another scalar.
+template <class L>
+concept Layer = requires(L& layer, const L& fixed, typename L::Cache& cache, const Shape& shape, Visitor<typename L::scalar>& visitor,
+    const Tensor<typename L::scalar, detail::example_rank<L>>& x) {
+  { fixed.output_shape(shape) } -> std::same_as<Shape>;
+  fixed.describe(visitor);
+  layer.describe(visitor);
+  fixed.forward(x);
+  { fixed.forward(x, cache) } -> std::same_as<decltype(fixed.forward(x))>;
+  { layer.backward(fixed.forward(x), cache) } -> std::same_as<std::remove_cvref_t<decltype(x)>>;
+  fixed.template rebind<double>();
+};
+
+}  // namespace heed

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+
+#include <heed/core/config.hpp>
+#include <heed/core/context.hpp>
+#include <heed/core/tensor.hpp>
+
+// One back end: define HEED_PARALLEL_SERIAL or HEED_PARALLEL_STD_THREAD to choose; otherwise OpenMP where the compiler has it on.
+#if !defined(HEED_PARALLEL_SERIAL) && !defined(HEED_PARALLEL_STD_THREAD) && defined(_OPENMP)
+#define HEED_PARALLEL_OPENMP
+#include <omp.h>
+#elif defined(HEED_PARALLEL_STD_THREAD)
+#include <atomic>
+#include <thread>
+#include <vector>
+#endif
+
+namespace heed {
+
+/// The number of threads that the next call made by this thread may use: the innermost ThreadScope's, else the back end's default
+/// (OMP_NUM_THREADS or the cores). Inside a parallel region, heed's or the caller's own OpenMP one, it is 1: the outer level has the cores.
+inline int thread_count() {
+#if defined(HEED_PARALLEL_OPENMP)
+  if (omp_in_parallel()) return 1;
+  return context().threads > 0 ? context().threads : omp_get_max_threads();
+#elif defined(HEED_PARALLEL_STD_THREAD)
+  return context().threads > 0 ? context().threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+#else
+  return 1;
+#endif
+}
+
+/// Calls `body(begin, end)` for the ranges [0, grain), [grain, 2 grain), ... that cover [0, count), on up to `thread_count()` threads in
+/// any order. The ranges depend on `count` and `grain` alone, so a body that writes only what belongs to its range gives the same bits
+/// with any number of threads. The body must not throw.
+template <class Body>
+void parallel_for(Index count, Index grain, const Body& body) {
+  grain = std::max<Index>(grain, 1);
+  const Index chunks = (count + grain - 1) / grain;
+  const int threads = static_cast<int>(std::min<Index>(chunks, chunks > 1 ? thread_count() : 1));
+  const auto run = [&](Index chunk) { body(chunk * grain, std::min(count, (chunk + 1) * grain)); };
+  if (threads <= 1) {
+    for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk);
+    return;
+  }
+#if defined(HEED_PARALLEL_OPENMP)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk);
+#elif defined(HEED_PARALLEL_STD_THREAD)
+  // Threads are started by the call and joined before it returns: nothing lives longer than its use.
+  std::atomic<Index> next{0};
+  const auto work = [&] {
+    ThreadScope inner(1);
+    for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk);
+  };
+  std::vector<std::thread> helpers;
+  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+#endif
+}
+
+/// The most shards that a sum over rows is cut into, whatever the number of threads: enough to balance a few dozen cores.
+inline constexpr Index kMaxShards = 32;
+
+/// Rows of a shard when `count` rows are summed: at least `grain`, and a function of the two alone.
+inline Index shard_rows(Index count, Index grain) {
+  grain = std::max<Index>(grain, 1);
+  const Index shards = std::clamp<Index>(count / grain, 1, kMaxShards);
+  return (count + shards - 1) / shards;
+}
+
+/// Adds to sums[0 ... width) what `body(begin, end, partial)` adds to `partial` (which starts at zero) over fixed shards of
+/// [0, count). The partial sums are folded in the order of the shards, so the result does not depend on the number of threads.
+template <class T, class Body>
+void parallel_sum(Index count, Index grain, Index width, T* sums, const Body& body) {
+  if (count <= 0) return;
+  const Index rows = shard_rows(count, grain), shards = (count + rows - 1) / rows;
+  Tensor<T, 2> partial({shards, width});
+  parallel_for(count, rows, [&](Index begin, Index end) { body(begin, end, partial.data() + begin / rows * width); });
+  parallel_for(width, 4096, [&](Index begin, Index end) {
+    for (Index s = 0; s < shards; ++s)
+      for (Index i = begin; i < end; ++i) sums[i] += partial.data()[s * width + i];
+  });
+}
+
+}  // namespace heed

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <utility>
+
+#include <heed/core/tensor.hpp>
+
+namespace heed {
+
+/// A trainable tensor: value and gradient, in PyTorch's layout (convolution weights are (out, in / groups, height, width), linear weights
+/// (out, in)), which is also the layout of files. Kernels repack as they like.
+///
+/// The gradient rule of the library: `backward` **adds** to parameter gradients (several batches accumulate; `zero_gradient` starts over),
+/// while input gradients are fresh tensors. A frozen parameter is passed over by optimisers; layers may skip its gradient.
+template <class T>
+class Parameter {
+ public:
+  using scalar = T;
+
+  Parameter() = default;
+  /// Zeros.
+  explicit Parameter(const Shape& shape) : shape_(shape), value_({shape.size()}) {}
+
+  const Shape& shape() const { return shape_; }
+  Index size() const { return value_.size(); }
+  bool empty() const { return value_.empty(); }
+
+  const T* value() const { return value_.data(); }
+  T* value() { return value_.data(); }
+  /// The gradient, zeros at first use. Models that only infer never allocate it.
+  T* gradient() {
+    if (gradient_.size() != size()) gradient_ = Tensor<T, 1>({size()});
+    return gradient_.data();
+  }
+  /// Null as long as no gradient was asked for.
+  const T* gradient() const { return gradient_.empty() ? nullptr : gradient_.data(); }
+  bool has_gradient() const { return !gradient_.empty(); }
+  void zero_gradient() {
+    if (has_gradient()) gradient_.fill(T(0));
+  }
+
+  bool frozen() const { return frozen_; }
+  void freeze(bool frozen = true) { frozen_ = frozen; }
+
+ private:
+  Shape shape_;
+  Tensor<T, 1> value_, gradient_;
+  bool frozen_ = false;
+};
+
+}  // namespace heed

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+
+#include <heed/core/error.hpp>
+
+namespace heed {
+
+/// Sizes and positions. Signed, so that differences are what they look like.
+using Index = std::ptrdiff_t;
+
+/// The sizes of a tensor's axes, outermost first; at most `kMaxRank`. Lies on the stack.
+///
+/// Axes have words (legend in docs/notation.md): an image batch is (images, height, width, channels), a token batch is
+/// (sequences, tokens, channels), and every layer can read its input as a matrix of rows x features, where `features` is the
+/// last axis and `rows` the product of the others.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 8;  // attention cases need 5 axes; 8 fills one cache line with the rank left over
+
+  Shape() = default;
+  Shape(std::initializer_list<Index> sizes) {
+    require<ShapeError>(sizes.size() <= kMaxRank, "Shape: ", sizes.size(), " axes given, at most ", kMaxRank, " are supported");
+    for (Index size : sizes) push_back(size);
+  }
+  /// `count` sizes read from `sizes`.
+  template <class Integer>
+  Shape(const Integer* sizes, std::size_t count) {
+    require<ShapeError>(count <= kMaxRank, "Shape: ", count, " axes given, at most ", kMaxRank, " are supported");
+    for (std::size_t i = 0; i < count; ++i) push_back(static_cast<Index>(sizes[i]));
+  }
+
+  int rank() const { return rank_; }
+  /// Size of axis `axis`; negative axes count from the end.
+  Index operator[](int axis) const { return sizes_[axis < 0 ? axis + rank_ : axis]; }
+  Index& operator[](int axis) { return sizes_[axis < 0 ? axis + rank_ : axis]; }
+  void push_back(Index size) {
+    require<ShapeError>(rank_ < kMaxRank && size >= 0, "Shape: an axis of size ", size, " cannot be added to a shape of rank ", rank_);
+    sizes_[rank_++] = size;
+  }
+
+  /// Number of elements (1 for rank 0).
+  Index size() const {
+    Index product = 1;
+    for (int i = 0; i < rank_; ++i) product *= sizes_[i];
+    return product;
+  }
+  Index features() const { return rank_ == 0 ? 1 : sizes_[rank_ - 1]; }
+  Index rows() const {
+    Index product = 1;
+    for (int i = 0; i + 1 < rank_; ++i) product *= sizes_[i];
+    return product;
+  }
+
+  const Index* begin() const { return sizes_; }
+  const Index* end() const { return sizes_ + rank_; }
+  friend bool operator==(const Shape& a, const Shape& b) {
+    if (a.rank_ != b.rank_) return false;
+    for (int i = 0; i < a.rank_; ++i)
+      if (a.sizes_[i] != b.sizes_[i]) return false;
+    return true;
+  }
+
+  /// "8x32x32x3"; "scalar" for rank 0.
+  std::string to_string() const {
+    if (rank_ == 0) return "scalar";
+    std::string result;
+    for (int i = 0; i < rank_; ++i) {
+      if (i > 0) result += 'x';
+      result += std::to_string(sizes_[i]);
+    }
+    return result;
+  }
+
+ private:
+  Index sizes_[kMaxRank] = {};
+  int rank_ = 0;
+};
+
+/// (images, height, width, channels), in the order in which they lie in memory.
+inline Shape image_shape(Index images, Index height, Index width, Index channels) { return {images, height, width, channels}; }
+
+/// (sequences, tokens, channels), in the order in which they lie in memory.
+inline Shape token_shape(Index sequences, Index tokens, Index channels) { return {sequences, tokens, channels}; }
+
+}  // namespace heed

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include <heed/core/shape.hpp>
+#include <heed/core/config.hpp>
+
+// The only file that names vector types or instruction sets. Define HEED_NO_SIMD for plain loops (compilers without vector extensions get
+// them by themselves).
+#if !defined(HEED_NO_SIMD) && (defined(__GNUC__) || defined(__clang__))
+#define HEED_HAS_VECTORS 1
+#else
+#define HEED_HAS_VECTORS 0
+#endif
+#if HEED_HAS_VECTORS && (defined(__x86_64__) || defined(__i386__))
+#define HEED_HAS_X86_DISPATCH 1
+#else
+#define HEED_HAS_X86_DISPATCH 0
+#endif
+
+#if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"  // about vectors that cross function calls; ours never do, everything here is inlined
+#endif
+
+namespace heed {
+
+/// Instruction-set tags. Kernels are templates on a tag and written once; `dispatch` chooses the tag when the program runs.
+struct Scalar {  ///< one element at a time: any number-like type, and builds without vectors
+  static constexpr int bytes = 0;
+};
+struct Baseline {  ///< 16-byte vectors: SSE2, NEON, or whatever the compiler makes of them
+  static constexpr int bytes = 16;
+};
+struct Avx2 {  ///< with FMA
+  static constexpr int bytes = 32;
+};
+struct Avx512 {
+  static constexpr int bytes = 64;
+};
+
+/// A register full of T. All operations are element by element.
+template <class Isa, class T>
+struct Packet;
+
+/// One element: what makes every kernel run on number-like types, such as the dual numbers of the certificate.
+template <class T>
+struct Packet<Scalar, T> {
+  static constexpr int lanes = 1;
+  T v;
+
+  static Packet zero() { return {T(0)}; }
+  static Packet broadcast(const T& s) { return {s}; }
+  static Packet load(const T* p) { return {*p}; }
+  static Packet load_partial(const T* p, Index count, const T& fill = T(0)) { return {count > 0 ? *p : fill}; }
+  void store(T* p) const { *p = v; }
+  void store_partial(T* p, Index count) const {
+    if (count > 0) *p = v;
+  }
+  friend Packet operator+(const Packet& a, const Packet& b) { return {a.v + b.v}; }
+  friend Packet operator-(const Packet& a, const Packet& b) { return {a.v - b.v}; }
+  friend Packet operator*(const Packet& a, const Packet& b) { return {a.v * b.v}; }
+  friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
+  friend Packet operator-(const Packet& a) { return {-a.v}; }
+  /// a * b + c, rounded once where the instruction set can
+  static Packet fma(const Packet& a, const Packet& b, const Packet& c) { return {a.v * b.v + c.v}; }
+  /// a > b ? x : y
+  static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) { return {a.v > b.v ? x.v : y.v}; }
+  static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
+  static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
+  static Packet sqrt(const Packet& a) {
+    using std::sqrt;
+    return {T(sqrt(a.v))};
+  }
+  T sum() const { return v; }
+  T largest() const { return v; }
+};
+
+#if HEED_HAS_VECTORS
+
+namespace detail {
+template <class T>
+using bits_of = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+}
+
+/// A compiler vector of `Isa::bytes` bytes, passed by reference (passing one by value makes g++ talk about calling conventions). The struct around it keeps clang from rejecting calls between functions of different
+/// targets; the calls are inlined away.
+template <class Isa, class T>
+  requires(Isa::bytes > 0 && std::is_floating_point_v<T>)
+struct Packet<Isa, T> {
+  static constexpr int lanes = Isa::bytes / static_cast<int>(sizeof(T));
+  using Integer = detail::bits_of<T>;
+  typedef T Vector __attribute__((vector_size(Isa::bytes)));
+  typedef T Unaligned __attribute__((vector_size(Isa::bytes), aligned(alignof(T)), may_alias));
+  typedef Integer Integers __attribute__((vector_size(Isa::bytes)));
+
+  Vector v;
+
+  HEED_INLINE static Packet zero() { return {Vector{}}; }
+  HEED_INLINE static Packet broadcast(T s) { return {s - Vector{}}; }  // g++ emits slow code for Vector{} + s
+  HEED_INLINE static Packet load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
+  /// The first `count` elements, `fill` in the other lanes.
+  HEED_INLINE static Packet load_partial(const T* p, Index count, T fill = T(0)) {
+    if (count >= lanes) return load(p);
+    Packet r = broadcast(fill);
+    for (Index i = 0; i < count; ++i) r.v[i] = p[i];
+    return r;
+  }
+  HEED_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
+  HEED_INLINE void store_partial(T* p, Index count) const {
+    if (count >= lanes) return store(p);
+    T spill[lanes];
+    store(spill);
+    for (Index i = 0; i < count; ++i) p[i] = spill[i];
+  }
+  HEED_INLINE friend Packet operator+(const Packet& a, const Packet& b) { return {a.v + b.v}; }
+  HEED_INLINE friend Packet operator-(const Packet& a, const Packet& b) { return {a.v - b.v}; }
+  HEED_INLINE friend Packet operator*(const Packet& a, const Packet& b) { return {a.v * b.v}; }
+  HEED_INLINE friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
+  HEED_INLINE friend Packet operator-(const Packet& a) { return {-a.v}; }
+  HEED_INLINE static Packet fma(const Packet& a, const Packet& b, const Packet& c) { return {a.v * b.v + c.v}; }
+  HEED_INLINE static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) { return {a.v > b.v ? x.v : y.v}; }
+  HEED_INLINE static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
+  HEED_INLINE static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
+  HEED_INLINE static Packet sqrt(const Packet& a) {
+    Packet r = a;
+    for (int i = 0; i < lanes; ++i) r.v[i] = static_cast<T>(__builtin_sqrt(a.v[i]));
+    return r;
+  }
+  /// The lanes are added in a tree: the order is fixed by the lanes alone.
+  HEED_INLINE T sum() const {
+    T spill[lanes];
+    store(spill);
+#pragma GCC unroll 4
+    for (int half = lanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+      for (int i = 0; i < half; ++i) spill[i] += spill[i + half];
+    return spill[0];
+  }
+  HEED_INLINE T largest() const {
+    T spill[lanes];
+    store(spill);
+#pragma GCC unroll 4
+    for (int half = lanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+      for (int i = 0; i < half; ++i) spill[i] = spill[i] > spill[i + half] ? spill[i] : spill[i + half];
+    return spill[0];
+  }
+};
+
+#endif  // HEED_HAS_VECTORS
+
+/// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
+/// HEED_ISA (avx2, baseline, scalar), which is read once.
+enum class IsaLevel { scalar, baseline, avx2, avx512 };
+
+inline IsaLevel isa_level() {
+  static const IsaLevel level = [] {
+#if !HEED_HAS_VECTORS
+    return IsaLevel::scalar;
+#else
+    IsaLevel best = IsaLevel::baseline;
+#if HEED_HAS_X86_DISPATCH
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = IsaLevel::avx2;
+    if (best == IsaLevel::avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+      best = IsaLevel::avx512;
+#endif
+    const char* asked = std::getenv("HEED_ISA");
+    IsaLevel limit = IsaLevel::avx512;
+    if (asked && std::strcmp(asked, "avx2") == 0) limit = IsaLevel::avx2;
+    if (asked && std::strcmp(asked, "baseline") == 0) limit = IsaLevel::baseline;
+    if (asked && std::strcmp(asked, "scalar") == 0) limit = IsaLevel::scalar;
+    return best < limit ? best : limit;
+#endif
+  }();
+  return level;
+}
+
+/// "avx512", "avx2", "baseline" or "scalar".
+inline const char* isa_name() {
+  constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};
+  return names[static_cast<int>(isa_level())];
+}
+
+namespace detail {
+#if HEED_HAS_X86_DISPATCH
+// Leave prefer-vector-width out: clang then ignores the whole attribute.
+template <class Kernel, class... Arguments>
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,avx2"))) void run_avx512(Arguments... arguments) {
+  Kernel::template run<Avx512>(arguments...);
+}
+template <class Kernel, class... Arguments>
+__attribute__((target("avx2,fma"))) void run_avx2(Arguments... arguments) {
+  Kernel::template run<Avx2>(arguments...);
+}
+#endif
+}  // namespace detail
+
+/// Runs `Kernel::run<Isa>(arguments...)` for the best instruction set. `run` and all that it calls with packets must be HEED_INLINE, and
+/// free of lambdas (they do not inherit the target in every compiler). Arguments are copied: pointers, numbers, small structs.
+/// T is the element type: number-like types that are not float or double take the scalar path.
+template <class Kernel, class T, class... Arguments>
+void dispatch(Arguments... arguments) {
+  if constexpr (!HEED_HAS_VECTORS || !(std::is_same_v<T, float> || std::is_same_v<T, double>)) {
+    Kernel::template run<Scalar>(arguments...);
+  } else {
+    switch (isa_level()) {
+#if HEED_HAS_X86_DISPATCH
+      case IsaLevel::avx512: return detail::run_avx512<Kernel, Arguments...>(arguments...);
+      case IsaLevel::avx2: return detail::run_avx2<Kernel, Arguments...>(arguments...);
+#endif
+      case IsaLevel::scalar: return Kernel::template run<Scalar>(arguments...);
+      default: return Kernel::template run<Baseline>(arguments...);
+    }
+  }
+}
+
+}  // namespace heed
+
+#if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
