@@ -13,8 +13,9 @@ struct Context {
   int threads = 0;  ///< 0: as many as the back end offers
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
-  bool has_step = false;                  ///< a StepScope is active
-  const class LayerScope* layer = nullptr;  ///< innermost layer at work, linked to its parents
+  bool has_step = false;                        ///< a StepScope is active
+  std::uint64_t init_seed = 0, init_draws = 0;  ///< see SeedScope
+  const class LayerScope* layer = nullptr;      ///< innermost layer at work, linked to its parents
 };
 
 /// The context of this thread. Change it through scopes only.
@@ -54,6 +55,25 @@ class StepScope {
 
  private:
   Context saved_;
+};
+
+/// Layers made by this thread inside the scope start from the streams (seed, 0), (seed, 1), ... in the order in which they are made,
+/// so a model built twice under one seed has the same weights. Without a scope the streams are those of seed 0, counted by the thread.
+class SeedScope {
+ public:
+  explicit SeedScope(std::uint64_t seed) : seed_(context().init_seed), draws_(context().init_draws) {
+    context().init_seed = seed;
+    context().init_draws = 0;
+  }
+  ~SeedScope() {
+    context().init_seed = seed_;
+    context().init_draws = draws_;
+  }
+  SeedScope(const SeedScope&) = delete;
+  SeedScope& operator=(const SeedScope&) = delete;
+
+ private:
+  std::uint64_t seed_, draws_;
 };
 
 /// One step down in a composed model: composers open one around each call of a child. Costs a few instructions and no memory;

@@ -20,7 +20,7 @@ class Visitor {
  public:
   virtual ~Visitor() = default;
 
-  /// First call for each layer: its class name ("Conv2d") and the layer's own output shape rule follows from `shape_rule`.
+  /// First call for each layer: its class name ("Conv2d").
   virtual void kind(std::string_view /*name*/) {}
   /// An option under torch.nn's name, as text ("kernel_size", "3x3"). Numbers are given in full precision.
   virtual void option(std::string_view /*name*/, const std::string& /*value*/) {}
@@ -39,9 +39,7 @@ class Visitor {
   /// For layers: an option of any printable type.
   template <class Value>
     requires(!std::is_convertible_v<const Value&, const std::string&>)
-  void option(std::string_view name, const Value& value) {
-    option(name, text(value));
-  }
+  void option(std::string_view name, const Value& value) { option(name, text(value)); }
   /// For layers: describes a child under its name. Works on const and mutable layers, AnyLayer among them. Names hold no dot.
   template <class Child>
   void child(std::string_view name, Child& child) {
@@ -106,8 +104,9 @@ void copy_parameters(const From& from, To& to) {
   const auto target = named_parameters(to);
   const auto source_buffers = named_buffers(source_model);
   const auto target_buffers = named_buffers(to);
-  require(source.size() == target.size() && source_buffers.size() == target_buffers.size(), "copy_parameters: the models differ: ",
-      source.size(), " and ", target.size(), " parameters, ", source_buffers.size(), " and ", target_buffers.size(), " buffers");
+  require(source.size() == target.size() && source_buffers.size() == target_buffers.size(),
+      "copy_parameters: the models differ: ", source.size(), " and ", target.size(), " parameters, ", source_buffers.size(), " and ",
+      target_buffers.size(), " buffers");
   using U = typename To::scalar;
   for (std::size_t i = 0; i < source.size(); ++i) {
     require<ShapeError>(source[i].parameter->shape() == target[i].parameter->shape(), "copy_parameters: ", source[i].name, " is ",
@@ -121,6 +120,18 @@ void copy_parameters(const From& from, To& to) {
     for (Index j = 0; j < source_buffers[i].buffer->size(); ++j)
       (*target_buffers[i].buffer)[j] = static_cast<U>((*source_buffers[i].buffer)[j]);
   }
+}
+
+/// `shape` with another last axis.
+inline Shape replace_features(Shape shape, Index features) {
+  if (shape.rank() > 0) shape[-1] = features;
+  return shape;
+}
+
+/// The check of every `backward`: dy has the shape that forward gave, for the `rows` that the cache saw.
+inline void require_gradient_shape(std::string_view layer, const Shape& dy, const Shape& expected, Index rows) {
+  require<ShapeError>(dy == expected && dy.rows() == rows, layer, ": dy is ", dy, ", the forward pass of this cache gave ", rows,
+      " rows of ", expected.features(), " features; backward takes the gradient of that output, once a forward");
 }
 
 /// For `Layer::input_rank`: the layer takes tensors of any rank and reads them as rows x features.
@@ -171,9 +182,11 @@ class LayerBase {
   }
 
  protected:
-  /// For `rebind<U>()` of layers: `fresh`, built from the same options, with this layer's parameters and buffers.
-  template <class Rebound>
-  Rebound with_parameters(Rebound fresh) const {
+  /// For `rebind<U>()` of layers: a `Rebound` made from `arguments` (the options), with this layer's parameters and buffers.
+  template <class Rebound, class... Arguments>
+  Rebound rebound(const Arguments&... arguments) const {
+    SeedScope keep_streams(0);  // the copy draws no initial weights from the thread's sequence
+    Rebound fresh(arguments...);
     copy_parameters(self(), fresh);
     return fresh;
   }

@@ -103,7 +103,8 @@ struct PackedOperand {
 /// Parallel over blocks of C. Sums are in T, over k in order within a block of `depth_block` and then block by block: the same bits
 /// for any number of threads, and for a row alone or among others.
 template <class T, class Operand, class Epilogue = NoEpilogue>
-void gemm(Index rows, const Operand& a, const PackedOperand<T>& b, T* c, Index c_row, bool accumulate = false, const Epilogue& epilogue = {}) {
+void gemm(
+    Index rows, const Operand& a, const PackedOperand<T>& b, T* c, Index c_row, bool accumulate = false, const Epilogue& epilogue = {}) {
   if (rows == 0 || b.cols == 0) return;
   if (b.depth == 0) {  // an empty sum
     for (Index i = 0; i < rows && !accumulate; ++i) std::fill_n(c + i * c_row, b.cols, T(0));

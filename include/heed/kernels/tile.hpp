@@ -24,7 +24,8 @@ struct TileShape<Scalar> {
 /// acc[i][j] += sum over k of a[i * a_row + k * a_step] * b[k * b_step + j * lanes ...]: the one product of the library; GEMM, convolution
 /// and attention are built on it. Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
 template <class Isa, class T, int Rows, int Vectors>
-HEED_INLINE void multiply_tile(Index depth, const T* a, Index a_row, Index a_step, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
+HEED_INLINE void multiply_tile(
+    Index depth, const T* a, Index a_row, Index a_step, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
   using P = Packet<Isa, T>;
   for (Index k = 0; k < depth; ++k) {
     P bv[Vectors];

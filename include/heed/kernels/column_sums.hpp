@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/parallel.hpp>
+#include <heed/core/simd.hpp>
+
+namespace heed::kernels {
+
+namespace detail {
+
+template <class T>
+struct AddRows {
+  /// sums[j] += x[i * row + j] for all rows, a few vectors of columns at a time so that the sums stay in registers.
+  template <class Isa>
+  HEED_INLINE static void run(Index rows, Index cols, const T* x, Index row, T* sums) {
+    using P = Packet<Isa, T>;
+    constexpr Index lanes = P::lanes, width = 4 * lanes;
+    Index j = 0;
+    for (; j + width <= cols; j += width) {
+      P s0 = P::load(sums + j), s1 = P::load(sums + j + lanes), s2 = P::load(sums + j + 2 * lanes), s3 = P::load(sums + j + 3 * lanes);
+      for (Index i = 0; i < rows; ++i) {
+        const T* p = x + i * row + j;
+        s0 = s0 + P::load(p), s1 = s1 + P::load(p + lanes), s2 = s2 + P::load(p + 2 * lanes), s3 = s3 + P::load(p + 3 * lanes);
+      }
+      s0.store(sums + j), s1.store(sums + j + lanes), s2.store(sums + j + 2 * lanes), s3.store(sums + j + 3 * lanes);
+    }
+    for (; j + lanes <= cols; j += lanes) {
+      P s = P::load(sums + j);
+      for (Index i = 0; i < rows; ++i) s = s + P::load(x + i * row + j);
+      s.store(sums + j);
+    }
+    for (; j < cols; ++j)
+      for (Index i = 0; i < rows; ++i) sums[j] += x[i * row + j];
+  }
+};
+
+}  // namespace detail
+
+/// sums[j] += sum over i of x[i * row + j] (the gradient of a bias). Parallel over fixed shards of rows, folded in order.
+template <class T>
+void add_column_sums(Index rows, Index cols, const T* x, Index row, T* sums) {
+  parallel_sum(rows, std::max<Index>(1, 16384 / std::max<Index>(cols, 1)), cols, sums,
+      [&](Index begin, Index end, T* partial) { dispatch<detail::AddRows<T>, T>(end - begin, cols, x + begin * row, row, partial); });
+}
+
+}  // namespace heed::kernels
