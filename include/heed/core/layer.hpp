@@ -206,7 +206,7 @@ inline constexpr int example_rank = L::input_rank == kAnyRank ? 3 : L::input_ran
 ///   The cache may keep a view of x: **x must live, unchanged, until `backward(dy, cache)` returns.** (Temporaries are refused at compile time.)
 /// - `backward(dy, cache)`, with f = sum(dy * y): adds df/dparameter to the gradients and returns df/dx. It follows one `forward(x, cache)`.
 /// - `output_shape(in)` throws ShapeError for inputs that the layer refuses; `describe(visitor)` walks options, parameters and children.
-/// - `rebind<U>()` is the same layer over another scalar.
+/// - `rebind<U>()`, where a layer has it, is the same layer over another scalar (what `check_gradients` runs on).
 template <class L>
 concept Layer = requires(L& layer, const L& fixed, typename L::Cache& cache, const Shape& shape, Visitor<typename L::scalar>& visitor,
     const Tensor<typename L::scalar, detail::example_rank<L>>& x) {
@@ -216,7 +216,6 @@ concept Layer = requires(L& layer, const L& fixed, typename L::Cache& cache, con
   fixed.forward(x);
   { fixed.forward(x, cache) } -> std::same_as<decltype(fixed.forward(x))>;
   { layer.backward(fixed.forward(x), cache) } -> std::same_as<std::remove_cvref_t<decltype(x)>>;
-  fixed.template rebind<double>();
 };
 
 }  // namespace heed

@@ -131,6 +131,14 @@ class Tensor : public TensorView<const T, Rank> {
     }
     this->shape_ = shape;
   }
+  /// The elements as one axis; the memory moves along, so views of this tensor stay valid as long as the result lives.
+  Tensor<T, 1> flattened() && {
+    Tensor<T, 1> result;
+    result.data_ = std::exchange(this->data_, nullptr);
+    result.shape_ = Shape{std::exchange(this->shape_, Shape{}).size()};
+    result.capacity_ = std::exchange(capacity_, 0);
+    return result;
+  }
   void fill(const T& value) { std::fill_n(data(), this->size(), value); }
   void swap(Tensor& other) noexcept {
     std::swap(this->data_, other.data_);
@@ -154,6 +162,9 @@ class Tensor : public TensorView<const T, Rank> {
   T& operator[](Index element) { return data()[element]; }
 
  private:
+  template <class, int>
+  friend class Tensor;
+
   void free() noexcept {
     if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_n(data(), capacity_);
     BufferPool::instance().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include <heed/core/layer.hpp>
+
+namespace heed {
+
+/// Any layer that takes tensors of rank `InRank` to rank `OutRank`, chosen when the program runs. A value like every layer: copies are
+/// deep, the cache belongs to the caller. Costs one virtual call a pass. Describes itself as the layer that it holds.
+template <class T, int InRank, int OutRank = InRank>
+class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
+  using Input = TensorView<const T, InRank>;
+  using Output = TensorView<const T, OutRank>;
+
+  struct CacheState {
+    virtual ~CacheState() = default;
+  };
+  struct Model {
+    virtual ~Model() = default;
+    virtual std::unique_ptr<Model> clone() const = 0;
+    virtual Shape output_shape(const Shape& in) const = 0;
+    virtual Tensor<T, OutRank> forward(const Input& x) const = 0;
+    virtual Tensor<T, OutRank> forward(const Input& x, std::unique_ptr<CacheState>& cache) const = 0;
+    virtual Tensor<T, InRank> backward(const Output& dy, std::unique_ptr<CacheState>& cache) = 0;
+    virtual void describe(Visitor<T>& visitor) = 0;
+    virtual void describe(Visitor<T>& visitor) const = 0;
+  };
+
+ public:
+  using scalar = T;
+  static constexpr int input_rank = InRank;
+
+  struct Cache {
+    std::unique_ptr<CacheState> state;  ///< of the held layer; made by the first forward pass
+  };
+
+  template <class L>
+    requires(!std::is_same_v<std::remove_cvref_t<L>, AnyLayer>)
+  explicit AnyLayer(L layer) : model_(std::make_unique<Holder<L>>(std::move(layer))) {
+    static_assert(std::is_same_v<typename L::scalar, T>, "heed::AnyLayer: the layer has another scalar type");
+  }
+  AnyLayer(const AnyLayer& other) : model_(other.model_->clone()) {}
+  AnyLayer(AnyLayer&&) noexcept = default;
+  AnyLayer& operator=(AnyLayer other) noexcept {
+    model_ = std::move(other.model_);
+    return *this;
+  }
+
+  Shape output_shape(const Shape& in) const {
+    require<ShapeError>(in.rank() == InRank, "AnyLayer: input ", in, " has rank ", in.rank(), ", the layer takes rank ", InRank);
+    return model_->output_shape(in);
+  }
+  Tensor<T, OutRank> forward(const Input& x) const { return model_->forward(x); }
+  Tensor<T, OutRank> forward(const Input& x, Cache& cache) const { return model_->forward(x, cache.state); }
+  Tensor<T, OutRank> forward(Tensor<T, InRank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  Tensor<T, InRank> backward(const Output& dy, Cache& cache) { return model_->backward(dy, cache.state); }
+
+  /// The held layer if it is an L, else null.
+  template <class L>
+  L* get() {
+    auto* holder = dynamic_cast<Holder<L>*>(model_.get());
+    return holder ? &holder->layer : nullptr;
+  }
+  template <class L>
+  const L* get() const {
+    auto* holder = dynamic_cast<const Holder<L>*>(model_.get());
+    return holder ? &holder->layer : nullptr;
+  }
+
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    if constexpr (std::is_const_v<Self>)
+      std::as_const(*self.model_).describe(visitor);
+    else
+      self.model_->describe(visitor);
+  }
+
+ private:
+  template <class L>
+  struct Holder final : Model {
+    struct State final : CacheState {
+      typename L::Cache cache;
+    };
+    explicit Holder(L l) : layer(std::move(l)) {}
+    std::unique_ptr<Model> clone() const override { return std::make_unique<Holder>(layer); }
+    Shape output_shape(const Shape& in) const override { return layer.output_shape(in); }
+    Tensor<T, OutRank> forward(const Input& x) const override { return layer.forward(x); }
+    Tensor<T, OutRank> forward(const Input& x, std::unique_ptr<CacheState>& cache) const override {
+      if (!dynamic_cast<State*>(cache.get())) cache = std::make_unique<State>();
+      return layer.forward(x, static_cast<State&>(*cache).cache);
+    }
+    Tensor<T, InRank> backward(const Output& dy, std::unique_ptr<CacheState>& cache) override {
+      auto* state = dynamic_cast<State*>(cache.get());
+      require(state != nullptr, "AnyLayer: backward needs a cache that this layer's forward(x, cache) has filled");
+      return layer.backward(dy, state->cache);
+    }
+    void describe(Visitor<T>& visitor) override { layer.describe(visitor); }
+    void describe(Visitor<T>& visitor) const override { layer.describe(visitor); }
+
+    L layer;
+  };
+
+  std::unique_ptr<Model> model_;
+};
+
+}  // namespace heed

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/layer.hpp>
+#include <heed/core/parallel.hpp>
+
+namespace heed {
+
+namespace detail {
+/// y += x, element by element.
+template <class T>
+void add_to(T* y, const T* x, Index count) {
+  parallel_for(count, 32768, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) y[i] += x[i];
+  });
+}
+}  // namespace detail
+
+/// y = x + branch(x) (He et al. 2016, eq. 1). The branch must keep the shape. Its parameters stand under "branch".
+template <class Branch>
+class Residual : public LayerBase<Residual<Branch>> {
+ public:
+  using scalar = typename Branch::scalar;
+  static constexpr int input_rank = Branch::input_rank;
+
+  struct Cache {
+    typename Branch::Cache branch;
+  };
+
+  explicit Residual(Branch branch) : branch_(std::move(branch)) {}
+
+  Shape output_shape(const Shape& in) const {
+    const Shape out = [&] {
+      LayerScope scope("branch");
+      return branch_.output_shape(in);
+    }();
+    require<ShapeError>(out == in, "Residual: the branch turns ", in, " into ", out, "; to be added to its input it must keep the shape");
+    return out;
+  }
+
+  template <int Rank>
+  Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
+    output_shape(x.shape());
+    LayerScope scope("branch");
+    Tensor<scalar, Rank> y = branch_.forward(x);
+    detail::add_to(y.data(), x.data(), x.size());
+    return y;
+  }
+  template <int Rank>
+  Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
+    output_shape(x.shape());
+    LayerScope scope("branch");
+    Tensor<scalar, Rank> y = branch_.forward(x, cache.branch);
+    detail::add_to(y.data(), x.data(), x.size());
+    return y;
+  }
+  template <int Rank>
+  Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+
+  /// y = x + branch(x): dx = dy + the branch's input gradient.
+  template <int Rank>
+  Tensor<scalar, Rank> backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
+    LayerScope scope("branch");
+    Tensor<scalar, Rank> dx = branch_.backward(dy, cache.branch);
+    detail::add_to(dx.data(), dy.data(), dy.size());
+    return dx;
+  }
+
+  Branch& branch() { return branch_; }
+  const Branch& branch() const { return branch_; }
+
+  template <class U>
+  auto rebind() const {
+    return Residual<decltype(branch_.template rebind<U>())>(branch_.template rebind<U>());
+  }
+
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("Residual");
+    visitor.child("branch", self.branch_);
+  }
+
+ private:
+  Branch branch_;
+};
+
+}  // namespace heed

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include <heed/core/layer.hpp>
+
+namespace heed {
+
+/// A layer under a name of its own, for `Sequential`: `named("conv1", Conv2d<float>(...))`.
+template <class L>
+struct Named {
+  std::string name;
+  L layer;
+};
+template <class L>
+Named<L> named(std::string name, L layer) {
+  return {std::move(name), std::move(layer)};
+}
+
+namespace detail {
+template <class L>
+struct Unnamed {
+  using type = L;
+};
+template <class L>
+struct Unnamed<Named<L>> {
+  using type = L;
+};
+
+template <class L>
+std::string take_name(const L&, std::size_t position) {
+  return std::to_string(position);
+}
+template <class L>
+std::string take_name(const Named<L>& layer, std::size_t) {
+  return layer.name;
+}
+template <class L>
+L take_layer(L layer) {
+  return layer;
+}
+template <class L>
+L take_layer(Named<L> layer) {
+  return std::move(layer.layer);
+}
+
+/// The rank that the first layer with a fixed rank takes.
+template <class First, class... Rest>
+constexpr int first_rank() {
+  if constexpr (First::input_rank != kAnyRank || sizeof...(Rest) == 0)
+    return First::input_rank;
+  else
+    return first_rank<Rest...>();
+}
+}  // namespace detail
+
+/// One layer after another: y = lₙ(… l₂(l₁(x))) (torch.nn.Sequential). Children are called "0", "1", ... unless `named`.
+///
+/// The cache holds each layer's cache and the tensors between them, which the layers' caches look at.
+template <class First, class... Rest>
+class Sequential : public LayerBase<Sequential<First, Rest...>> {
+  static constexpr std::size_t kCount = 1 + sizeof...(Rest);
+
+ public:
+  using scalar = typename First::scalar;
+  static_assert((std::is_same_v<scalar, typename Rest::scalar> && ...), "heed::Sequential: all layers must have the same scalar type");
+  static constexpr int input_rank = detail::first_rank<First, Rest...>();
+
+  struct Cache {
+    std::tuple<typename First::Cache, typename Rest::Cache...> layers;
+    std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1
+  };
+
+  template <class... Layers>
+    requires(
+        sizeof...(Layers) == kCount && std::is_same_v<std::tuple<typename detail::Unnamed<Layers>::type...>, std::tuple<First, Rest...>>)
+  explicit Sequential(Layers... layers) : Sequential(std::index_sequence_for<Layers...>(), layers...) {}
+
+  Shape output_shape(const Shape& in) const {
+    Shape shape = in;
+    for_each([&](const auto& layer) { shape = layer.output_shape(shape); });
+    return shape;
+  }
+
+  template <int Rank>
+  auto forward(const TensorView<const scalar, Rank>& x) const {
+    return infer<0>(x);
+  }
+  template <int Rank>
+  auto forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
+    return train<0>(x, cache);
+  }
+  template <int Rank>
+  auto forward(Tensor<scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache)) = delete;
+
+  template <int Rank>
+  auto backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
+    return back<kCount>(dy, cache);
+  }
+
+  /// Layer number I.
+  template <std::size_t I>
+  auto& get() {
+    return std::get<I>(layers_);
+  }
+  template <std::size_t I>
+  const auto& get() const {
+    return std::get<I>(layers_);
+  }
+  static constexpr std::size_t size() { return kCount; }
+
+  template <class U>
+  auto rebind() const {
+    return std::apply(
+        [&](const auto&... layer) {
+          std::size_t i = 0;
+          using Rebound = Sequential<decltype(layer.template rebind<U>())...>;
+          return Rebound{Named<decltype(layer.template rebind<U>())>{names_[i++], layer.template rebind<U>()}...};  // braces: in order
+        },
+        layers_);
+  }
+
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("Sequential");
+    std::size_t i = 0;
+    std::apply([&](auto&... layer) { (visitor.child(self.names_[i++], layer), ...); }, self.layers_);
+  }
+
+ private:
+  template <std::size_t... I, class... Layers>
+  Sequential(std::index_sequence<I...>, Layers&... layers)
+      : names_{detail::take_name(layers, I)...}, layers_(detail::take_layer(std::move(layers))...) {}
+
+  template <class F>
+  void for_each(const F& f) const {
+    std::size_t i = 0;
+    const auto one = [&](const auto& layer) {
+      LayerScope scope(names_[i++]);
+      f(layer);
+    };
+    std::apply([&](const auto&... layer) { (one(layer), ...); }, layers_);
+  }
+
+  template <std::size_t I, class X>
+  auto infer(const X& x) const {
+    auto y = [&] {
+      LayerScope scope(names_[I]);
+      return get<I>().forward(x);
+    }();
+    if constexpr (I + 1 == kCount)
+      return y;
+    else
+      return infer<I + 1>(y);
+  }
+
+  template <std::size_t I, class X>
+  auto train(const X& x, Cache& cache) const {
+    auto y = [&] {
+      LayerScope scope(names_[I]);
+      return get<I>().forward(x, std::get<I>(cache.layers));
+    }();
+    if constexpr (I + 1 == kCount) {
+      return y;
+    } else {
+      auto last = train<I + 1>(y, cache);
+      cache.between[I] = std::move(y).flattened();  // the memory stays where it is: the next layer's cache looks at it
+      return last;
+    }
+  }
+
+  template <std::size_t End, class Dy>
+  auto back(const Dy& dy, Cache& cache) {
+    auto dx = [&] {
+      LayerScope scope(names_[End - 1]);
+      return get<End - 1>().backward(dy, std::get<End - 1>(cache.layers));
+    }();
+    if constexpr (End == 1)
+      return dx;
+    else
+      return back<End - 1>(dx, cache);
+  }
+
+  std::array<std::string, kCount> names_;
+  std::tuple<First, Rest...> layers_;
+};
+
+template <class... Layers>
+Sequential(Layers...) -> Sequential<typename detail::Unnamed<Layers>::type...>;
+
+}  // namespace heed

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <heed/core/layer.hpp>
+
+namespace heed {
+
+/// A run-time number of blocks of one type, one after another, each with its own parameters ("0", "1", ...). The blocks keep the
+/// shape, as encoder layers do. An empty stack is the identity.
+template <class Block>
+class Stack : public LayerBase<Stack<Block>> {
+ public:
+  using scalar = typename Block::scalar;
+  static constexpr int input_rank = Block::input_rank;
+
+  struct Cache {
+    std::vector<typename Block::Cache> blocks;
+    std::vector<Tensor<scalar, 1>> between;  ///< outputs of all blocks but the last
+  };
+
+  explicit Stack(std::vector<Block> blocks) : blocks_(std::move(blocks)) {}
+
+  Shape output_shape(const Shape& in) const {
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const std::string name = std::to_string(i);
+      LayerScope scope(name);
+      const Shape out = blocks_[i].output_shape(in);
+      require<ShapeError>(out == in, "Stack: the block turns ", in, " into ", out, "; stacked blocks must keep the shape");
+    }
+    return in;
+  }
+
+  template <int Rank>
+  Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
+    output_shape(x.shape());
+    if (blocks_.empty()) return Tensor<scalar, Rank>(x);
+    Tensor<scalar, Rank> y;
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const std::string name = std::to_string(i);
+      LayerScope scope(name);
+      y = i == 0 ? blocks_[i].forward(x) : blocks_[i].forward(y);
+    }
+    return y;
+  }
+
+  template <int Rank>
+  Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
+    output_shape(x.shape());
+    if (blocks_.empty()) return Tensor<scalar, Rank>(x);
+    cache.blocks.resize(blocks_.size());
+    cache.between.resize(blocks_.size() - 1);
+    Tensor<scalar, Rank> y;
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const std::string name = std::to_string(i);
+      LayerScope scope(name);
+      if (i == 0) {
+        y = blocks_[i].forward(x, cache.blocks[i]);
+      } else {
+        Tensor<scalar, Rank> next = blocks_[i].forward(y, cache.blocks[i]);
+        cache.between[i - 1] = std::move(y).flattened();  // the memory stays where it is: block i's cache looks at it
+        y = std::move(next);
+      }
+    }
+    return y;
+  }
+  template <int Rank>
+  Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+
+  template <int Rank>
+  Tensor<scalar, Rank> backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
+    if (blocks_.empty()) return Tensor<scalar, Rank>(dy);
+    Tensor<scalar, Rank> d;
+    for (std::size_t i = blocks_.size(); i-- > 0;) {
+      const std::string name = std::to_string(i);
+      LayerScope scope(name);
+      d = i + 1 == blocks_.size() ? blocks_[i].backward(dy, cache.blocks[i]) : blocks_[i].backward(d, cache.blocks[i]);
+    }
+    return d;
+  }
+
+  std::size_t size() const { return blocks_.size(); }
+  Block& operator[](std::size_t i) { return blocks_[i]; }
+  const Block& operator[](std::size_t i) const { return blocks_[i]; }
+
+  template <class U>
+  auto rebind() const {
+    using Rebound = decltype(blocks_.front().template rebind<U>());
+    std::vector<Rebound> blocks;
+    for (const Block& block : blocks_) blocks.push_back(block.template rebind<U>());
+    return Stack<Rebound>(std::move(blocks));
+  }
+
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("Stack");
+    for (std::size_t i = 0; i < self.blocks_.size(); ++i) visitor.child(std::to_string(i), self.blocks_[i]);
+  }
+
+ private:
+  std::vector<Block> blocks_;
+};
+
+}  // namespace heed
