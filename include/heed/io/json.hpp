@@ -1,34 +1,36 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <initializer_list>
-#include <locale>
-#include <numeric>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
+#include <version>
+
+#if !defined(__cpp_lib_to_chars)
+#include <locale>
+#include <sstream>
+#endif
 
 #include <heed/core/error.hpp>
+#include <heed/io/utf8.hpp>
 
 namespace heed {
-
-struct JsonMember;
 
 /// A JSON value (RFC 8259): as much as file headers and run records need. Whole numbers are exact in the range of `std::int64_t`, all
 /// others are doubles. Strings are UTF-8. Objects keep the order of their members; a key occurs once.
 class Json {
  public:
   using Array = std::vector<Json>;
-  using Object = std::vector<JsonMember>;
+  using Object = std::vector<std::pair<std::string, Json>>;
 
   /// null
   Json() = default;
@@ -47,11 +49,7 @@ class Json {
   Json(std::string_view value) : value_(std::string(value)) {}
   Json(const char* value) : value_(std::string(value)) {}
   Json(Array value) : value_(std::move(value)) {}
-  static Json object() {
-    Json result;
-    result.value_ = Object();
-    return result;
-  }
+  Json(Object value) : value_(std::move(value)) {}
 
   /// Reads one value that fills `source`. Throws FileError "`name`: at offset O: expected ..., found ...", where offsets count from
   /// `first_offset`. Arrays and objects may be `kMaxDepth` deep, and a document may hold `kMaxValues` values, so that hostile input can
@@ -111,55 +109,7 @@ class Json {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
 };
 
-struct JsonMember {
-  std::string key;
-  Json value;
-};
-
 namespace detail {
-
-/// Length of the UTF-8 sequence at the start of `bytes` (1 to 4), 0 if there is none: overlong forms, surrogates and values above
-/// U+10FFFF are none (Unicode 15, table 3-7).
-inline std::size_t utf8_length(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0u; };
-  const auto tail = [&](std::size_t i) { return (at(i) & 0xc0u) == 0x80u; };
-  const unsigned a = at(0), b = at(1);
-  if (bytes.empty()) return 0;
-  if (a < 0x80) return 1;
-  if (a >= 0xc2 && a <= 0xdf) return tail(1) ? 2 : 0;
-  if (a >= 0xe0 && a <= 0xef) return b >= (a == 0xe0 ? 0xa0u : 0x80u) && b <= (a == 0xed ? 0x9fu : 0xbfu) && tail(2) ? 3 : 0;
-  if (a >= 0xf0 && a <= 0xf4)
-    return b >= (a == 0xf0 ? 0x90u : 0x80u) && b <= (a == 0xf4 ? 0x8fu : 0xbfu) && tail(2) && tail(3) ? 4 : 0;
-  return 0;
-}
-
-inline bool is_utf8(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const std::size_t length = utf8_length(bytes);
-    if (length == 0) return false;
-    bytes.remove_prefix(length);
-  }
-  return true;
-}
-
-inline void append_utf8(std::string& out, std::uint32_t code) {
-  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xc0 | code >> 6);
-    put(0x80 | (code & 0x3f));
-  } else if (code < 0x10000) {
-    put(0xe0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3f));
-    put(0x80 | (code & 0x3f));
-  } else {
-    put(0xf0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3f));
-    put(0x80 | (code >> 6 & 0x3f));
-    put(0x80 | (code & 0x3f));
-  }
-}
 
 /// The double nearest to `digits` (JSON's grammar), whatever the program's locale; false when it is out of range.
 inline bool parse_double(std::string_view digits, double& value) {
@@ -212,7 +162,18 @@ inline void append_json_string(std::string& out, std::string_view value) {
   out += '"';
 }
 
-/// A recursive-descent reader of RFC 8259: no comments, no trailing commas, no bare words. Its depth is limited by the caller's type.
+/// `value` in quotes for a message, at most 80 bytes of it: names come from files that may be hostile.
+inline std::string quoted(std::string_view value) {
+  constexpr std::size_t kLongest = 80;
+  std::size_t end = value.size() <= kLongest ? value.size() : kLongest;
+  while (end < value.size() && end > 0 && (static_cast<unsigned char>(value[end]) & 0xc0) == 0x80) --end;  // not inside a character
+  std::string result;
+  append_json_string(result, value.substr(0, end));
+  if (end < value.size()) result += "...";
+  return result;
+}
+
+/// A recursive-descent reader of RFC 8259: no comments, no trailing commas, no bare words.
 class JsonParser {
  public:
   JsonParser(std::string_view source, std::string_view name, std::size_t first_offset)
@@ -234,7 +195,8 @@ class JsonParser {
       std::snprintf(code, sizeof code, "byte 0x%02x", static_cast<unsigned>(c));
       found = c > 0x20 && c < 0x7f ? text('\'', static_cast<char>(c), '\'') : std::string(code);
     }
-    fail<FileError>(name_, ": at offset ", first_offset_ + position_, ": expected ", expected, ", found ", found, hint.empty() ? "" : "; ", hint);
+    fail<FileError>(
+        name_, ": at offset ", first_offset_ + position_, ": expected ", expected, ", found ", found, hint.empty() ? "" : "; ", hint);
   }
 
   char peek() const { return position_ < source_.size() ? source_[position_] : '\0'; }
@@ -252,13 +214,20 @@ class JsonParser {
     skip_space();
     if (++values_ > Json::kMaxValues) error(text("at most ", Json::kMaxValues, " values"));
     switch (peek()) {
-      case '{': return object(depth);
-      case '[': return array(depth);
-      case '"': return string();
-      case 't': return word("true", true);
-      case 'f': return word("false", false);
-      case 'n': return word("null", Json());
-      default: return number();
+      case '{':
+        return object(depth);
+      case '[':
+        return array(depth);
+      case '"':
+        return string();
+      case 't':
+        return word("true", true);
+      case 'f':
+        return word("false", false);
+      case 'n':
+        return word("null", Json());
+      default:
+        return number();
     }
   }
 
@@ -289,22 +258,117 @@ class JsonParser {
   Json object(int depth) {
     const std::size_t start = position_;
     descend(depth);
-    Json result = Json::object();
     Json::Object members;
-    if (take('}')) return result;
+    if (take('}')) return members;
     for (;;) {
       skip_space();
       if (peek() != '"') error("a key in quotes");
       std::string key = string();
       skip_space();
       if (!take(':')) error("':'");
-      members.push_back({std::move(key), value(depth + 1)});
+      members.emplace_back(std::move(key), value(depth + 1));
       skip_space();
       if (take('}')) break;
       if (!take(',')) error("',' or '}'");
     }
     refuse_duplicates(members, start);
-    return Json(JsonObjectTag{}, std::move(members));
+    return members;
+  }
+
+  void refuse_duplicates(const Json::Object& members, std::size_t start) const {
+    std::vector<const std::string*> keys;
+    for (const auto& [key, member] : members) keys.push_back(&key);
+    std::sort(keys.begin(), keys.end(), [](const std::string* a, const std::string* b) { return *a < *b; });
+    const auto twice = std::adjacent_find(keys.begin(), keys.end(), [](const std::string* a, const std::string* b) { return *a == *b; });
+    if (twice != keys.end())
+      fail<FileError>(
+          name_, ": in the object at offset ", first_offset_ + start, ": expected each key once, found ", quoted(**twice), " twice");
+  }
+
+  std::string string() {
+    ++position_;
+    std::string result;
+    for (;;) {
+      if (position_ >= source_.size()) error("a closing '\"'");
+      const char c = source_[position_];
+      if (c == '"') break;
+      if (c == '\\') {
+        escape(result);
+        continue;
+      }
+      const std::size_t length = utf8_length(source_.substr(position_, 4));
+      if (length == 0) error("UTF-8");
+      if (static_cast<unsigned char>(c) < 0x20) error("a control character as \\u escape");
+      result += source_.substr(position_, length);
+      position_ += length;
+    }
+    ++position_;
+    return result;
+  }
+
+  void escape(std::string& result) {
+    ++position_;
+    constexpr std::string_view kLetters = "\"\\/bfnrt", kMeanings = "\"\\/\b\f\n\r\t";
+    if (take('u')) {
+      std::uint32_t code = hexadecimal();
+      if (code >= 0xd800 && code < 0xdc00) {
+        if (!take('\\') || !take('u')) error("the second half of a surrogate pair");
+        const std::uint32_t low = hexadecimal();
+        if (low < 0xdc00 || low > 0xdfff) error("the second half of a surrogate pair before this");
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+      } else if (code >= 0xdc00 && code < 0xe000) {
+        error("the first half of a surrogate pair before this");
+      }
+      append_utf8(result, code);
+      return;
+    }
+    const std::size_t letter = position_ < source_.size() ? kLetters.find(peek()) : std::string_view::npos;
+    if (letter == std::string_view::npos) error("one of \" \\ / b f n r t u after '\\'");
+    result += kMeanings[letter];
+    ++position_;
+  }
+
+  std::uint32_t hexadecimal() {
+    std::uint32_t code = 0;
+    for (int i = 0; i < 4; ++i, ++position_) {
+      const char c = peek();
+      const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      if (value < 0) error("four hexadecimal digits after \\u");
+      code = code * 16 + static_cast<std::uint32_t>(value);
+    }
+    return code;
+  }
+
+  Json number() {
+    const std::size_t start = position_;
+    bool whole = true;
+    const auto digits = [&](const char* expected) {
+      if (!digit()) error(expected);
+      while (digit()) ++position_;
+    };
+    const bool negative = take('-');
+    if (!take('0')) digits(negative ? "a digit" : "a value");
+    if (digit()) error("no digit after a leading zero");
+    if (take('.')) {
+      whole = false;
+      digits("a digit after '.'");
+    }
+    if (take('e') || take('E')) {
+      whole = false;
+      if (!take('+')) take('-');
+      digits("a digit of the exponent");
+    }
+    const std::string_view spelling = source_.substr(start, position_ - start);
+    if (whole && spelling != "-0") {  // minus zero is a double
+      std::int64_t exact = 0;
+      if (std::from_chars(spelling.data(), spelling.data() + spelling.size(), exact).ec == std::errc()) return exact;
+    }
+    double nearest = 0;
+    if (!parse_double(spelling, nearest)) {
+      position_ = start;
+      error("a number that a double can hold");
+    }
+    return nearest;
   }
 
   std::string_view source_, name_;
@@ -312,4 +376,65 @@ class JsonParser {
 };
 
 }  // namespace detail
+
+inline Json Json::parse(std::string_view source, std::string_view name, std::size_t first_offset) {
+  return detail::JsonParser(source, name, first_offset).document();
+}
+
+inline const Json* Json::find(std::string_view key) const {
+  for (const auto& [name, member] : as_object())
+    if (name == key) return &member;
+  return nullptr;
+}
+
+inline Json& Json::set(std::string_view key, Json value) {
+  if (is_null()) value_ = Object();
+  as_object();
+  Object& members = *std::get_if<Object>(&value_);
+  for (auto& [name, member] : members)
+    if (name == key) {
+      member = std::move(value);
+      return *this;
+    }
+  members.emplace_back(key, std::move(value));
+  return *this;
+}
+
+inline Json& Json::push_back(Json value) {
+  if (is_null()) value_ = Array();
+  as_array();
+  std::get_if<Array>(&value_)->push_back(std::move(value));
+  return *this;
+}
+
+inline void Json::write(std::string& out) const {
+  if (is_bool()) {
+    out += as_bool() ? "true" : "false";
+  } else if (is_integer()) {
+    out += std::to_string(as_integer());
+  } else if (is_number()) {
+    out += std::isfinite(as_number()) ? detail::double_text(as_number()) : "null";
+  } else if (is_string()) {
+    detail::append_json_string(out, as_string());
+  } else if (is_array()) {
+    out += '[';
+    for (const Json& element : as_array()) {
+      if (&element != as_array().data()) out += ',';
+      element.write(out);
+    }
+    out += ']';
+  } else if (is_object()) {
+    out += '{';
+    for (const auto& member : as_object()) {
+      if (&member != as_object().data()) out += ',';
+      detail::append_json_string(out, member.first);
+      out += ':';
+      member.second.write(out);
+    }
+    out += '}';
+  } else {
+    out += "null";
+  }
+}
+
 }  // namespace heed

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#if defined(_WIN32)
+#include <io.h>
+#else
+#include <unistd.h>
+#endif
+
+#include <heed/core/error.hpp>
+#include <heed/core/random.hpp>
+
+namespace heed {
+
+/// Writes a file so that `path` holds either what it held before or all of the new content, never a part: the bytes go to a temporary
+/// name in the same folder (`path` + ".part-" and 16 hexadecimal digits), `commit` flushes them to the device and renames. Without
+/// `commit`, and after any failure, the temporary file is removed and `path` is untouched. A symbolic link stays one: the file that it
+/// points to is replaced. Throws FileError "`path`: cannot ...: cause".
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path) : path_(path) {
+    namespace fs = std::filesystem;
+    std::error_code cause;
+    const fs::file_status status = fs::status(path, cause);
+    require<FileError>(!fs::is_directory(status), path, ": cannot write: it is a folder");
+    require<FileError>(!fs::exists(status) || fs::is_regular_file(status), path, ": cannot write: it is not a regular file");
+    target_ = fs::is_symlink(fs::symlink_status(path, cause)) && fs::exists(status) ? fs::canonical(path, cause) : fs::path(path);
+    if (cause) target_ = path;
+    // Two writers of one path, in this process or another, need two temporary names; "x" refuses a name that is taken.
+    static std::atomic<std::uint64_t> counter{0};
+    constexpr int kAttempts = 8;
+    for (int attempt = 0; attempt < kAttempts && !file_; ++attempt) {
+      const auto now = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+      char suffix[32];
+      std::snprintf(suffix, sizeof suffix, ".part-%016llx", static_cast<unsigned long long>(mix_bits(now ^ mix_bits(++counter))));
+      temporary_ = target_;
+      temporary_ += suffix;
+      file_ = std::fopen(temporary_.string().c_str(), "wbx");
+      if (!file_ && errno != EEXIST) break;
+    }
+    if (!file_) fail<FileError>(path, ": cannot create a temporary file beside it: ", std::strerror(errno));
+  }
+  ~AtomicFile() { discard(); }
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, std::size_t bytes) {
+    require(file_ != nullptr, path_, ": cannot write after commit");
+    if (bytes > 0 && std::fwrite(data, 1, bytes, file_) != bytes) give_up("write");
+  }
+  void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+
+  /// Makes the new content visible under `path`. (The folder's entry itself is not flushed: after a power failure the old file may be
+  /// found, but no torn one.)
+  void commit() {
+    require(file_ != nullptr, path_, ": cannot commit twice");
+    if (std::fflush(file_) != 0 || !flush_to_device()) give_up("flush");
+    std::FILE* file = file_;
+    file_ = nullptr;
+    if (std::fclose(file) != 0) give_up("close");
+    std::error_code cause;
+    std::filesystem::rename(temporary_, target_, cause);
+    if (cause) {
+      std::error_code ignored;
+      std::filesystem::remove(temporary_, ignored);
+      fail<FileError>(path_, ": cannot rename the temporary file to it: ", cause.message());
+    }
+    temporary_.clear();
+  }
+
+ private:
+  bool flush_to_device() {
+#if defined(_WIN32)
+    return _commit(_fileno(file_)) == 0;
+#else
+    return fsync(fileno(file_)) == 0 || errno == EINVAL;  // some file systems cannot and say so
+#endif
+  }
+  [[noreturn]] void give_up(const char* what) {
+    const std::string cause = std::strerror(errno);
+    discard();
+    fail<FileError>(path_, ": cannot ", what, ": ", cause);
+  }
+  void discard() noexcept {
+    if (file_) std::fclose(file_);
+    file_ = nullptr;
+    std::error_code ignored;
+    if (!temporary_.empty()) std::filesystem::remove(temporary_, ignored);
+    temporary_.clear();
+  }
+
+  std::string path_;
+  std::filesystem::path target_, temporary_;
+  std::FILE* file_ = nullptr;
+};
+
+/// Replaces the content of `path` by `content`, all or nothing (see AtomicFile).
+inline void write_file(const std::string& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+/// All bytes of the file. Throws FileError "`path`: cannot ...: cause".
+inline std::string read_file(const std::string& path) {
+  std::error_code cause;
+  require<FileError>(!std::filesystem::is_directory(path, cause), path, ": cannot read: it is a folder");
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (!file) fail<FileError>(path, ": cannot open: ", std::strerror(errno));
+  std::string content;
+  const std::uintmax_t size = std::filesystem::file_size(path, cause);
+  if (!cause) content.reserve(static_cast<std::size_t>(size));
+  char block[1 << 16];
+  while (const std::size_t count = std::fread(block, 1, sizeof block, file)) content.append(block, count);
+  const int error = std::ferror(file) ? errno : 0;
+  std::fclose(file);
+  if (error != 0) fail<FileError>(path, ": cannot read: ", std::strerror(error));
+  return content;
+}
+
+}  // namespace heed

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#include <csignal>
+#include <filesystem>
+#include <string>
+
+#if defined(__unix__)
+#include <sys/resource.h>
+#endif
+
+#include <heed/io/atomic_file.hpp>
+
+#include "catch.hpp"
+#include "io/scratch_folder.hpp"
+
+namespace fs = std::filesystem;
+using heed::AtomicFile;
+using heed::FileError;
+
+namespace {
+
+template <class Call>
+std::string message_of(const Call& call) {
+  try {
+    call();
+  } catch (const FileError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("A file appears under its name when it is complete", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.bin");
+  heed::write_file(path, "old");
+  {
+    AtomicFile file(path);
+    file.write("new ");
+    file.write(std::string_view("bytes\0.", 7));
+    CHECK(heed::read_file(path) == "old");
+    CHECK(folder.count() == 2);
+    file.commit();
+    CHECK(folder.count() == 1);
+  }
+  CHECK(heed::read_file(path) == std::string("new bytes\0.", 11));
+  heed::write_file(path, "");
+  CHECK(heed::read_file(path).empty());
+}
+
+TEST_CASE("What is not committed leaves nothing behind", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.bin");
+  { AtomicFile(path).write("half"); }
+  CHECK(folder.count() == 0);
+  heed::write_file(path, "old");
+  { AtomicFile(path).write("half"); }
+  CHECK(folder.count() == 1);
+  CHECK(heed::read_file(path) == "old");
+}
+
+TEST_CASE("Two writers of one path do not meet", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.bin");
+  AtomicFile first(path), second(path);
+  first.write("first");
+  second.write("second");
+  second.commit();
+  CHECK(heed::read_file(path) == "second");
+  first.commit();
+  CHECK(heed::read_file(path) == "first");
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("Errors name the path and the cause", "[atomic_file]") {
+  const ScratchFolder folder;
+  CHECK(message_of([&] { heed::write_file(folder.file("no/such/a.bin"), "x"); }) ==
+        folder.file("no/such/a.bin") + ": cannot create a temporary file beside it: No such file or directory");
+  CHECK(message_of([&] { heed::write_file(folder.path(), "x"); }) == folder.path() + ": cannot write: it is a folder");
+  CHECK(message_of([&] { heed::read_file(folder.path()); }) == folder.path() + ": cannot read: it is a folder");
+  CHECK(message_of([&] { heed::read_file(folder.file("absent")); }) == folder.file("absent") + ": cannot open: No such file or directory");
+  CHECK(folder.count() == 0);
+}
+
+#if defined(__unix__)
+TEST_CASE("A full device leaves the old file", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.bin");
+  heed::write_file(path, "old");
+  // A limit on the size of files stands for the full device.
+  struct rlimit limit {};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+  const struct rlimit small { 100'000, limit.rlim_max };
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const std::string message = message_of([&] { heed::write_file(path, std::string(1'000'000, 'x')); });
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, handler);
+  CHECK(message == path + ": cannot write: File too large");
+  CHECK(heed::read_file(path) == "old");
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("A symbolic link stays one, and a device is refused", "[atomic_file]") {
+  const ScratchFolder folder;
+  heed::write_file(folder.file("real.bin"), "old");
+  fs::create_symlink("real.bin", folder.file("link.bin"));
+  heed::write_file(folder.file("link.bin"), "new");
+  CHECK(fs::is_symlink(folder.file("link.bin")));
+  CHECK(heed::read_file(folder.file("real.bin")) == "new");
+  CHECK(message_of([] { heed::write_file("/dev/null", "x"); }) == "/dev/null: cannot write: it is not a regular file");
+}
+#endif
