@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <heed/compose/residual.hpp>
+#include <heed/compose/stack.hpp>
+#include <heed/layers/linear.hpp>
+#include <heed/testing/check_gradients.hpp>
+
+using namespace heed;
+
+namespace {
+Stack<Residual<Linear<double>>> stack_of(int count) {
+  std::vector<Residual<Linear<double>>> blocks;
+  for (int i = 0; i < count; ++i) blocks.emplace_back(Linear<double>({3, 3}));
+  return Stack(std::move(blocks));
+}
+}  // namespace
+
+TEST_CASE("Stack has exact gradients for any number of blocks") {
+  for (int count : {0, 1, 2, 3}) {
+    const auto report = check_gradients(stack_of(count), Shape{4, 3});
+    INFO(count << " blocks: " << report.to_string());
+    REQUIRE(report.passed());
+  }
+}
+
+TEST_CASE("An empty stack is the identity") {
+  const auto stack = stack_of(0);
+  Tensor<double, 2> x({1, 3});
+  x.fill(2);
+  REQUIRE(stack.forward(x)[2] == 2);
+}
+
+TEST_CASE("Blocks have their own parameters and names") {
+  auto stack = stack_of(2);
+  std::string names;
+  stack.parameters([&](const std::string& name, Parameter<double>&) { names += name + ' '; });
+  REQUIRE(names == "0.branch.weight 0.branch.bias 1.branch.weight 1.branch.bias ");
+  REQUIRE(stack[0].branch().weight().value()[0] != stack[1].branch().weight().value()[0]);
+}

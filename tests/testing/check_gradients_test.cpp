@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// A certificate that a planted bug passes is worth nothing: here are the bugs.
+#include "catch.hpp"
+
+#include <heed/core/layer.hpp>
+#include <heed/testing/check_gradients.hpp>
+
+using namespace heed;
+
+namespace {
+
+enum class Bug { none, wrong_factor, transposed, forgets_to_add, adds_to_input_gradient, value_differs, nan, inference_differs };
+
+/// y[i] = w[i] x[i] x[0] on (rows, 3): not linear, so that mistakes show.
+template <class T>
+class Planted : public LayerBase<Planted<T>> {
+ public:
+  using scalar = T;
+  static constexpr int input_rank = 2;
+  struct Cache {
+    TensorView<const T, 2> x;
+  };
+
+  explicit Planted(Bug bug) : bug_(bug), weight_({3}) {
+    for (Index i = 0; i < 3; ++i) weight_.value()[i] = T(0.5 + static_cast<double>(i));
+  }
+  Shape output_shape(const Shape& in) const { return in; }
+  Tensor<T, 2> forward(const TensorView<const T, 2>& x) const {
+    Tensor<T, 2> y(x.shape());
+    for (Index r = 0; r < x.rows(); ++r)
+      for (Index i = 0; i < 3; ++i) y(r, i) = weight_.value()[i] * x(r, i) * x(r, 0);
+    if (bug_ == Bug::inference_differs && std::is_same_v<T, double>) y[1] += T(1e-6);
+    return y;
+  }
+  Tensor<T, 2> forward(const TensorView<const T, 2>& x, Cache& cache) const {
+    cache.x = x;
+    auto y = forward(x);
+    if (bug_ == Bug::inference_differs && std::is_same_v<T, double>) y[1] -= T(1e-6);
+    if (bug_ == Bug::value_differs && std::is_same_v<T, double>) y[1] += T(1e-9);
+    return y;
+  }
+  Tensor<T, 2> backward(const TensorView<const T, 2>& dy, Cache& cache) {
+    const auto& x = cache.x;
+    Tensor<T, 2> dx(x.shape());
+    if (bug_ == Bug::adds_to_input_gradient && last_dx_.shape() == dx.shape()) dx = last_dx_;
+    const T factor = bug_ == Bug::wrong_factor ? T(1.001) : T(1);
+    for (Index i = 0; i < 3 && bug_ == Bug::forgets_to_add; ++i) weight_.gradient()[i] = T(0);
+    for (Index r = 0; r < x.rows(); ++r)
+      for (Index i = 0; i < 3; ++i) {
+        const Index w = bug_ == Bug::transposed ? (i + 1) % 3 : i;
+        weight_.gradient()[i] += dy(r, i) * x(r, i) * x(r, 0);
+        dx(r, i) += factor * dy(r, i) * weight_.value()[w] * x(r, 0);
+        dx(r, 0) += dy(r, i) * weight_.value()[i] * x(r, i);
+      }
+    if (bug_ == Bug::nan) dx(0, 2) = T(std::nan(""));
+    last_dx_ = dx;
+    return dx;
+  }
+  template <class U>
+  Planted<U> rebind() const {
+    return this->template rebound<Planted<U>>(bug_);
+  }
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("Planted");
+    visitor.parameter("weight", self.weight_);
+  }
+
+ private:
+  Bug bug_;
+  Parameter<T> weight_;
+  Tensor<T, 2> last_dx_;
+};
+
+GradientReport report_of(Bug bug) { return check_gradients(Planted<double>(bug), Shape{2, 3}); }
+
+}  // namespace
+
+TEST_CASE("A right layer passes") {
+  const auto report = report_of(Bug::none);
+  INFO(report.to_string());
+  REQUIRE(report.passed());
+  REQUIRE(report.checked == 6 + 6 + 6 + 3);  // y twice, x, weight
+  REQUIRE(report.layer == "Planted");
+}
+
+TEST_CASE("Wrong gradients are found, and the entry is named") {
+  const auto factor = report_of(Bug::wrong_factor);
+  REQUIRE_FALSE(factor.passed());
+  REQUIRE(factor.to_string().find("x(0,0): given") != std::string::npos);
+  REQUIRE_FALSE(report_of(Bug::transposed).passed());
+  const auto nan = report_of(Bug::nan);
+  REQUIRE_FALSE(nan.passed());
+  REQUIRE(nan.worst.name == "x(0,2)");
+}
+
+TEST_CASE("The gradient rule is part of the certificate") {
+  const auto forgets = report_of(Bug::forgets_to_add);
+  REQUIRE_FALSE(forgets.passed());
+  REQUIRE(forgets.to_string().find("after a second backward, weight(0)") != std::string::npos);
+  const auto adds = report_of(Bug::adds_to_input_gradient);
+  REQUIRE_FALSE(adds.passed());
+  REQUIRE(adds.to_string().find("after a second backward, x(0,0)") != std::string::npos);
+}
+
+TEST_CASE("Values must agree in both passes") {
+  REQUIRE_FALSE(report_of(Bug::value_differs).passed());
+  const auto inference = report_of(Bug::inference_differs);
+  REQUIRE_FALSE(inference.passed());
+  REQUIRE(inference.worst.name == "inference y(0,1)");
+}
