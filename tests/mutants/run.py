@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Plants bugs in kernels, layers, losses and optimisers and asks whether the tests notice.
+
+    tests/mutants/run.py [--count 60] [--seed 1] [--jobs 2] [--compiler g++] [--only kernels/softmax] [--list]
+
+A mutant is one header with one change, made by one of the operators below at a position drawn by the seed. The header's own test is compiled
+against it and run; if it passes, so are the tests of the headers that include it. A mutant is *caught* when a test fails (or hangs, or crashes),
+*stillborn* when it does not compile (not counted), and *equivalent* when equivalent.json argues that the change cannot be seen. Anything else
+*survived*, and the script fails: the tests have a hole. Lines that choose an order or a size but no value (grains, thread counts, tile sizes),
+error messages and descriptions are left alone.
+"""
+import argparse, concurrent.futures, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOMS = ["kernels", "layers", "losses", "optim"]
+NUMBER = r"(?:\d+\.\d+|\d+)"
+ATOM = r"[A-Za-z_][\w.]*(?:\[[^\[\]]*\]|\([^()]*\))*"
+
+# name, pattern, replacement. Each match of a pattern in code is a candidate.
+OPERATORS = [
+    ("sign", rf"(?<=[\w\])]) \+ (?={ATOM}|{NUMBER})", " - "),
+    ("sign", rf"(?<=[\w\])]) - (?={ATOM}|{NUMBER})", " + "),
+    ("dropped factor", rf"(?<=[\w\])]) \* (?:{ATOM}|{NUMBER})", ""),
+    ("dropped factor", rf"(?<=[=(,] )(?:{ATOM}) \* (?={ATOM})", ""),
+    ("dropped divisor", rf"(?<=[\w\])]) / (?:{ATOM}|{NUMBER})", ""),
+    ("dropped term", rf"(?<=[\w\])]) [+-] (?:{ATOM}|{NUMBER})(?=[;,)])", ""),
+    ("missing accumulation", r" \+= ", " = "),
+    ("sign of accumulation", r" \+= ", " -= "),
+    ("shifted index", r"\[(\w+)\](?!\s*=[^=])", r"[\1 > 0 ? \1 - 1 : \1]"),
+    ("transposed index", r"\.transposed\(\)", ""),
+    ("transposed index", r"\((\w+), (\w+)\)(?= \+?= )", r"(\2, \1)"),
+    ("wrong bound", r"(?<=[\w)]) < (?=\w)", " <= "),
+    ("wrong comparison", r"(?<=[\w)]) > (?=[\w.]+ \?)", " < "),
+    ("wrong mask offset", r"\b(\w*offset\w*)(?= [<>+)-])", r"(\1 + 1)"),
+    ("negated condition", r"\bif \((?!constexpr)(!?[\w.]+(?:\(\))?)\)", r"if (!(\1))"),
+    ("swapped arguments", rf"(?<=\w)\(({ATOM}), ({ATOM})(?=[,)])", r"(\2, \1"),
+    ("swapped fma", r"P::fma\(([^,()]+), ([^,()]+), ([^,()]+)\)", r"P::fma(\3, \2, \1)"),
+    ("maximum for minimum", r"std::max\b", "std::min"),
+    ("maximum for minimum", r"\bP::max\b", "P::min"),
+    ("wrong flag", r"(?<=, )true(?=[,)])", "false"),
+    ("wrong constant", r"\b0\.5\b", "0.25"),
+    ("wrong constant", r"(?<=T\()1(?=\))", "2"),
+]
+SKIP = re.compile(r"^\s*(//|#|\*|using |template|static_assert|namespace|struct \w+;|class )|require|fail<|fail\(|HEED_ASSERT|visitor\.|grain|thread"
+                  r"|parallel_for\(|parallel_sum\(|constexpr|kMax|#pragma|text\(|\bdelete\b|requires|prefetch|reserve|std::string")
+
+
+def code_part(line):
+    """The line without strings and comments, same length, so that positions stay."""
+    line = re.sub(r'"(?:[^"\\]|\\.)*"', lambda m: " " * len(m.group()), line)
+    return re.sub(r"//.*", lambda m: " " * len(m.group()), line)
+
+
+def candidates(header):
+    found = []
+    for number, line in enumerate(header.read_text().splitlines()):
+        if SKIP.search(line):
+            continue
+        code = code_part(line)
+        for operator, pattern, replacement in OPERATORS:
+            for match in re.finditer(pattern, code):
+                changed = line[: match.start()] + match.expand(replacement) + line[match.end():]
+                if changed != line:
+                    found.append((operator, number, line, changed))
+    return found
+
+
+def name_of(header):
+    return str(header.relative_to(ROOT / "include" / "heed").with_suffix(""))
+
+
+def tests_for(header):
+    """The header's own test, then the tests of headers that include it, nearest first."""
+    own = ROOT / "tests" / (name_of(header) + "_test.cpp")
+    tests = [own] if own.exists() else []
+    needle = f"<heed/{name_of(header)}.hpp>"
+    for other in sorted((ROOT / "include" / "heed").glob("*/*.hpp")):
+        if needle in other.read_text():
+            test = ROOT / "tests" / (name_of(other) + "_test.cpp")
+            if test.exists() and test not in tests:
+                tests.append(test)
+    return tests[:4]
+
+
+def eigen_flags():
+    for folder in ("/usr/include/eigen3", "/usr/local/include/eigen3", "/opt/homebrew/include/eigen3"):
+        if os.path.isdir(folder):
+            return ["-isystem", folder]
+    return subprocess.run(["pkg-config", "--cflags", "eigen3"], capture_output=True, text=True).stdout.split()
+
+
+def run_mutant(mutant, options, catch_main, folder):
+    header, (operator, number, line, changed) = mutant
+    overlay = folder / f"{name_of(header).replace('/', '_')}_{number}_{abs(hash((operator, changed))) % 10**8}"
+    target = overlay / "heed" / header.relative_to(ROOT / "include" / "heed")
+    target.parent.mkdir(parents=True)
+    lines = header.read_text().splitlines()
+    lines[number] = changed
+    target.write_text("\n".join(lines) + "\n")
+    verdict, by = "survived", ""
+    try:
+        for test in tests_for(header):
+            program = overlay / "test"
+            build = subprocess.run([options.compiler, "-std=c++20", "-O1", "-fopenmp", "-w", "-I", str(overlay), "-I", str(ROOT / "include"), "-I",
+                                    str(ROOT / "tests"), *eigen_flags(), str(test), str(catch_main), *options.libraries, "-o", str(program)],
+                                   capture_output=True, text=True)
+            if build.returncode != 0:
+                return mutant, "stillborn", build.stderr.splitlines()[0] if build.stderr else ""
+            try:
+                run = subprocess.run([str(program)], capture_output=True, timeout=options.timeout, cwd=overlay)
+                caught = run.returncode != 0
+            except subprocess.TimeoutExpired:
+                caught = True
+            if caught:
+                verdict, by = "caught", str(test.relative_to(ROOT))
+                break
+    finally:
+        shutil.rmtree(overlay, ignore_errors=True)
+    return mutant, verdict, by
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=60, help="compiled mutants wanted")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--timeout", type=float, default=240, help="seconds that a test may take")
+    parser.add_argument("--compiler", default=os.environ.get("CXX", "g++"))
+    parser.add_argument("--only", default="", help="headers whose name contains this")
+    parser.add_argument("--list", action="store_true", help="count the candidates and stop")
+    options = parser.parse_args()
+    options.libraries = []
+
+    headers = [h for room in ROOMS for h in sorted((ROOT / "include" / "heed" / room).glob("*.hpp")) if options.only in name_of(h) and tests_for(h)]
+    pools = {h: candidates(h) for h in headers}
+    pools = {h: c for h, c in pools.items() if c}
+    if options.list or not pools:
+        for header, found in pools.items():
+            print(f"{len(found):5d}  {name_of(header)}")
+        print(f"{sum(map(len, pools.values())):5d}  candidates")
+        return 0 if pools else 1
+    equivalents = {(e["header"], e["line"].strip(), e["changed"].strip()): e["reason"]
+                   for e in json.loads((ROOT / "tests" / "mutants" / "equivalent.json").read_text())}
+
+    # Headers in turn, so that each is hit before any is hit twice; within a header operators in turn, so that the common ones do not crowd out the rest.
+    draw = random.Random(options.seed)
+    order = list(pools)
+    draw.shuffle(order)
+    queues = {}
+    for header in order:
+        by_operator = {}
+        for candidate in pools[header]:
+            by_operator.setdefault(candidate[0], []).append(candidate)
+        for found in by_operator.values():
+            draw.shuffle(found)
+        operators = list(by_operator)
+        draw.shuffle(operators)
+        queues[header] = [by_operator[o][i] for i in range(max(map(len, by_operator.values()))) for o in operators if i < len(by_operator[o])]
+    queue = [(h, queues[h][i]) for i in range(max(map(len, queues.values()))) for h in order if i < len(queues[h])]
+
+    counts = {"caught": 0, "survived": 0, "equivalent": 0, "stillborn": 0}
+    survivors = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        catch_main = folder / "catch_main.o"
+        subprocess.run([options.compiler, "-std=c++20", "-O1", "-c", str(ROOT / "tests" / "main.cpp"), "-o", str(catch_main)], check=True)
+        if "catch_all" in subprocess.run([options.compiler, "-std=c++20", "-M", str(ROOT / "tests" / "main.cpp"), "-I", str(ROOT / "tests")],
+                                         capture_output=True, text=True).stdout or os.path.isdir("/usr/include/catch2/internal"):
+            options.libraries = [] if os.path.exists("/usr/include/catch2/catch.hpp") else ["-lCatch2Main", "-lCatch2"]
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            position, running = 0, set()
+            while True:
+                compiled = counts["caught"] + counts["survived"] + counts["equivalent"]
+                while position < len(queue) and len(running) < options.jobs and compiled + len(running) < options.count:
+                    running.add(pool.submit(run_mutant, queue[position], options, catch_main, folder))
+                    position += 1
+                if not running:
+                    break
+                done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in done:
+                    (header, (operator, number, line, changed)), verdict, by = future.result()
+                    reason = equivalents.get((name_of(header), line.strip(), changed.strip()))
+                    if verdict == "survived" and reason:
+                        verdict, by = "equivalent", reason
+                    counts[verdict] += 1
+                    if verdict == "survived":
+                        survivors.append(f"{name_of(header)}:{number + 1} ({operator})\n    - {line.strip()}\n    + {changed.strip()}")
+                    if verdict != "stillborn":
+                        print(f"{verdict:10s} {name_of(header)}:{number + 1} {operator}: {changed.strip()[:90]}  [{by}]", flush=True)
+    compiled = counts["caught"] + counts["survived"] + counts["equivalent"]
+    print(f"\n{compiled} compiled mutants: {counts['caught']} caught, {counts['equivalent']} argued equivalent, {counts['survived']} survived"
+          f" ({counts['stillborn']} more did not compile)")
+    for survivor in survivors:
+        print("survived:", survivor)
+    if compiled < options.count:
+        print(f"only {compiled} of the {options.count} mutants asked for could be made")
+    return 1 if survivors or compiled < min(options.count, 40) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
