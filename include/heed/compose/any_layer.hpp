@@ -22,6 +22,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
     virtual ~Model() = default;
     virtual std::unique_ptr<Model> clone() const = 0;
     virtual Shape output_shape(const Shape& in) const = 0;
+    virtual double activation_products(const Shape& in) const = 0;
     virtual Tensor<T, OutRank> forward(const Input& x) const = 0;
     virtual Tensor<T, OutRank> forward(const Input& x, std::unique_ptr<CacheState>& cache) const = 0;
     virtual Tensor<T, InRank> backward(const Output& dy, std::unique_ptr<CacheState>& cache) = 0;
@@ -53,6 +54,8 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
     require<ShapeError>(in.rank() == InRank, "AnyLayer: input ", in, " has rank ", in.rank(), ", the layer takes rank ", InRank);
     return model_->output_shape(in);
   }
+  /// Of the held layer (see `child_shape`).
+  double activation_products(const Shape& in) const { return model_->activation_products(in); }
   Tensor<T, OutRank> forward(const Input& x) const { return model_->forward(x); }
   Tensor<T, OutRank> forward(const Input& x, Cache& cache) const { return model_->forward(x, cache.state); }
   Tensor<T, OutRank> forward(Tensor<T, InRank>&& x, Cache& cache) const = delete;  // x must outlive the cache
@@ -87,6 +90,12 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
     explicit Holder(L l) : layer(std::move(l)) {}
     std::unique_ptr<Model> clone() const override { return std::make_unique<Holder>(layer); }
     Shape output_shape(const Shape& in) const override { return layer.output_shape(in); }
+    double activation_products([[maybe_unused]] const Shape& in) const override {
+      if constexpr (requires { layer.activation_products(in); })
+        return layer.activation_products(in);
+      else
+        return 0;
+    }
     Tensor<T, OutRank> forward(const Input& x) const override { return layer.forward(x); }
     Tensor<T, OutRank> forward(const Input& x, std::unique_ptr<CacheState>& cache) const override {
       if (!dynamic_cast<State*>(cache.get())) cache = std::make_unique<State>();

@@ -30,10 +30,7 @@ class Residual : public LayerBase<Residual<Branch>> {
   explicit Residual(Branch branch) : branch_(std::move(branch)) {}
 
   Shape output_shape(const Shape& in) const {
-    const Shape out = [&] {
-      LayerScope scope("branch");
-      return branch_.output_shape(in);
-    }();
+    const Shape out = child_shape("branch", branch_, in);
     require<ShapeError>(out == in, "Residual: the branch turns ", in, " into ", out, "; to be added to its input it must keep the shape");
     return out;
   }

@@ -82,7 +82,8 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
   Shape output_shape(const Shape& in) const {
     Shape shape = in;
-    for_each([&](const auto& layer) { shape = layer.output_shape(shape); });
+    std::size_t i = 0;
+    std::apply([&](const auto&... layer) { ((shape = child_shape(names_[i++], layer, shape)), ...); }, layers_);
     return shape;
   }
 
@@ -135,16 +136,6 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   template <std::size_t... I, class... Layers>
   Sequential(std::index_sequence<I...>, Layers&... layers)
       : names_{detail::take_name(layers, I)...}, layers_(detail::take_layer(std::move(layers))...) {}
-
-  template <class F>
-  void for_each(const F& f) const {
-    std::size_t i = 0;
-    const auto one = [&](const auto& layer) {
-      LayerScope scope(names_[i++]);
-      f(layer);
-    };
-    std::apply([&](const auto&... layer) { (one(layer), ...); }, layers_);
-  }
 
   template <std::size_t I, class X>
   auto infer(const X& x) const {

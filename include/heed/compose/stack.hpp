@@ -26,8 +26,8 @@ class Stack : public LayerBase<Stack<Block>> {
   Shape output_shape(const Shape& in) const {
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       const std::string name = std::to_string(i);
+      const Shape out = child_shape(name, blocks_[i], in);
       LayerScope scope(name);
-      const Shape out = blocks_[i].output_shape(in);
       require<ShapeError>(out == in, "Stack: the block turns ", in, " into ", out, "; stacked blocks must keep the shape");
     }
     return in;

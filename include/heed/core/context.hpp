@@ -16,6 +16,7 @@ struct Context {
   bool has_step = false;                        ///< a StepScope is active
   std::uint64_t init_seed = 0, init_draws = 0;  ///< see SeedScope
   const class LayerScope* layer = nullptr;      ///< innermost layer at work, linked to its parents
+  class ShapeObserver* shapes = nullptr;        ///< told of the shapes that composed models ask of their children
 };
 
 /// The context of this thread. Change it through scopes only.

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <heed/core/parameter.hpp>
@@ -132,6 +133,36 @@ inline Shape replace_features(Shape shape, Index features) {
 inline void require_gradient_shape(std::string_view layer, const Shape& dy, const Shape& expected, Index rows) {
   require<ShapeError>(dy == expected && dy.rows() == rows, layer, ": dy is ", dy, ", the forward pass of this cache gave ", rows,
       " rows of ", expected.features(), " features; backward takes the gradient of that output, once a forward");
+}
+
+/// Sees what shapes a composed model asks of its children while it lives: `model.output_shape(in)` becomes a list of all layers with
+/// their shapes, in the order in which they run. `heed::summarize` is written on it.
+class ShapeObserver {
+ public:
+  ShapeObserver() : outer_(std::exchange(context().shapes, this)) {}
+  virtual ~ShapeObserver() { context().shapes = outer_; }
+  ShapeObserver(const ShapeObserver&) = delete;
+  ShapeObserver& operator=(const ShapeObserver&) = delete;
+
+  /// The layer at `layer_path()` turns `in` into `out`. `products`: multiply-adds of activations with activations, see `child_shape`.
+  virtual void seen(const Shape& in, const Shape& out, double products) = 0;
+
+ private:
+  ShapeObserver* outer_;
+};
+
+/// For composers: `layer.output_shape(in)` of the child called `name`. A layer that multiplies activations with each other, as attention
+/// does, says how often in `double activation_products(const Shape& in) const`; what weights cost is seen from their shapes.
+template <class Child>
+Shape child_shape(std::string_view name, const Child& child, const Shape& in) {
+  LayerScope scope(name);
+  const Shape out = child.output_shape(in);
+  if (context().shapes) [[unlikely]] {
+    double products = 0;
+    if constexpr (requires { child.activation_products(in); }) products = child.activation_products(in);
+    context().shapes->seen(in, out, products);
+  }
+  return out;
 }
 
 /// For `Layer::input_rank`: the layer takes tensors of any rank and reads them as rows x features.
