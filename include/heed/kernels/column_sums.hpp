@@ -34,6 +34,21 @@ struct AddRows {
   }
 };
 
+template <class T>
+struct AddRowProducts {
+  /// sums[j] += x[i * x_row + j] * y[i * y_row + j] for all rows, one vector of columns at a time.
+  template <class Isa>
+  HEED_INLINE static void run(Index rows, Index cols, const T* x, Index x_row, const T* y, Index y_row, T* sums) {
+    using P = Packet<Isa, T>;
+    for (Index j = 0; j < cols; j += P::lanes) {
+      const Index left = cols - j;
+      P s = P::load_partial(sums + j, left);
+      for (Index i = 0; i < rows; ++i) s = P::fma(P::load_partial(x + i * x_row + j, left), P::load_partial(y + i * y_row + j, left), s);
+      s.store_partial(sums + j, left);
+    }
+  }
+};
+
 }  // namespace detail
 
 /// sums[j] += sum over i of x[i * row + j] (the gradient of a bias). Parallel over fixed shards of rows, folded in order.
@@ -41,6 +56,15 @@ template <class T>
 void add_column_sums(Index rows, Index cols, const T* x, Index row, T* sums) {
   parallel_sum(rows, std::max<Index>(1, 16384 / std::max<Index>(cols, 1)), cols, sums,
       [&](Index begin, Index end, T* partial) { dispatch<detail::AddRows<T>, T>(end - begin, cols, x + begin * row, row, partial); });
+}
+
+/// sums[j] += sum over i of x[i * x_row + j] * y[i * y_row + j] (the gradient of a factor that all rows share). Parallel over fixed shards of
+/// rows, folded in order.
+template <class T>
+void add_column_products(Index rows, Index cols, const T* x, Index x_row, const T* y, Index y_row, T* sums) {
+  parallel_sum(rows, std::max<Index>(1, 16384 / std::max<Index>(cols, 1)), cols, sums, [&](Index begin, Index end, T* partial) {
+    dispatch<detail::AddRowProducts<T>, T>(end - begin, cols, x + begin * x_row, x_row, y + begin * y_row, y_row, partial);
+  });
 }
 
 }  // namespace heed::kernels

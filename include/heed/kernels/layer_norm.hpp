@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+
+#include <heed/core/parallel.hpp>
+#include <heed/core/simd.hpp>
+
+namespace heed::kernels {
+
+/// Rows x width elements, row after row; `weight` and `bias` hold `width` elements or are null (ones and zeros).
+template <class T>
+struct LayerNormShape {
+  Index rows, width;
+  const T* weight;
+  const T* bias;
+  double eps;
+
+  /// Rows of a chunk that is worth a thread.
+  Index grain() const { return 1 + 16384 / (width < 1 ? 1 : width); }
+};
+
+namespace detail {
+
+template <class T>
+struct LayerNormForward {
+  /// Two passes over a row that lies in L1: the mean m, then d = x - m. The mean is corrected by mean(d), which is what rounding lost in the
+  /// first sum, and the variance is mean(d²) - mean(d)² (Chan, Golub and LeVeque 1983), so rows far from zero keep their digits.
+  template <class Isa>
+  HEED_INLINE static void run(Index rows, const LayerNormShape<T>* shape, const T* x, T* y, T* mean, T* inv_std) {
+    using std::sqrt;
+    for (Index i = 0; i < rows; ++i) {
+      const Index width = shape->width;
+      const T count = T(static_cast<double>(width));
+      const T first = sum<Isa>(width, x) / count;
+      T off, squares;
+      deviations<Isa>(width, x, first, off, squares);
+      off = off / count;
+      const T center = first + off, variance = squares / count - off * off;
+      const T scale = T(1) / T(sqrt((variance > T(0) ? variance : T(0)) + T(shape->eps)));
+      normalize<Isa>(width, x, center, scale, shape->weight, shape->bias, y);
+      if (mean) mean[i] = center, inv_std[i] = scale;
+      x += width, y += width;
+    }
+  }
+
+ private:
+  template <class Isa>
+  HEED_INLINE static T sum(Index width, const T* x) {
+    using P = Packet<Isa, T>;
+    P s0 = P::zero(), s1 = P::zero();  // two chains hide half the latency of an addition
+    Index j = 0;
+    for (; j + 2 * P::lanes <= width; j += 2 * P::lanes) s0 = s0 + P::load(x + j), s1 = s1 + P::load(x + j + P::lanes);
+    for (; j < width; j += P::lanes) s0 = s0 + P::load_partial(x + j, width - j);
+    return (s0 + s1).sum();
+  }
+  template <class Isa>
+  HEED_INLINE static void deviations(Index width, const T* x, const T& center, T& off, T& squares) {
+    using P = Packet<Isa, T>;
+    const P m = P::broadcast(center);
+    P o = P::zero(), q0 = P::zero(), q1 = P::zero();
+    Index j = 0;
+    for (; j + 2 * P::lanes <= width; j += 2 * P::lanes) {
+      const P d0 = P::load(x + j) - m, d1 = P::load(x + j + P::lanes) - m;
+      o = o + (d0 + d1), q0 = P::fma(d0, d0, q0), q1 = P::fma(d1, d1, q1);
+    }
+    for (; j < width; j += P::lanes) {
+      const P d = P::load_partial(x + j, width - j, center) - m;  // lanes past the end deviate by 0
+      o = o + d, q0 = P::fma(d, d, q0);
+    }
+    off = o.sum(), squares = (q0 + q1).sum();
+  }
+  template <class Isa>
+  HEED_INLINE static void normalize(Index width, const T* x, const T& center, const T& scale, const T* weight, const T* bias, T* y) {
+    using P = Packet<Isa, T>;
+    const P m = P::broadcast(center), s = P::broadcast(scale);
+    for (Index j = 0; j < width; j += P::lanes) {
+      const Index left = width - j;
+      P value = (P::load_partial(x + j, left) - m) * s;
+      if (weight) value = value * P::load_partial(weight + j, left);
+      if (bias) value = value + P::load_partial(bias + j, left);
+      value.store_partial(y + j, left);
+    }
+  }
+};
+
+template <class T>
+struct LayerNormBackward {
+  template <class Isa>
+  HEED_INLINE static void run(Index rows, const LayerNormShape<T>* shape, const T* x, const T* dy, const T* mean, const T* inv_std, T* dx,
+      bool add, T* d_weight, T* d_bias) {
+    using P = Packet<Isa, T>;
+    const Index width = shape->width;
+    const T* weight = shape->weight;
+    for (Index i = 0; i < rows; ++i, x += width, dy += width, dx += width) {
+      // y = n * weight + bias with n = (x - mean) inv_std: the gradient g = dy * weight arrives at n.
+      const P m = P::broadcast(mean[i]), s = P::broadcast(inv_std[i]);
+      P sum = P::zero(), sum_n = P::zero();
+      for (Index j = 0; j < width; j += P::lanes) {
+        const Index left = width - j;
+        const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, mean[i]) - m) * s;
+        const P g = weight ? d * P::load_partial(weight + j, left) : d;
+        sum = sum + g, sum_n = P::fma(g, n, sum_n);
+        if (d_weight) P::fma(d, n, P::load_partial(d_weight + j, left)).store_partial(d_weight + j, left);
+        if (d_bias) (P::load_partial(d_bias + j, left) + d).store_partial(d_bias + j, left);
+      }
+      // The mean and inv_std depend on x too: dx = inv_std (g - mean(g) - n mean(g n)).
+      const T count = T(static_cast<double>(width));
+      const P average = P::broadcast(sum.sum() / count), average_n = P::broadcast(sum_n.sum() / count);
+      for (Index j = 0; j < width; j += P::lanes) {
+        const Index left = width - j;
+        const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, mean[i]) - m) * s;
+        const P g = weight ? d * P::load_partial(weight + j, left) : d;
+        P value = (g - average - n * average_n) * s;
+        if (add) value = value + P::load_partial(dx + j, left);
+        value.store_partial(dx + j, left);
+      }
+    }
+  }
+};
+
+}  // namespace detail
+
+/// y = (x - mean) inv_std * weight + bias for each row, with inv_std = 1 / sqrt(variance + eps) and the variance over `width`, not width - 1
+/// (Ba, Kiros and Hinton 2016). Keeps mean and inv_std (one a row) unless they are null. Parallel over rows; y may be x. Sums are in T.
+template <class T>
+void layer_norm_forward(const LayerNormShape<T>& shape, const T* x, T* y, T* mean, T* inv_std) {
+  parallel_for(shape.rows, shape.grain(), [&](Index begin, Index end) {
+    dispatch<detail::LayerNormForward<T>, T>(end - begin, &shape, x + begin * shape.width, y + begin * shape.width,
+        mean ? mean + begin : nullptr, mean ? inv_std + begin : nullptr);
+  });
+}
+
+/// dx (fresh, or added to when `add`), and adds to d_weight and d_bias (null: left out) over fixed shards of rows, folded in order.
+template <class T>
+void layer_norm_backward(
+    const LayerNormShape<T>& shape, const T* x, const T* dy, const T* mean, const T* inv_std, T* dx, bool add, T* d_weight, T* d_bias) {
+  const Index width = shape.width, wanted = (d_weight ? width : 0) + (d_bias ? width : 0);
+  const auto rows = [&](Index begin, Index end, T* partial) {
+    dispatch<detail::LayerNormBackward<T>, T>(end - begin, &shape, x + begin * width, dy + begin * width, mean + begin, inv_std + begin,
+        dx + begin * width, add, d_weight ? partial : nullptr, d_bias ? partial + (d_weight ? width : 0) : nullptr);
+  };
+  if (wanted == 0) {
+    parallel_for(shape.rows, shape.grain(), [&](Index begin, Index end) { rows(begin, end, static_cast<T*>(nullptr)); });
+    return;
+  }
+  Tensor<T, 1> sums({wanted});
+  parallel_sum(shape.rows, shape.grain(), wanted, sums.data(), rows);
+  const T* part = sums.data();
+  for (Index j = 0; d_weight && j < width; ++j) d_weight[j] += part[j];
+  if (d_weight) part += width;
+  for (Index j = 0; d_bias && j < width; ++j) d_bias[j] += part[j];
+}
+
+}  // namespace heed::kernels

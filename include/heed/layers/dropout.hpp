@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/layer.hpp>
+#include <heed/core/random.hpp>
+#include <heed/kernels/dropout.hpp>
+
+namespace heed {
+
+struct DropoutOptions {
+  double p = 0.5;  ///< probability that an element is dropped, 0 ... 1
+};
+
+/// The key of a dropout mask: under a StepScope a function of (seed, step, layer path), so that a step can be repeated; without one,
+/// the number of the training passes made with this cache. Any layer with dropout inside keeps one of these in its cache.
+class DropoutKey {
+ public:
+  /// The key of a new training pass.
+  std::uint64_t draw() {
+    const Context& c = context();
+    const std::uint64_t seed = c.has_step ? c.seed : 0, step = c.has_step ? c.step : passes_++;
+    return key_ = CounterRandom({seed, step, layer_path_hash()}).key();
+  }
+  /// The key that was drawn last: what backward needs.
+  std::uint64_t key() const { return key_; }
+
+ private:
+  std::uint64_t key_ = 0, passes_ = 0;
+};
+
+/// Training: y = x ⊙ m / (1 - p) with m = 0 with probability p, else 1, independently for each element (Srivastava et al. 2014, inverted scaling
+/// as torch.nn.Dropout). Inference: y = x.
+///
+/// Any shape; no parameters. The cache keeps a key, not the mask: the mask is drawn again in backward (see DropoutKey).
+template <class T>
+class Dropout : public LayerBase<Dropout<T>> {
+ public:
+  using scalar = T;
+  static constexpr int input_rank = kAnyRank;
+
+  struct Cache {
+    DropoutKey key;
+    Index rows = 0, features = 0;  ///< of x
+  };
+
+  explicit Dropout(const DropoutOptions& options = {}) : options_(options) {
+    require(options.p >= 0 && options.p <= 1, "Dropout: p is ", options.p, ", it must lie in 0 ... 1");
+  }
+
+  Shape output_shape(const Shape& in) const { return in; }
+
+  template <int Rank>
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
+    return Tensor<T, Rank>(x);
+  }
+
+  template <int Rank>
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
+    cache.rows = x.rows(), cache.features = x.features();
+    auto y = Tensor<T, Rank>::uninitialized(x.shape());
+    kernels::apply_dropout(kernels::DropoutMask(cache.key.draw(), options_.p), x.size(), x.data(), y.data());
+    return y;
+  }
+
+  /// y = x ⊙ m / (1 - p): dx = dy ⊙ m / (1 - p).
+  template <int Rank>
+  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
+    require_gradient_shape("Dropout", dy.shape(), replace_features(dy.shape(), cache.features), cache.rows);
+    auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
+    kernels::apply_dropout(kernels::DropoutMask(cache.key.key(), options_.p), dy.size(), dy.data(), dx.data());
+    return dx;
+  }
+
+  const DropoutOptions& options() const { return options_; }
+
+  /// The same layer over another scalar.
+  template <class U>
+  Dropout<U> rebind() const {
+    return Dropout<U>(options_);
+  }
+
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("Dropout");
+    visitor.option("p", self.options_.p);
+  }
+
+ private:
+  DropoutOptions options_;
+};
+
+static_assert(Layer<Dropout<float>>);
+
+}  // namespace heed
