@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <heed/core/buffer_pool.hpp>
+
+using namespace heed;
+
+namespace {
+BufferPool& pool() { return BufferPool::instance(); }
+
+/// Sets the limit for one test.
+struct Limit {
+  std::size_t before = pool().limit();
+  explicit Limit(std::size_t bytes) { pool().set_limit(bytes); }
+  ~Limit() { pool().set_limit(before); }
+};
+}  // namespace
+
+TEST_CASE("buffers are 64-byte aligned and as large as asked") {
+  CHECK(pool().acquire(0) == nullptr);
+  pool().release(nullptr, 100);  // nothing to do
+  for (std::size_t bytes : {1u, 63u, 64u, 65u, 128u, 129u, 1000u, 4096u, 4097u, 100000u}) {
+    void* buffer = pool().acquire(bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(buffer) % BufferPool::kAlignment == 0);
+    std::memset(buffer, 0xab, bytes);  // the address sanitizer watches
+    pool().release(buffer, bytes);
+  }
+}
+
+TEST_CASE("a freed buffer serves the next request of its class, without the system") {
+  void* first = pool().acquire(5000);
+  pool().release(first, 5000);
+  const auto from_system = pool().from_system(), acquired = pool().acquired();
+  void* second = pool().acquire(4900);  // the same size class, 4608 < bytes <= 5120
+  CHECK(second == first);
+  CHECK(pool().from_system() == from_system);
+  CHECK(pool().acquired() == acquired + 1);
+  void* third = pool().acquire(4900);
+  CHECK(third != second);
+  CHECK(pool().from_system() == from_system + 1);
+  pool().release(second, 4900);
+  pool().release(third, 4900);
+}
+
+TEST_CASE("at most a fifth of a buffer is unused") {
+  Limit enough(std::size_t{1} << 40);
+  pool().trim();
+  // From four lines on; below that the line of 64 bytes is the grain.
+  for (std::size_t bytes = 256; bytes < (std::size_t{1} << 22); bytes += bytes / 7 + 1) {
+    pool().release(pool().acquire(bytes), bytes);
+    const std::size_t held = pool().idle_bytes();
+    INFO("asked for " << bytes << ", got " << held);
+    CHECK(held >= bytes);
+    CHECK(held - bytes < held / 5 + 64);
+    pool().trim();
+  }
+}
+
+TEST_CASE("idle bytes stay below the limit; trim gives all of them back") {
+  pool().trim();
+  CHECK(pool().idle_bytes() == 0);
+  void* a = pool().acquire(1 << 20);
+  void* b = pool().acquire(1 << 20);
+  {
+    Limit one(std::size_t{1} << 20);
+    pool().release(a, 1 << 20);
+    CHECK(pool().idle_bytes() == 1 << 20);
+    pool().release(b, 1 << 20);  // beyond the limit: to the system
+    CHECK(pool().idle_bytes() == 1 << 20);
+    pool().set_limit(0);  // at once
+    CHECK(pool().idle_bytes() == 0);
+  }
+  CHECK(pool().limit() == BufferPool::kDefaultLimit);
+  void* c = pool().acquire(1 << 16);
+  pool().release(c, 1 << 16);
+  CHECK(pool().idle_bytes() > 0);
+  pool().trim();
+  CHECK(pool().idle_bytes() == 0);
+}
+
+TEST_CASE("threads share the pool: no buffer has two owners") {
+  std::atomic<int> torn{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 500; ++round) {
+        const std::size_t bytes = 64 + static_cast<std::size_t>(round % 5) * 700;
+        auto* mine = static_cast<unsigned char*>(pool().acquire(bytes));
+        std::memset(mine, t + 1, bytes);
+        std::this_thread::yield();
+        for (std::size_t i = 0; i < bytes; i += 63)
+          if (mine[i] != t + 1) ++torn;
+        pool().release(mine, bytes);
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  CHECK(torn == 0);
+}

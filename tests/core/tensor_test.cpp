@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <array>
+#include <complex>
+#include <numeric>
+#include <vector>
+
+#include <heed/core/tensor.hpp>
+
+using namespace heed;
+
+namespace {
+
+Tensor<float, 2> counted(const Shape& shape) {
+  Tensor<float, 2> x(shape);
+  std::iota(x.data(), x.data() + x.size(), 1.0f);
+  return x;
+}
+
+float sum_of(TensorView<const float, 2> x) { return std::accumulate(x.data(), x.data() + x.size(), 0.0f); }
+
+/// Counts its living objects.
+struct Tracked {
+  static inline int alive = 0;
+  int value = 0;
+  Tracked() { ++alive; }
+  explicit Tracked(int v) : value(v) { ++alive; }
+  Tracked(const Tracked& other) : value(other.value) { ++alive; }
+  Tracked& operator=(const Tracked&) = default;
+  ~Tracked() { --alive; }
+};
+
+}  // namespace
+
+TEST_CASE("a tensor starts with zeros, aligned, also in memory that was used before") {
+  for (int round = 0; round < 2; ++round) {
+    Tensor<float, 3> x({3, 5, 7});
+    CHECK(reinterpret_cast<std::uintptr_t>(x.data()) % 64 == 0);
+    CHECK(std::all_of(x.data(), x.data() + x.size(), [](float v) { return v == 0; }));
+    x.fill(3);
+  }
+}
+
+TEST_CASE("elements are row-major, the last axis is next to itself") {
+  Tensor<int, 3> x({2, 3, 4});
+  std::iota(x.data(), x.data() + x.size(), 0);
+  CHECK(x(0, 0, 1) == 1);
+  CHECK(x(0, 1, 0) == 4);
+  CHECK(x(1, 0, 0) == 12);
+  CHECK(x(1, 2, 3) == 23);
+  x(1, 2, 3) = 99;
+  CHECK(x[23] == 99);
+  CHECK(x.size(0) == 2);
+  CHECK(x.rows() == 6);
+  CHECK(x.features() == 4);
+  CHECK(x.span().size() == 24);
+}
+
+TEST_CASE("copies are deep, moves take the memory along") {
+  Tensor<float, 2> a = counted({2, 3});
+  Tensor<float, 2> b = a;
+  CHECK(b.data() != a.data());
+  b(0, 0) = -1;
+  CHECK(a(0, 0) == 1);
+  CHECK(b(1, 2) == 6);
+
+  const float* memory = a.data();
+  Tensor<float, 2> c = std::move(a);
+  CHECK(c.data() == memory);
+  CHECK(c.shape() == Shape{2, 3});
+  a = b;  // a moved-from tensor may be assigned to
+  CHECK(a(1, 1) == 5);
+  const Tensor<float, 2>& self = a;
+  a = self;
+  CHECK(a(1, 1) == 5);
+  c = Tensor<float, 2>({4, 1});
+  CHECK(c.shape() == Shape{4, 1});
+}
+
+TEST_CASE("assignment and resize keep memory that is large enough") {
+  Tensor<float, 2> x({10, 10});
+  const float* memory = x.data();
+  x.resize({4, 5});
+  CHECK(x.data() == memory);
+  CHECK(x.shape() == Shape{4, 5});
+  x = counted({3, 3});  // from a temporary: its memory
+  memory = x.data();
+  const Tensor<float, 2> source = counted({2, 2});
+  x = source;
+  CHECK(x.data() == memory);
+  CHECK(sum_of(x) == 10);
+}
+
+TEST_CASE("empty tensors") {
+  Tensor<float, 2> none;
+  CHECK(none.empty());
+  CHECK(none.size() == 0);
+  Tensor<float, 2> no_rows({0, 5});
+  CHECK(no_rows.empty());
+  CHECK(no_rows.shape() == Shape{0, 5});
+  Tensor<float, 2> x = counted({2, 2});
+  x = no_rows;
+  CHECK(x.empty());
+  CHECK(x.shape() == Shape{0, 5});
+  Tensor<float, 2> copied(no_rows);
+  CHECK(copied.shape() == Shape{0, 5});
+  CHECK(no_rows.slice(0, 0).empty());
+  x = none;
+  CHECK(x.empty());
+}
+
+TEST_CASE("tensors are views to whoever reads; writing through a view is asked for") {
+  Tensor<float, 2> x = counted({2, 3});
+  CHECK(sum_of(x) == 21);
+  TensorView<float, 2> view = x.view();
+  view(1, 0) = 40;
+  CHECK(x(1, 0) == 40);
+  const Tensor<float, 2>& fixed = x;
+  static_assert(std::is_same_v<decltype(fixed(0, 0)), const float&>);
+  static_assert(std::is_same_v<decltype(fixed.data()), const float*>);
+  const Tensor<float, 2> deep{TensorView<const float, 2>(fixed)};
+  CHECK(deep.data() != fixed.data());
+  CHECK(deep(1, 0) == 40);
+}
+
+TEST_CASE("slices and other shapes look at the same elements") {
+  Tensor<float, 2> x = counted({6, 4});
+  const auto middle = x.view().slice(2, 4);
+  CHECK(middle.shape() == Shape{2, 4});
+  CHECK(middle.data() == x.data() + 8);
+  const auto cube = x.view().reshaped<3>({2, 3, 4});
+  CHECK(cube(1, 0, 0) == 13);
+  CHECK(cube.as_rows().shape() == Shape{6, 4});
+  CHECK(cube.matrix().rows() == 6);
+  CHECK(cube.matrix()(5, 3) == 24);
+  CHECK_THROWS_WITH(x.reshaped<1>({23}), contains("6x4 has 24 elements, 23 has 23"));
+  CHECK_THROWS_AS(x.reshaped<2>({24}), ShapeError);
+}
+
+TEST_CASE("the matrix of a tensor is an Eigen map") {
+  Tensor<double, 3> x({2, 2, 3});
+  x.matrix().setConstant(2);
+  x.matrix().row(3) *= 5;
+  CHECK(x(1, 1, 2) == 10);
+  CHECK(x.matrix().sum() == 3 * 3 * 2 + 30);
+}
+
+TEST_CASE("ranks must agree") {
+  CHECK_THROWS_WITH((Tensor<float, 2>({1, 2, 3})), contains("shape 1x2x3 has rank 3, the type says 2"));
+  float element = 0;
+  CHECK_THROWS_AS((TensorView<float, 1>(&element, Shape{1, 1})), ShapeError);
+}
+
+TEST_CASE("memory of the caller is wrapped without a copy") {
+  std::vector<float> mine(12, 1.0f);
+  auto by_pointer = wrap<2>(mine.data(), {3, 4});
+  by_pointer(2, 3) = 7;
+  CHECK(mine[11] == 7);
+  auto by_span = wrap<1>(std::span<float>(mine), {12});
+  CHECK(by_span.data() == mine.data());
+  const std::array<float, 4> fixed{1, 2, 3, 4};
+  CHECK(wrap<2>(std::span(fixed), {2, 2})(1, 0) == 3);
+  CHECK_THROWS_WITH(wrap<2>(std::span<float>(mine), {3, 5}), contains("the span holds 12 elements, shape 3x5 needs 15"));
+}
+
+TEST_CASE("row-major Eigen matrices are wrapped, others copied by name") {
+  Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> rows(2, 3);
+  rows << 1, 2, 3, 4, 5, 6;
+  const auto view = wrap(rows);
+  CHECK(view.data() == rows.data());
+  CHECK(view(1, 0) == 4);
+
+  Eigen::MatrixXf columns = rows;  // column-major
+  const Tensor<float, 2> copied = copy(columns);
+  CHECK(copied(0, 1) == 2);
+  CHECK(copied(1, 0) == 4);
+  columns(0, 1) = 100;
+  CHECK(copied(0, 1) == 2);
+  CHECK(copy(columns.transpose())(1, 0) == 100);
+  CHECK(copy(columns * 2)(1, 2) == 12);
+}
+
+TEST_CASE("a tensor of the size of a freed one asks the system for nothing") {
+  { Tensor<float, 2> warm({100, 33}); }
+  const auto before = BufferPool::instance().from_system();
+  for (int i = 0; i < 10; ++i) Tensor<float, 2> again({100, 33});
+  CHECK(BufferPool::instance().from_system() == before);
+}
+
+TEST_CASE("flattened moves the memory along") {
+  Tensor<float, 2> x = counted({2, 3});
+  const float* memory = x.data();
+  const Tensor<float, 1> flat = std::move(x).flattened();
+  CHECK(flat.data() == memory);
+  CHECK(flat.shape() == Shape{6});
+  CHECK(x.data() == nullptr);
+}
+
+TEST_CASE("elements of any type are made and destroyed once each") {
+  REQUIRE(Tracked::alive == 0);
+  {
+    Tensor<Tracked, 1> x({5});
+    CHECK(Tracked::alive == 5);
+    x[4] = Tracked(8);
+    Tensor<Tracked, 1> y = x;
+    CHECK(y[4].value == 8);
+    CHECK(Tracked::alive == 10);
+    y.resize({3});
+    y.resize({5});
+    y = std::move(x);
+    x = Tensor<Tracked, 1>({2});
+    CHECK(y[4].value == 8);
+  }
+  CHECK(Tracked::alive == 0);
+  Tensor<std::complex<double>, 1> z({2});
+  z[1] = {0, 1};
+  CHECK((z[1] * z[1]).real() == -1);
+}
