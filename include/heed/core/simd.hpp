@@ -6,9 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
-#include <heed/core/shape.hpp>
 #include <heed/core/config.hpp>
+#include <heed/core/shape.hpp>
 
 // The only file that names vector types or instruction sets. Define HEED_NO_SIMD for plain loops (compilers without vector extensions get
 // them by themselves).
@@ -79,14 +80,70 @@ struct Packet<Scalar, T> {
   }
   T sum() const { return v; }
   T largest() const { return v; }
+
+  static void transpose(Packet (&)[1]) {}
+  /// Flags of one byte for `flag_groups` packets are read at once.
+  static constexpr int flag_bytes = 1, flag_groups = 1;
+  template <int>
+  static Packet select_flags(const unsigned char* flags, const Packet& x, const Packet& y) {
+    return flags[0] ? x : y;
+  }
+};
+
+/// As many whole 32-bit numbers as a packet has lanes, for hashing; arithmetic is modulo 2^32.
+template <class Isa, class T>
+struct WholePacket;
+
+template <class T>
+struct WholePacket<Scalar, T> {
+  std::uint32_t v;
+
+  static WholePacket broadcast(std::uint32_t s) { return {s}; }
+  /// first, first + 1, ...
+  static WholePacket count_from(std::uint32_t first) { return {first}; }
+  friend WholePacket operator+(const WholePacket& a, const WholePacket& b) { return {a.v + b.v}; }
+  friend WholePacket operator*(const WholePacket& a, const WholePacket& b) { return {a.v * b.v}; }
+  /// a xor (a shifted right by `Bits`)
+  template <int Bits>
+  static WholePacket fold(const WholePacket& a) {
+    return {a.v ^ (a.v >> Bits)};
+  }
+  /// a < bound ? x : y
+  static Packet<Scalar, T> select_less(
+      const WholePacket& a, const WholePacket& bound, const Packet<Scalar, T>& x, const Packet<Scalar, T>& y) {
+    return a.v < bound.v ? x : y;
+  }
 };
 
 #if HEED_HAS_VECTORS
 
 namespace detail {
 template <class T>
-using bits_of = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+using bits_of = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+
+/// Lanes `Half` * lanes / 2 ... of a and b in turns: a b a b ...
+template <class Vector, int Half, std::size_t... I>
+HEED_INLINE void interleave(const Vector& a, const Vector& b, Vector& result, std::index_sequence<I...>) {
+  constexpr int lanes = sizeof...(I);
+  result = __builtin_shufflevector(a, b, (Half * lanes / 2 + static_cast<int>(I) / 2 + (I % 2 ? lanes : 0))...);
 }
+/// The 32-bit words that hold the flags of group `Group`, one a 32-bit lane.
+template <class Words, int Group, int Lanes, std::size_t... I>
+HEED_INLINE void spread_words(const Words& words, Words& result, std::index_sequence<I...>) {
+  constexpr int lane_words = static_cast<int>(sizeof...(I)) / Lanes;
+  result = __builtin_shufflevector(words, words, ((Group * Lanes + static_cast<int>(I) / lane_words) / 4)...);
+}
+/// The byte of those words that is the flag of each lane.
+template <class Integer, int Group, class Integers, std::size_t... I>
+HEED_INLINE void flag_masks(Integers& result, std::index_sequence<I...>) {
+  constexpr int lanes = sizeof...(I);
+  result = Integers{(Integer(0xff) << ((Group * lanes + static_cast<int>(I)) % 4 * 8))...};
+}
+template <class Integers, std::size_t... I>
+HEED_INLINE void lane_numbers(Integers& result, std::index_sequence<I...>) {
+  result = Integers{I...};
+}
+}  // namespace detail
 
 /// A compiler vector of `Isa::bytes` bytes, passed by reference (passing one by value makes g++ talk about calling conventions). The struct around it keeps clang from rejecting calls between functions of different
 /// targets; the calls are inlined away.
@@ -131,7 +188,9 @@ struct Packet<Isa, T> {
   HEED_INLINE friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
   HEED_INLINE friend Packet operator-(const Packet& a) { return {-a.v}; }
   HEED_INLINE static Packet fma(const Packet& a, const Packet& b, const Packet& c) { return {a.v * b.v + c.v}; }
-  HEED_INLINE static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) { return {a.v > b.v ? x.v : y.v}; }
+  HEED_INLINE static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) {
+    return {a.v > b.v ? x.v : y.v};
+  }
   HEED_INLINE static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
   HEED_INLINE static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
   HEED_INLINE static Packet sqrt(const Packet& a) {
@@ -157,6 +216,83 @@ struct Packet<Isa, T> {
 #pragma GCC unroll 16
       for (int i = 0; i < half; ++i) spill[i] = spill[i] > spill[i + half] ? spill[i] : spill[i + half];
     return spill[0];
+  }
+
+  /// Lane j of rows[i] goes to lane i of rows[j].
+  HEED_INLINE static void transpose(Packet (&rows)[lanes]) {
+    constexpr auto each = std::make_index_sequence<lanes>();
+    Packet next[lanes];
+#pragma GCC unroll 4
+    for (int stage = 1; stage < lanes; stage *= 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < lanes / 2; ++i) {
+        detail::interleave<Vector, 0>(rows[i].v, rows[i + lanes / 2].v, next[2 * i].v, each);
+        detail::interleave<Vector, 1>(rows[i].v, rows[i + lanes / 2].v, next[2 * i + 1].v, each);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) rows[i] = next[i];
+    }
+  }
+
+  /// Adding and then subtracting it rounds numbers below 2^22 (2^51 in double) to the nearest whole number.
+  static constexpr T kRound = sizeof(T) == 4 ? T(0x1.8p23) : T(0x1.8p52);
+  /// a * 2^n, where `rounded` is n + kRound; a and the result must be normal numbers.
+  HEED_INLINE static Packet times_power_of_two(const Packet& a, const Packet& rounded) {
+    constexpr int mantissa = sizeof(T) == 4 ? 23 : 52;
+    return {reinterpret_cast<Vector>(reinterpret_cast<Integers>(a.v) + (reinterpret_cast<Integers>(rounded.v) << mantissa))};
+  }
+
+  /// Flags of one byte for `flag_groups` packets are read at once.
+  static constexpr int flag_bytes = Isa::bytes, flag_groups = flag_bytes / lanes;
+  /// flags[Group * lanes + lane] ? x : y, where flag_bytes bytes can be read.
+  template <int Group>
+  HEED_INLINE static Packet select_flags(const unsigned char* flags, const Packet& x, const Packet& y) {
+    typedef std::uint32_t Words __attribute__((vector_size(Isa::bytes)));
+    Words words, spread;
+    Integers bytes;
+    std::memcpy(&words, flags, sizeof words);
+    detail::spread_words<Words, Group, lanes>(words, spread, std::make_index_sequence<Isa::bytes / 4>());
+    detail::flag_masks<Integer, Group>(bytes, std::make_index_sequence<lanes>());
+    return {(reinterpret_cast<Integers>(spread) & bytes) != 0 ? x.v : y.v};
+  }
+};
+
+template <class Isa, class T>
+  requires(Isa::bytes > 0 && std::is_floating_point_v<T>)
+struct WholePacket<Isa, T> {
+  using P = Packet<Isa, T>;
+  typedef typename P::Integer Integers __attribute__((vector_size(Isa::bytes)));
+
+  Integers v;  // in double the upper halves of the lanes stay zero
+
+  HEED_INLINE static WholePacket broadcast(std::uint32_t s) { return {typename P::Integer(s) - Integers{}}; }
+  /// first, first + 1, ...
+  HEED_INLINE static WholePacket count_from(std::uint32_t first) {
+    Integers lanes;
+    detail::lane_numbers(lanes, std::make_index_sequence<P::lanes>());
+    return low({lanes + typename P::Integer(first)});
+  }
+  HEED_INLINE friend WholePacket operator+(const WholePacket& a, const WholePacket& b) { return low({a.v + b.v}); }
+  HEED_INLINE friend WholePacket operator*(const WholePacket& a, const WholePacket& b) { return low({a.v * b.v}); }
+  /// a xor (a shifted right by `Bits`)
+  template <int Bits>
+  HEED_INLINE static WholePacket fold(const WholePacket& a) {
+    return {a.v ^ (a.v >> Bits)};
+  }
+  /// a < bound ? x : y
+  HEED_INLINE static P select_less(const WholePacket& a, const WholePacket& bound, const P& x, const P& y) {
+    // Compared as signed numbers (AVX2 has no other comparison), which the upper halves of 64-bit lanes are anyway.
+    typedef std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> Signed __attribute__((vector_size(Isa::bytes)));
+    constexpr typename P::Integer sign = sizeof(T) == 4 ? 0x80000000u : 0u;
+    return {reinterpret_cast<Signed>(a.v ^ sign) < reinterpret_cast<Signed>(bound.v ^ sign) ? x.v : y.v};
+  }
+
+ private:
+  HEED_INLINE static WholePacket low(const WholePacket& a) {
+    if constexpr (sizeof(T) == 4)
+      return a;
+    else
+      return {a.v & typename P::Integer(0xffffffffu)};
   }
 };
 
@@ -220,11 +356,15 @@ void dispatch(Arguments... arguments) {
   } else {
     switch (isa_level()) {
 #if HEED_HAS_X86_DISPATCH
-      case IsaLevel::avx512: return detail::run_avx512<Kernel, Arguments...>(arguments...);
-      case IsaLevel::avx2: return detail::run_avx2<Kernel, Arguments...>(arguments...);
+      case IsaLevel::avx512:
+        return detail::run_avx512<Kernel, Arguments...>(arguments...);
+      case IsaLevel::avx2:
+        return detail::run_avx2<Kernel, Arguments...>(arguments...);
 #endif
-      case IsaLevel::scalar: return Kernel::template run<Scalar>(arguments...);
-      default: return Kernel::template run<Baseline>(arguments...);
+      case IsaLevel::scalar:
+        return Kernel::template run<Scalar>(arguments...);
+      default:
+        return Kernel::template run<Baseline>(arguments...);
     }
   }
 }

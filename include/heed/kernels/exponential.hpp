@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <iterator>
+#include <type_traits>
+
+#include <heed/core/simd.hpp>
+
+namespace heed::kernels {
+
+// Exponentials on packets. 2^x = 2^n 2^r with n whole and |r| <= 1/2; 2^r is a polynomial with the least maximum of the relative error and
+// the constant term 1, so that 2^0 is 1 (fitted by Lawson's iteration in extended precision). Number-like scalars and the Scalar
+// instruction set take the function of their own namespace, so that certificates differentiate the true exponential.
+// NaN goes through; results below the normal numbers (with a factor 2 of room) are 0.
+
+namespace detail {
+
+inline constexpr double kLog2E = 1.44269504088896340736, kLn2 = 0.69314718055994530942;
+
+/// Coefficients of r, r², ... in 2^r.
+template <class T>
+struct Exp2Polynomial;
+template <>
+struct Exp2Polynomial<float> {  // error 2.0e-9; the short one, without the last term, 9.1e-8 (0.8 units in the last place)
+  static constexpr double full[] = {6.931472028552117e-01, 2.402264791361566e-01, 5.550332470783313e-02, 9.618437358234168e-03,
+      1.339887455722318e-03, 1.535336206329824e-04};
+  static constexpr double brief[] = {
+      6.931469775976779e-01, 2.402224208311130e-01, 5.550733744471444e-02, 9.671512785811676e-03, 1.326472725265875e-03};
+  static constexpr double kSmallest = -125, kLargest = 128;
+  static constexpr double kLn2High = 0.693359375, kLn2Low = -2.12194440e-4;  // the high part has 9 bits: products with n are exact
+};
+template <>
+struct Exp2Polynomial<double> {  // error 3.5e-18
+  static constexpr double full[] = {6.931471805599453257e-01, 2.402265069591013168e-01, 5.55041086648200777e-02, 9.618129107594124078e-03,
+      1.333355814677731159e-03, 1.540353045703849457e-04, 1.525273349029373646e-05, 1.32154353289180147e-06, 1.017820067610068947e-07,
+      7.073775141030788854e-09, 4.434626060278615445e-10};
+  static constexpr const double (&brief)[11] = full;
+  static constexpr double kSmallest = -1021, kLargest = 1024;
+  static constexpr double kLn2High = 6.93147180369123816490e-01, kLn2Low = 1.90821492927058770002e-10;
+};
+
+/// The same for e^r: c[k] / (ln 2)^(k + 1).
+template <class T>
+struct ExpPolynomial {
+  static constexpr int kTerms = static_cast<int>(std::size(Exp2Polynomial<T>::full));
+  double full[kTerms];
+
+  constexpr ExpPolynomial() : full{} {
+    double power = kLog2E;
+    for (int i = 0; i < kTerms; ++i, power *= kLog2E) full[i] = Exp2Polynomial<T>::full[i] * power;
+  }
+};
+template <class T>
+inline constexpr ExpPolynomial<T> kExpPolynomial;
+
+/// 1 + c[0] r + c[1] r² + ...
+template <class Isa, class T, int Terms>
+HEED_INLINE Packet<Isa, T> polynomial(const Packet<Isa, T>& r, const double (&c)[Terms]) {
+  using P = Packet<Isa, T>;
+  P p = P::broadcast(T(c[Terms - 1]));
+#pragma GCC unroll 16
+  for (int i = Terms - 2; i >= 0; --i) p = P::fma(p, r, P::broadcast(T(c[i])));
+  return P::fma(p, r, P::broadcast(T(1)));
+}
+
+}  // namespace detail
+
+/// 2^x for x <= 0, to 1.3 units in the last place (float): what a softmax needs.
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> exp2_of_nonpositive(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  if constexpr (std::is_same_v<Isa, Scalar>) {
+    using std::exp;
+    constexpr double kSmallest = -1021;  // flushed where double vectors flush
+    return {T(kSmallest) > x.v ? T(0) : T(exp(x.v * T(detail::kLn2)))};
+  } else {
+    using Polynomial = detail::Exp2Polynomial<T>;
+    const P magic = P::broadcast(P::kRound), rounded = x + magic, r = x - (rounded - magic);
+    const P y = P::times_power_of_two(detail::polynomial(r, Polynomial::brief), rounded);
+    return P::select_greater(P::broadcast(T(Polynomial::kSmallest)), x, P::zero(), y);
+  }
+}
+
+/// e^x, to about one unit in the last place; infinite where it is too large.
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  if constexpr (std::is_same_v<Isa, Scalar>) {
+    using std::exp;
+    return {T(exp(x.v))};
+  } else {
+    using Polynomial = detail::Exp2Polynomial<T>;
+    const P magic = P::broadcast(P::kRound), rounded = P::fma(x, P::broadcast(T(detail::kLog2E)), magic), n = rounded - magic;
+    // x - n ln 2 with ln 2 in two parts (Cody and Waite 1980)
+    const P r = P::fma(n, P::broadcast(T(-Polynomial::kLn2Low)), P::fma(n, P::broadcast(T(-Polynomial::kLn2High)), x));
+    const P y = P::times_power_of_two(detail::polynomial(r, detail::kExpPolynomial<T>.full), rounded);
+    constexpr double smallest = Polynomial::kSmallest * detail::kLn2, largest = Polynomial::kLargest * detail::kLn2;
+    const P tail = P::select_greater(x, P::broadcast(T(largest)), P::broadcast(T(HUGE_VAL)), y);
+    return P::select_greater(P::broadcast(T(smallest)), x, P::zero(), tail);
+  }
+}
+
+/// tanh x with an absolute error of some 1e-7 (float) or 2e-16 (double): (1 - t) / (1 + t) with t = e^(-2|x|).
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> hyperbolic_tangent(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  if constexpr (std::is_same_v<Isa, Scalar>) {
+    using std::tanh;
+    return {T(tanh(x.v))};
+  } else {
+    const P one = P::broadcast(T(1)), t = exp2_of_nonpositive(P::max(x, -x) * P::broadcast(T(-2 * detail::kLog2E)));
+    const P y = (one - t) / (one + t);
+    return P::select_greater(x, P::zero(), y, -y);
+  }
+}
+
+}  // namespace heed::kernels

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <vector>
+
+#include <heed/core/dual.hpp>
+#include <heed/kernels/exponential.hpp>
+
+#include "catch.hpp"
+#include "every_isa.hpp"
+
+using namespace heed;
+
+namespace {
+
+enum class Function { exp2, exp, tanh };
+
+template <class T>
+struct Evaluate {
+  template <class Isa>
+  HEED_INLINE static void run(Function f, const T* x, T* y, Index count) {
+    using P = Packet<Isa, T>;
+    for (Index i = 0; i + P::lanes <= count; i += P::lanes) {
+      const P p = P::load(x + i);
+      P r = p;
+      if (f == Function::exp2) r = kernels::exp2_of_nonpositive(p);
+      if (f == Function::exp) r = kernels::exponential(p);
+      if (f == Function::tanh) r = kernels::hyperbolic_tangent(p);
+      r.store(y + i);
+    }
+  }
+};
+
+constexpr Index kCount = 1 << 16;  // a multiple of every vector's lanes
+
+template <class T>
+std::vector<T> grid(double low, double high) {
+  std::vector<T> x(kCount);
+  for (Index i = 0; i < kCount; ++i) x[static_cast<std::size_t>(i)] = T(low + (high - low) * double(i) / double(kCount - 1));
+  return x;
+}
+
+template <class T>
+double epsilon() {
+  return sizeof(T) == 4 ? 0x1p-23 : 0x1p-52;
+}
+
+/// Largest relative error over the grid, in units of the last place, on every instruction set.
+template <class T, class Exact>
+void check_relative(Function f, double low, double high, double units, const Exact& exact) {
+  const std::vector<T> x = grid<T>(low, high);
+  std::vector<T> y(kCount);
+  for_every_isa<Evaluate<T>, T>(
+      [&](const char* isa) {
+        double worst = 0;
+        for (std::size_t i = 0; i < kCount; ++i) {
+          const long double e = exact(static_cast<long double>(x[i]));
+          worst = std::max(worst, static_cast<double>(std::abs((static_cast<long double>(y[i]) - e) / e)));
+        }
+        INFO(isa << ": " << worst / epsilon<T>() << " units");
+        CHECK(worst < units * epsilon<T>());
+      },
+      f, x.data(), y.data(), kCount);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("exponential: e^x to about a unit in the last place", "[exponential]", float, double) {
+  const double range = sizeof(TestType) == 4 ? 86 : 707;
+  check_relative<TestType>(Function::exp, -range, range, 1.5, [](long double x) { return std::exp(x); });
+  check_relative<TestType>(Function::exp, -1, 1, 1.5, [](long double x) { return std::exp(x); });
+}
+
+TEMPLATE_TEST_CASE("exponential: 2^x for x <= 0", "[exponential]", float, double) {
+  // The Scalar version is exp(x ln 2), whose argument rounds: its error grows with |x|.
+  check_relative<TestType>(Function::exp2, -1, 0, 2, [](long double x) { return std::exp2(x); });
+  check_relative<TestType>(Function::exp2, sizeof(TestType) == 4 ? -124 : -1020, 0, 400, [](long double x) { return std::exp2(x); });
+}
+
+TEMPLATE_TEST_CASE("exponential: the absolute error of tanh", "[exponential]", float, double) {
+  const std::vector<TestType> x = grid<TestType>(-30, 30);
+  std::vector<TestType> y(kCount);
+  for_every_isa<Evaluate<TestType>, TestType>(
+      [&](const char* isa) {
+        INFO(isa);
+        double worst = 0;
+        for (std::size_t i = 0; i < kCount; ++i) worst = std::max(worst, std::abs(double(y[i]) - std::tanh(double(x[i]))));
+        CHECK(worst < 2 * epsilon<TestType>());
+      },
+      Function::tanh, x.data(), y.data(), kCount);
+}
+
+TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float, double) {
+  using T = TestType;
+  const T infinity = T(HUGE_VAL), nan = T(NAN);
+  const bool single = sizeof(T) == 4;
+  const std::vector<T> x = {0, T(-0.0), -infinity, T(-1e30), nan, T(single ? -126 : -1022), -1, T(-1e-30), -2, -3, -4, -5, -6, -7, -8, -9};
+  std::vector<T> y(x.size());
+  for_every_isa<Evaluate<T>, T>(
+      [&](const char* isa) {
+        INFO(isa);
+        CHECK(y[0] == 1);
+        CHECK(y[1] == 1);
+        CHECK(y[2] == 0);
+        CHECK(y[3] == 0);
+        CHECK(std::isnan(y[4]));
+        CHECK(double(y[5]) < 1e-37);
+        for (std::size_t i = 8; i < x.size(); ++i) CHECK(y[i] == Approx(std::exp2(double(x[i]))).epsilon(1e-6));
+      },
+      Function::exp2, x.data(), y.data(), Index(x.size()));
+  const std::vector<T> z = {infinity, T(1e30), T(single ? 88.73 : 709.79), T(single ? 88.7228 : 709.782), nan, -infinity, T(-1e30),
+      T(single ? -104 : -746), 0, T(-0.0), 1, 2, 3, 4, 5, 6};
+  for_every_isa<Evaluate<T>, T>(
+      [&](const char* isa) {
+        INFO(isa);
+        for (std::size_t i = 0; i < 3; ++i) CHECK(y[i] == infinity);
+        CHECK(double(y[3]) == Approx(std::exp(double(z[3]))).epsilon(1e-5));
+        CHECK(std::isnan(y[4]));
+        for (std::size_t i = 5; i < 8; ++i) CHECK(y[i] == 0);
+        CHECK(y[8] == 1);
+        CHECK(y[9] == 1);
+      },
+      Function::exp, z.data(), y.data(), Index(z.size()));
+}
+
+TEST_CASE("exponential: dual numbers carry the derivative", "[exponential]") {
+  using D = Dual<1>;
+  D x = 0.3;
+  x.tangent[0] = 1;
+  const Packet<Scalar, D> p{x};
+  CHECK(kernels::exponential(p).v.tangent[0] == Approx(std::exp(0.3)));
+  CHECK(kernels::hyperbolic_tangent(p).v.tangent[0] == Approx(1 - std::tanh(0.3) * std::tanh(0.3)));
+  const Packet<Scalar, D> q{-x};
+  CHECK(kernels::exp2_of_nonpositive(q).v.tangent[0] == Approx(-std::log(2.0) * std::exp2(-0.3)));
+}
