@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <numeric>
+
+#include <heed/core/parallel.hpp>
+#include <heed/kernels/offset_tile.hpp>
+
+namespace heed::kernels {
+
+/// The numbers of a 2-d convolution of images that lie (images, height, width, channels). Pairs are {vertical, horizontal}.
+struct Conv2dGeometry {
+  Index images;
+  Index size[2], in_channels;       ///< of x
+  Index out_size[2], out_channels;  ///< of y
+  Index kernel[2], stride[2], dilation[2];
+  Index padding[2];  ///< before the first row and column; what lies behind the last follows from the sizes
+  Index groups;
+
+  Index taps() const { return kernel[0] * kernel[1]; }
+  Index group_in() const { return in_channels / groups; }
+  Index group_out() const { return out_channels / groups; }
+};
+
+/// One axis of a correlation, forward or for the input gradient: target j (which lies at `first` + j `spacing`) reads the source positions
+/// j `step` + m `tap_step` + `origin` for m in [0, taps); positions outside of [0, source_size) are zeros. Its weight is
+/// kernel position `tap_first` + m `tap_spacing`.
+struct CorrelationAxis {
+  Index targets, first, spacing;
+  Index source_size, step, taps, tap_step, origin;
+  Index tap_first, tap_spacing;
+
+  /// Source positions that `count` neighbouring targets span.
+  Index extent(Index count) const { return (count - 1) * step + (taps - 1) * tap_step + 1; }
+  bool stays_inside() const { return origin >= 0 && origin + extent(targets) <= source_size; }
+};
+
+/// y[j] = sum over k of x[j stride + k dilation - padding] w[k].
+inline CorrelationAxis forward_axis(const Conv2dGeometry& g, int axis) {
+  return {g.out_size[axis], 0, 1, g.size[axis], g.stride[axis], g.kernel[axis], g.dilation[axis], -g.padding[axis], 0, 1};
+}
+
+/// The input pixels i = phase + j stride. Pixel i is read by y[o] through tap k where o stride + k dilation - padding = i, so of the taps only
+/// those with phase + padding - k dilation divisible by the stride count: every (stride / gcd(stride, dilation))-th. Walked from the
+/// last one to the first, their outputs o grow. No product is taken that the forward pass did not take.
+inline CorrelationAxis input_gradient_axis(const Conv2dGeometry& g, int axis, Index phase) {
+  const Index stride = g.stride[axis], dilation = g.dilation[axis], kernel = g.kernel[axis], shift = phase + g.padding[axis];
+  const Index period = stride / std::gcd(stride, dilation), tap_step = dilation / std::gcd(stride, dilation);
+  Index tap = 0;
+  while (tap < std::min(period, kernel) && (shift - tap * dilation) % stride != 0) ++tap;
+  const Index taps = tap < std::min(period, kernel) ? (kernel - tap + period - 1) / period : 0;
+  const Index targets = g.size[axis] > phase ? (g.size[axis] - phase + stride - 1) / stride : 0;
+  const Index origin = taps == 0 ? 0 : (shift - tap * dilation) / stride - (taps - 1) * tap_step;
+  return {targets, phase, stride, g.out_size[axis], 1, taps, tap_step, origin, tap + (taps - 1) * period, -period};
+}
+
+/// A correlation of `images` images: targets along two axes, `groups` blocks of `source_channels` and `target_channels` channels.
+struct Correlation {
+  Index images, groups;
+  CorrelationAxis axis[2];
+  Index source_channels, target_channels;  ///< of one group
+  Index target_size[2];
+
+  Index depth() const { return axis[0].taps * axis[1].taps * source_channels; }
+  Index pixels() const { return axis[0].targets * axis[1].targets; }
+};
+
+/// How the source of a correlation is walked: cut into blocks (several images, or some rows of targets of one image) whose source pixels are
+/// either read where they lie or, with their zero border, copied to scratch that stays in L2. Patches are never written out: a block's
+/// elements are addressed through offsets (`multiply_offsets`), so padding costs about one copy of the image and not one for each tap.
+struct PatchLayout {
+  bool in_place;
+  Index pixel, row, image;  ///< elements from one to the next
+  Index images_per_block, rows_per_block;
+
+  /// `wanted` pixels a block, fewer if their source takes more than `most` elements of scratch.
+  PatchLayout(const Correlation& c, std::size_t element_bytes, Index wanted, Index most) {
+    const CorrelationAxis &y = c.axis[0], &x = c.axis[1];
+    // Neighbouring pixels that lie a multiple of 2 KiB apart share cache sets.
+    const auto conflicts = [&](Index pitch) { return pitch * x.step * static_cast<Index>(element_bytes) % 2048 == 0 && x.targets > 4; };
+    const Index channels = c.source_channels * c.groups;
+    in_place = y.stays_inside() && x.stays_inside() && !conflicts(channels);
+    pixel = in_place ? channels : c.source_channels + (conflicts(c.source_channels) ? 16 : 0);
+    row = pixel * (in_place ? x.source_size : x.extent(x.targets));
+    image = row * (in_place ? y.source_size : y.extent(y.targets));
+    const Index fitting = in_place ? wanted : std::max<Index>(1, most / std::max<Index>(1, image)) * c.pixels();
+    images_per_block = std::clamp<Index>(std::min(wanted, fitting) / c.pixels(), 1, c.images);
+    rows_per_block = y.targets;
+    if (2 * wanted < c.pixels() || (!in_place && image > most)) {
+      rows_per_block = std::clamp<Index>(wanted / x.targets, 1, y.targets);
+      while (!in_place && rows_per_block > 1 && y.extent(rows_per_block) * row > most) --rows_per_block;
+    }
+  }
+
+  Index blocks_per_image(const Correlation& c) const { return (c.axis[0].targets + rows_per_block - 1) / rows_per_block; }
+  Index blocks(const Correlation& c) const { return (c.images + images_per_block - 1) / images_per_block * blocks_per_image(c); }
+  /// Scratch elements of a block.
+  Index scratch(const Correlation& c) const { return in_place ? 0 : images_per_block * c.axis[0].extent(rows_per_block) * row; }
+};
+
+/// Block number `block` of a correlation: which targets, and where target (image, y, x) finds its first source element.
+struct PatchBlock {
+  Index image, images, row, rows;
+  Index stored_image;  ///< elements from image to image
+
+  PatchBlock(const Correlation& c, const PatchLayout& layout, Index block) {
+    const Index parts = layout.blocks_per_image(c);
+    image = block / parts * layout.images_per_block, images = std::min(layout.images_per_block, c.images - image);
+    row = block % parts * layout.rows_per_block, rows = std::min(layout.rows_per_block, c.axis[0].targets - row);
+    stored_image = layout.in_place ? layout.image : c.axis[0].extent(rows) * layout.row;
+  }
+  Index pixels(const Correlation& c) const { return images * rows * c.axis[1].targets; }
+
+  /// The source of the block: where it lies, or a copy in `scratch` with zeros around it. Group `group` only.
+  template <class T>
+  const T* source(const Correlation& c, const PatchLayout& layout, const T* data, Index group, T* scratch) const {
+    const CorrelationAxis &y = c.axis[0], &x = c.axis[1];
+    const Index channels = c.source_channels * c.groups, source_row = x.source_size * channels;
+    data += image * y.source_size * source_row + group * c.source_channels;
+    if (layout.in_place) return data + (row * y.step + y.origin) * source_row + x.origin * channels;
+    const Index columns = x.extent(x.targets);
+    const Index left = std::clamp<Index>(-x.origin, 0, columns);  // columns before the image
+    const Index inside = std::clamp<Index>(x.source_size - std::max<Index>(x.origin, 0), 0, columns - left);
+    T* target = scratch;
+    for (Index n = 0; n < images; ++n)
+      for (Index r = 0; r < y.extent(rows); ++r, target += layout.row) {
+        const Index source_y = row * y.step + y.origin + r;
+        if (source_y < 0 || source_y >= y.source_size) {
+          std::fill_n(target, layout.row, T(0));
+          continue;
+        }
+        std::fill_n(target, left * layout.pixel, T(0));
+        const T* from = data + (n * y.source_size + source_y) * source_row + std::max<Index>(x.origin, 0) * channels;
+        T* to = target + left * layout.pixel;
+        if (layout.pixel == channels)
+          std::copy_n(from, inside * channels, to);
+        else
+          for (Index i = 0; i < inside; ++i) std::copy_n(from + i * channels, c.source_channels, to + i * layout.pixel);
+        std::fill_n(to + inside * layout.pixel, (columns - left - inside) * layout.pixel, T(0));
+      }
+    return scratch;
+  }
+};
+
+}  // namespace heed::kernels

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+
+#include <heed/core/random.hpp>
+#include <heed/kernels/conv2d.hpp>
+
+#include "catch.hpp"
+#include "reference/conv2d_reference.hpp"
+
+using heed::Index;
+using heed::Tensor;
+using heed::kernels::Conv2dGeometry;
+
+namespace {
+
+/// in channels -> out channels, everything else by name.
+struct Case {
+  Index images = 1, height = 5, width = 5, in = 1, out = 1;
+  Index kernel[2] = {3, 3}, stride[2] = {1, 1}, dilation[2] = {1, 1};
+  Index padding[4] = {0, 0, 0, 0};  // top, left, bottom, right
+  Index groups = 1;
+
+  Conv2dGeometry geometry() const {
+    Conv2dGeometry g{images, {height, width}, in, {}, out, {kernel[0], kernel[1]}, {stride[0], stride[1]}, {dilation[0], dilation[1]},
+        {padding[0], padding[1]}, groups};
+    for (int i = 0; i < 2; ++i) g.out_size[i] = (g.size[i] + padding[i] + padding[i + 2] - dilation[i] * (kernel[i] - 1) - 1) / stride[i] + 1;
+    return g;
+  }
+};
+
+const Case kCases[] = {
+    {.height = 1, .width = 1, .kernel = {1, 1}},
+    {.images = 2, .height = 7, .width = 9, .in = 3, .out = 5, .padding = {1, 1, 1, 1}},
+    {.images = 3, .height = 5, .width = 4, .in = 3, .out = 6, .kernel = {5, 4}},                                    // one output pixel
+    {.images = 2, .height = 6, .width = 6, .in = 3, .out = 24, .kernel = {2, 2}},                                   // whitening layer
+    {.images = 5, .height = 3, .width = 3, .in = 17, .out = 33, .padding = {1, 1, 1, 1}},                           // tile + 1 both ways
+    {.images = 2, .height = 4, .width = 7, .in = 31, .out = 32, .padding = {1, 1, 1, 1}},                           // tile - 1, tile
+    {.images = 2, .height = 5, .width = 3, .in = 7, .out = 9, .kernel = {1, 1}},                                    // a product in place
+    {.images = 1, .height = 9, .width = 9, .in = 512, .out = 3, .kernel = {1, 1}},                                  // rows that share cache sets
+    {.images = 2, .height = 9, .width = 8, .in = 4, .out = 3, .stride = {2, 2}},                                    // rest of the stride
+    {.images = 2, .height = 11, .width = 9, .in = 2, .out = 3, .kernel = {2, 2}, .stride = {3, 4}},                 // pixels nobody reads
+    {.images = 2, .height = 10, .width = 13, .in = 3, .out = 4, .kernel = {3, 5}, .stride = {2, 1}, .padding = {1, 2, 1, 2}},
+    {.images = 1, .height = 11, .width = 10, .in = 2, .out = 3, .dilation = {2, 2}, .padding = {2, 2, 2, 2}},
+    {.images = 2, .height = 12, .width = 11, .in = 3, .out = 4, .kernel = {4, 3}, .stride = {2, 3}, .dilation = {2, 2}, .padding = {3, 1, 0, 2}},
+    {.images = 2, .height = 13, .width = 12, .in = 2, .out = 2, .kernel = {3, 3}, .stride = {4, 6}, .dilation = {3, 4}, .padding = {2, 2, 2, 3}},
+    {.images = 1, .height = 3, .width = 4, .in = 2, .out = 3, .padding = {3, 4, 3, 4}},                             // windows in the padding
+    {.images = 2, .height = 6, .width = 5, .in = 4, .out = 6, .padding = {0, 2, 1, 0}},                             // asymmetric
+    {.images = 2, .height = 6, .width = 7, .in = 6, .out = 4, .padding = {1, 1, 1, 1}, .groups = 2},
+    {.images = 2, .height = 13, .width = 11, .in = 8, .out = 4, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {2, 1}, .padding = {2, 1, 2, 1}, .groups = 2},
+    {.images = 2, .height = 5, .width = 6, .in = 4, .out = 8, .kernel = {1, 1}, .groups = 4},                       // groups in place
+    {.images = 2, .height = 7, .width = 6, .in = 3, .out = 6, .padding = {1, 1, 1, 1}, .groups = 3},
+    {.images = 2, .height = 12, .width = 8, .in = 3, .out = 10, .kernel = {4, 4}, .stride = {4, 4}},                // patch embedding
+    {.images = 3, .height = 40, .width = 40, .in = 5, .out = 3, .padding = {1, 1, 1, 1}},                           // rows of one image a block
+    {.images = 1, .height = 33, .width = 34, .in = 70, .out = 2, .padding = {1, 1, 1, 1}},                          // scratch is the limit
+    {.images = 40, .height = 2, .width = 2, .in = 2, .out = 2, .padding = {1, 1, 1, 1}},                            // many images a block
+};
+
+template <class T>
+Tensor<T, 1> noise(Index count, std::uint64_t stream) {
+  Tensor<T, 1> result({count});
+  const heed::CounterRandom random({stream});
+  for (Index i = 0; i < count; ++i) result[i] = static_cast<T>(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
+  return result;
+}
+
+/// The largest difference in units of the rounding error of a sum of `terms` numbers in [-1, 1].
+template <class T>
+double largest_error(const Tensor<T, 1>& a, const Tensor<T, 1>& b, double terms) {
+  double largest = 0;
+  for (Index i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  return largest / (std::numeric_limits<T>::epsilon() * std::max(1.0, terms));
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("convolution kernels agree with the sum as it is written", "", float, double) {
+  int number = 0;
+  for (const Case& example : kCases) {
+    const Conv2dGeometry g = example.geometry();
+    INFO("case " << number++ << ": " << g.size[0] << 'x' << g.size[1] << ", " << g.in_channels << " -> " << g.out_channels << ", kernel "
+                 << g.kernel[0] << 'x' << g.kernel[1]);
+    const Index in = g.images * g.size[0] * g.size[1] * g.in_channels, out = g.images * g.out_size[0] * g.out_size[1] * g.out_channels;
+    const auto x = noise<TestType>(in, 1), dy = noise<TestType>(out, 2), bias = noise<TestType>(g.out_channels, 3);
+    const auto weight = noise<TestType>(g.out_channels * g.group_in() * g.taps(), 4);
+    const double depth = static_cast<double>(g.taps() * g.group_in());
+
+    Tensor<TestType, 1> y({out}), y_expected({out});
+    y.fill(TestType(99));
+    heed::kernels::conv2d_forward(g, x.data(), weight.data(), bias.data(), y.data());
+    reference::conv2d_forward(g, x.data(), weight.data(), bias.data(), y_expected.data());
+    CHECK(largest_error(y, y_expected, depth) < 2);
+
+    Tensor<TestType, 1> dx({in}), dx_expected({in});
+    dx.fill(TestType(99));
+    heed::kernels::conv2d_input_gradient(g, dy.data(), weight.data(), dx.data());
+    reference::conv2d_input_gradient(g, dy.data(), weight.data(), dx_expected.data());
+    CHECK(largest_error(dx, dx_expected, static_cast<double>(g.taps() * g.group_out())) < 2);
+
+    auto d_weight = noise<TestType>(weight.size(), 5), d_weight_expected = d_weight;  // gradients add
+    heed::kernels::conv2d_weight_gradient(g, x.data(), dy.data(), d_weight.data());
+    reference::conv2d_weight_gradient(g, x.data(), dy.data(), d_weight_expected.data());
+    CHECK(largest_error(d_weight, d_weight_expected, static_cast<double>(g.images * g.out_size[0] * g.out_size[1])) < 2);
+  }
+}
+
+TEST_CASE("convolution without a bias starts its sums at zero") {
+  const Conv2dGeometry g = Case{.images = 2, .in = 3, .out = 5}.geometry();
+  const auto x = noise<float>(150, 1), weight = noise<float>(135, 2);
+  Tensor<float, 1> y({90}), expected({90});
+  heed::kernels::conv2d_forward<float>(g, x.data(), weight.data(), nullptr, y.data());
+  reference::conv2d_forward<float>(g, x.data(), weight.data(), nullptr, expected.data());
+  CHECK(largest_error(y, expected, 27) < 2);
+}
+
+TEST_CASE("convolution gives the same bits for any number of threads") {
+  for (const Case& example : {Case{.images = 9, .height = 15, .width = 15, .in = 24, .out = 40, .padding = {1, 1, 1, 1}},
+           Case{.images = 1, .height = 8, .width = 8, .in = 70, .out = 70, .padding = {1, 1, 1, 1}},
+           Case{.images = 30, .height = 9, .width = 9, .in = 8, .out = 12, .stride = {2, 2}, .padding = {1, 1, 1, 1}, .groups = 2}}) {
+    const Conv2dGeometry g = example.geometry();
+    const Index in = g.images * g.size[0] * g.size[1] * g.in_channels, out = g.images * g.out_size[0] * g.out_size[1] * g.out_channels;
+    const auto x = noise<float>(in, 1), dy = noise<float>(out, 2), weight = noise<float>(g.out_channels * g.group_in() * g.taps(), 4);
+    Tensor<float, 1> y[3], dx[3], d_weight[3];
+    const int threads[] = {1, 2, 5};
+    for (int i = 0; i < 3; ++i) {
+      heed::ThreadScope scope(threads[i]);
+      y[i].resize({out}), dx[i].resize({in}), d_weight[i] = Tensor<float, 1>({weight.size()});
+      heed::kernels::conv2d_forward<float>(g, x.data(), weight.data(), nullptr, y[i].data());
+      heed::kernels::conv2d_input_gradient(g, dy.data(), weight.data(), dx[i].data());
+      heed::kernels::conv2d_weight_gradient(g, x.data(), dy.data(), d_weight[i].data());
+      CHECK(std::equal(y[0].data(), y[0].data() + out, y[i].data()));
+      CHECK(std::equal(dx[0].data(), dx[0].data() + in, dx[i].data()));
+      CHECK(std::equal(d_weight[0].data(), d_weight[0].data() + weight.size(), d_weight[i].data()));
+    }
+  }
+}
+
+TEST_CASE("convolution of one image gives the same bits as in a batch") {
+  const Conv2dGeometry batch = Case{.images = 7, .height = 9, .width = 7, .in = 24, .out = 40, .padding = {1, 1, 1, 1}}.geometry();
+  Conv2dGeometry single = batch;
+  single.images = 1;
+  const Index image_in = 9 * 7 * 24, image_out = 9 * 7 * 40;
+  const auto x = noise<float>(7 * image_in, 1), weight = noise<float>(40 * 24 * 9, 2), bias = noise<float>(40, 3);
+  Tensor<float, 1> together({7 * image_out}), alone({image_out});
+  heed::kernels::conv2d_forward(batch, x.data(), weight.data(), bias.data(), together.data());
+  for (Index n = 0; n < 7; ++n) {
+    heed::kernels::conv2d_forward(single, x.data() + n * image_in, weight.data(), bias.data(), alone.data());
+    CHECK(std::equal(alone.data(), alone.data() + image_out, together.data() + n * image_out));
+  }
+}
