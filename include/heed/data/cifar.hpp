@@ -13,6 +13,7 @@
 
 #include <heed/core/parallel.hpp>
 #include <heed/data/dataset.hpp>
+#include <heed/io/atomic_file.hpp>
 
 namespace heed {
 
@@ -177,31 +178,14 @@ inline std::vector<std::string> read_class_names(const std::filesystem::path& pa
   return names;
 }
 
-/// Calls `write(stream)` on a file beside `path`, which takes the name `path` when all of it is written. Throws FileError and leaves nothing.
-template <class Write>
-void write_atomically(const std::filesystem::path& path, const Write& write) {
-  std::filesystem::path part = path;
-  part += ".part";
-  std::error_code error, ignored;
-  {
-    std::ofstream file(part, std::ios::binary | std::ios::trunc);
-    if (!file) fail<FileError>(path.string(), ": the file cannot be written; is the folder there, and are you allowed to?");
-    write(file);
-    file.close();
-    if (!file) {
-      std::filesystem::remove(part, ignored);
-      fail<FileError>(path.string(), ": writing failed; is the disk full?");
-    }
-  }
-  std::filesystem::rename(part, path, error);
-  if (error) {
-    std::filesystem::remove(part, ignored);
-    fail<FileError>(path.string(), ": the file cannot take its name (", error.message(), ")");
-  }
-}
-
 inline std::vector<std::string> cifar10_training_files() {
   return {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+}
+
+inline std::vector<std::string> cifar10_files() {
+  std::vector<std::string> names = cifar10_training_files();
+  names.push_back("test_batch.bin");
+  return names;
 }
 
 }  // namespace detail
@@ -223,9 +207,7 @@ inline ImageDataset read_cifar10_folder(const std::filesystem::path& folder, con
 /// FileError as `read_cifar10` does, and also if the five batches differ in length, which shows a file that was cut off between two records.
 inline TrainTest load_cifar10(const std::filesystem::path& folder) {
   const detail::CifarFormat format = detail::cifar10_format();
-  std::vector<std::string> names = detail::cifar10_training_files();
-  names.push_back("test_batch.bin");
-  std::vector<std::filesystem::path> files = detail::files_in(folder, names, format);
+  std::vector<std::filesystem::path> files = detail::files_in(folder, detail::cifar10_files(), format);
   const std::vector<std::string> class_names = detail::read_class_names(folder / "batches.meta.txt", 10, cifar10_class_names());
   const std::filesystem::path test = files.back();
   files.pop_back();
@@ -260,14 +242,14 @@ inline void write_cifar10(const std::filesystem::path& path, const ImageDataset&
   require<ShapeError>(dataset.image_shape() == Shape{kCifarSide, kCifarSide, kCifarChannels}, "write_cifar10: images are ",
       dataset.image_shape(), ", the format holds ", Shape{kCifarSide, kCifarSide, kCifarChannels});
   require(dataset.classes() <= 10, "write_cifar10: ", dataset.classes(), " classes, the format holds 10");
-  detail::write_atomically(path, [&](std::ostream& file) {
-    unsigned char record[kCifar10Record];
-    for (Index i = 0; i < dataset.size(); ++i) {
-      record[0] = static_cast<unsigned char>(dataset.label(i));
-      detail::separate_planes(dataset.image(i), record + 1);
-      file.write(reinterpret_cast<const char*>(record), kCifar10Record);
-    }
-  });
+  AtomicFile file(path.string());
+  unsigned char record[kCifar10Record];
+  for (Index i = 0; i < dataset.size(); ++i) {
+    record[0] = static_cast<unsigned char>(dataset.label(i));
+    detail::separate_planes(dataset.image(i), record + 1);
+    file.write(record, sizeof record);
+  }
+  file.commit();
 }
 
 /// Writes a whole set: five equal training batches (so their number must be a multiple of five), a test batch, and batches.meta.txt. Makes
@@ -278,6 +260,9 @@ inline void write_cifar10_folder(const std::filesystem::path& folder, const Trai
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail<FileError>(folder.string(), ": the folder cannot be made (", error.message(), ")");
+  std::string names;  // first, so that a folder that was left half written tells what it is
+  for (int label = 0; label < 10; ++label) names += class_name(data.train, label) + '\n';
+  write_file((folder / "batches.meta.txt").string(), names);
   const Index batch = data.train.size() / 5;
   Index begin = 0;
   for (const std::string& name : detail::cifar10_training_files()) {
@@ -285,9 +270,6 @@ inline void write_cifar10_folder(const std::filesystem::path& folder, const Trai
     begin += batch;
   }
   write_cifar10(folder / "test_batch.bin", data.test);
-  detail::write_atomically(folder / "batches.meta.txt", [&](std::ostream& file) {
-    for (const std::string& name : class_names(data.train)) file << name << '\n';
-  });
 }
 
 }  // namespace heed

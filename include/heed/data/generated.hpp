@@ -150,10 +150,13 @@ bool is_generated(const D& dataset) {
 /// Writes the generated sample set in CIFAR-10's format, which `load_cifar10` reads. Throws FileError if the folder holds other data in
 /// that format, which it never overwrites, or cannot be written.
 inline void write_generated_set(const std::filesystem::path& folder, const GeneratedOptions& options = {}) {
-  std::error_code error;
-  if (std::filesystem::exists(folder / "data_batch_1.bin", error) &&
-      detail::read_class_names(folder / "batches.meta.txt", 10, {}) != generated_class_names())
-    fail<FileError>(folder.string(), ": expected a free folder for the generated sample set, found other data; choose another folder");
+  if (detail::read_class_names(folder / "batches.meta.txt", 10, {}) != generated_class_names()) {
+    std::error_code error;
+    for (const std::string& name : detail::cifar10_files())
+      if (std::filesystem::exists(folder / name, error))
+        fail<FileError>(
+            (folder / name).string(), ": expected a free folder for the generated sample set, found other data; choose another");
+  }
   write_cifar10_folder(folder, generated_images(options));
 }
 
