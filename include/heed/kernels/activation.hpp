@@ -19,12 +19,16 @@ namespace detail {
 template <class T>
 inline constexpr double kLargestExponent = std::is_same_v<T, float> ? 87 : 700;
 
-/// 1 / (1 + exp(-x))
+/// σ(x) = 1 / (1 + exp(-x)) and 1 - σ(x), the second without a difference of nearly equal numbers.
 template <class Isa, class T>
-HEED_INLINE Packet<Isa, T> sigmoid(const Packet<Isa, T>& x) {
+struct Sigmoid {
+  Packet<Isa, T> value, rest;
+};
+template <class Isa, class T>
+HEED_INLINE Sigmoid<Isa, T> sigmoid(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
-  const P one = P::broadcast(T(1));
-  return one / (one + exponential(P::min(-x, P::broadcast(T(kLargestExponent<T>)))));
+  const P one = P::broadcast(T(1)), e = exponential(P::min(-x, P::broadcast(T(kLargestExponent<T>)))), s = one / (one + e);
+  return {s, e * s};
 }
 
 /// The standard normal distribution at x: its integral `cdf` and its density `pdf`.
@@ -101,21 +105,21 @@ struct Gelu {
 struct GeluTanh {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return x * gate(x);
+    return x * gate(x).value;
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
-    const P one = P::broadcast(T(1)), s = gate(x);
-    const P slope = P::broadcast(T(2 * kScale)) * P::fma(P::broadcast(T(3 * kCubic)) * x, x, one);
-    return P::fma(x * s * (one - s), slope, s);
+    const detail::Sigmoid<Isa, T> s = gate(x);
+    const P slope = P::broadcast(T(2 * kScale)) * P::fma(P::broadcast(T(3 * kCubic)) * x, x, P::broadcast(T(1)));
+    return P::fma(x * s.value * s.rest, slope, s.value);
   }
 
  private:
   static constexpr double kScale = 0.79788456080286535588, kCubic = 0.044715;
 
   template <class Isa, class T>
-  HEED_INLINE static Packet<Isa, T> gate(const Packet<Isa, T>& x) {
+  HEED_INLINE static detail::Sigmoid<Isa, T> gate(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
     return detail::sigmoid(P::broadcast(T(2 * kScale)) * x * P::fma(P::broadcast(T(kCubic)) * x, x, P::broadcast(T(1))));
   }
@@ -125,13 +129,13 @@ struct GeluTanh {
 struct Silu {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return x * detail::sigmoid(x);
+    return x * detail::sigmoid(x).value;
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
-    const P one = P::broadcast(T(1)), s = detail::sigmoid(x);
-    return s * P::fma(x, one - s, one);
+    const detail::Sigmoid<Isa, T> s = detail::sigmoid(x);
+    return s.value * P::fma(x, s.rest, P::broadcast(T(1)));
   }
 };
 

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "reference/activation_reference.hpp"
+#include "reference/random_tensor.hpp"
+
+#include <limits>
+
+#include <heed/kernels/activation.hpp>
+
+using namespace heed;
+using reference::same_bits;
+
+namespace {
+
+using Function = long double (*)(long double);
+
+/// The largest error of value and derivative over 40001 points of [-range, range], in units of 1 for |value| < 1, else relative.
+template <class Activation, class T>
+double largest_error(Function f, Function derivative, double range) {
+  constexpr Index count = 40001;
+  Tensor<T, 1> x({count}), y({count}), dx({count}), dy({count});
+  for (Index i = 0; i < count; ++i) x[i] = T(range * (2.0 * static_cast<double>(i) / (count - 1) - 1));
+  dy.fill(T(1));
+  kernels::activation_forward<Activation>(count, x.data(), y.data());
+  kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+  double worst = 0;
+  for (Index i = 0; i < count; ++i) {
+    const long double fy = f(x[i]), fd = derivative(x[i]);
+    const double error = static_cast<double>(std::abs(y[i] - fy) / std::max(1.0L, std::abs(fy)));
+    const double d_error = static_cast<double>(std::abs(dx[i] - fd) / std::max(1.0L, std::abs(fd)));
+    worst = std::max({worst, std::isnan(error) ? HUGE_VAL : error, std::isnan(d_error) ? HUGE_VAL : d_error});
+  }
+  return worst;
+}
+
+/// float: some units in the last place of numbers near 1 (6e-8 each); double the same, of 1.1e-16.
+template <class Activation>
+void check_values(Function f, Function derivative) {
+  for (double range : {1e-3, 1.0, 6.0, 20.0, 300.0}) {
+    const double in_float = largest_error<Activation, float>(f, derivative, range);
+    const double in_double = largest_error<Activation, double>(f, derivative, range);
+    INFO("range " << range << ": " << in_float << " in float, " << in_double << " in double");
+    CHECK(in_float < 3e-7);
+    CHECK(in_double < 1e-15);
+  }
+}
+
+template <class Activation, class T>
+void check_places() {
+  // Each element alone gives the bits that it has among others, whatever its place in a vector, and in place.
+  for (Index count : {1, 2, 7, 8, 15, 16, 17, 31, 33, 100, 16384 + 3}) {
+    const auto x = reference::random_tensor<T, 1>({count}, 3, -5, 5), dy = reference::random_tensor<T, 1>({count}, 4);
+    Tensor<T, 1> y({count}), dx({count});
+    kernels::activation_forward<Activation>(count, x.data(), y.data());
+    kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+    for (Index i = 0; i < count; i += std::max<Index>(1, count / 50)) {
+      T one, d_one;
+      kernels::activation_forward<Activation>(1, &x[i], &one);
+      kernels::activation_backward<Activation>(1, &x[i], &dy[i], &d_one);
+      REQUIRE(one == y[i]);
+      REQUIRE(d_one == dx[i]);
+    }
+    auto in_place = x, d_in_place = dy;
+    kernels::activation_backward<Activation>(count, in_place.data(), d_in_place.data(), d_in_place.data());
+    kernels::activation_forward<Activation>(count, in_place.data(), in_place.data());
+    CHECK(same_bits(in_place, y));
+    CHECK(same_bits(d_in_place, dx));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("activations and their derivatives against the formulas in long double") {
+  check_values<kernels::Relu>(reference::relu, reference::relu_derivative);
+  check_values<kernels::Gelu>(reference::gelu, reference::gelu_derivative);
+  check_values<kernels::GeluTanh>(reference::gelu_tanh, reference::gelu_tanh_derivative);
+  check_values<kernels::Silu>(reference::silu, reference::silu_derivative);
+}
+
+TEST_CASE("an element's bits do not depend on its place") {
+  check_places<kernels::Relu, float>();
+  check_places<kernels::Gelu, float>();
+  check_places<kernels::GeluTanh, float>();
+  check_places<kernels::Silu, float>();
+  check_places<kernels::Gelu, double>();
+  check_places<kernels::Silu, double>();
+}
+
+TEST_CASE("the lower tail of GELU in float keeps its relative accuracy") {
+  for (float x = -5; x < -1; x += 0.01f) {
+    float y;
+    kernels::activation_forward<kernels::Gelu>(1, &x, &y);
+    // The exponent x²/2 <= 12.5 is rounded to 6e-8 of itself.
+    CHECK(std::abs(static_cast<double>(y / reference::gelu(x)) - 1) < 2e-6);
+  }
+}
+
+TEST_CASE("kinks, NaN and infinity") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const float x[] = {0.0f, -0.0f, nan, infinity, -infinity, 1e30f, -1e30f}, dy[] = {1, 1, 1, 1, 1, 1, 1};
+  float y[7], dx[7];
+  kernels::activation_forward<kernels::Relu>(7, x, y);
+  kernels::activation_backward<kernels::Relu>(7, x, dy, dx);
+  CHECK(y[0] == 0);
+  CHECK(y[1] == 0);
+  CHECK(std::isnan(y[2]));
+  CHECK(y[3] == infinity);
+  CHECK(y[4] == 0);
+  CHECK(dx[0] == 0);  // the rule: ReLU'(0) = 0
+  CHECK(dx[1] == 0);
+  CHECK(dx[3] == 1);
+  kernels::activation_forward<kernels::Gelu>(7, x, y);
+  CHECK(y[0] == 0);
+  CHECK(std::isnan(y[2]));
+  CHECK(y[3] == infinity);
+  CHECK(y[5] == 1e30f);
+  CHECK(y[6] == 0);
+  kernels::activation_forward<kernels::GeluTanh>(7, x, y);
+  CHECK(std::isnan(y[2]));
+  CHECK(y[3] == infinity);
+  kernels::activation_forward<kernels::Silu>(7, x, y);
+  CHECK(std::isnan(y[2]));
+  CHECK(y[3] == infinity);
+  CHECK(y[5] == 1e30f);
+  CHECK(std::abs(y[6]) < 1e-6f);
+}
