@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <heed/core/random.hpp>
+#include <heed/core/simd.hpp>
+
+using namespace heed;
+
+namespace {
+
+constexpr int kMostLanes = 16;  // of float in AVX-512
+constexpr int kResults = 13;
+
+/// Runs every packet operation once; result r of lane l goes to out[r * kMostLanes + l].
+struct Operations {
+  template <class Isa, class T>
+  HEED_INLINE static void all(const T* a, const T* b, const T* c, T* out, int* lanes) {
+    using P = Packet<Isa, T>;
+    *lanes = P::lanes;
+    const P x = P::load(a), y = P::load(b), z = P::load(c);
+    (x + y).store(out);
+    (x - y).store(out + kMostLanes);
+    (x * y).store(out + 2 * kMostLanes);
+    (x / y).store(out + 3 * kMostLanes);
+    (-x).store(out + 4 * kMostLanes);
+    P::fma(x, y, z).store(out + 5 * kMostLanes);
+    P::select_greater(x, y, z, x).store(out + 6 * kMostLanes);
+    P::max(x, y).store(out + 7 * kMostLanes);
+    P::min(x, y).store(out + 8 * kMostLanes);
+    P::sqrt(x * x).store(out + 9 * kMostLanes);
+    P::broadcast(a[0]).store(out + 10 * kMostLanes);
+    P::zero().store(out + 11 * kMostLanes);
+    out[12 * kMostLanes] = x.sum();
+    out[12 * kMostLanes + 1] = x.largest();
+  }
+  template <class Isa, class T>
+  HEED_INLINE static void run(const T* a, const T* b, const T* c, T* out, int* lanes) {
+    all<Isa, T>(a, b, c, out, lanes);
+  }
+};
+
+/// Loads `count` elements with `fill` behind them, and stores `count` of the packet.
+struct Partial {
+  template <class Isa, class T>
+  HEED_INLINE static void run(const T* from, Index count, T fill, T* whole, T* part) {
+    const auto x = Packet<Isa, T>::load_partial(from, count, fill);
+    x.store(whole);
+    x.store_partial(part, count);
+  }
+};
+
+/// Writes down which tag it was run with.
+struct Which {
+  template <class Isa>
+  HEED_INLINE static void run(int* bytes) {
+    *bytes = Isa::bytes;
+  }
+};
+
+bool cpu_has(IsaLevel level) {
+#if HEED_HAS_X86_DISPATCH
+  __builtin_cpu_init();
+  if (level == IsaLevel::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (level == IsaLevel::avx512)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && cpu_has(IsaLevel::avx2);
+#endif
+  return level == IsaLevel::scalar || (HEED_HAS_VECTORS && level == IsaLevel::baseline);
+}
+
+/// Runs on an instruction set that is not necessarily the one that `dispatch` would take.
+template <class Kernel, class... Arguments>
+void run_on(IsaLevel level, Arguments... arguments) {
+  switch (level) {
+#if HEED_HAS_X86_DISPATCH
+    case IsaLevel::avx512:
+      return detail::run_avx512<Kernel, Arguments...>(arguments...);
+    case IsaLevel::avx2:
+      return detail::run_avx2<Kernel, Arguments...>(arguments...);
+#endif
+#if HEED_HAS_VECTORS
+    case IsaLevel::baseline:
+      return Kernel::template run<Baseline>(arguments...);
+#endif
+    default:
+      return Kernel::template run<Scalar>(arguments...);
+  }
+}
+
+std::vector<IsaLevel> available() {
+  std::vector<IsaLevel> found;
+  for (auto level : {IsaLevel::scalar, IsaLevel::baseline, IsaLevel::avx2, IsaLevel::avx512})
+    if (cpu_has(level)) found.push_back(level);
+  return found;
+}
+
+/// The sum of the lanes in the order that Packet promises: halves are added until one lane is left.
+template <class T>
+T tree_sum(std::vector<T> v) {
+  for (std::size_t half = v.size() / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) v[i] += v[i + half];
+  return v[0];
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("every packet operation does what the loop does, on every instruction set", "", float, double) {
+  using T = TestType;
+  const CounterRandom random({3});
+  for (IsaLevel level : available())
+    for (std::uint64_t round = 0; round < 20; ++round) {
+      // One element beyond an aligned place: packets load from anywhere.
+      std::vector<T> a(kMostLanes + 1), b(kMostLanes + 1), c(kMostLanes + 1), out(kResults * kMostLanes);
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        a[i] = static_cast<T>(random.uniform(100 * round + 3 * i, -2, 2));
+        b[i] = static_cast<T>(random.uniform(100 * round + 3 * i + 1, 0.5, 2)) * (i % 2 ? T(1) : T(-1));
+        c[i] = static_cast<T>(random.uniform(100 * round + 3 * i + 2, -2, 2));
+      }
+      b[3] = a[3];  // equal: not greater
+      const T *x = a.data() + 1, *y = b.data() + 1, *z = c.data() + 1;
+      int lanes = 0;
+      run_on<Operations>(level, x, y, z, out.data(), &lanes);
+      INFO("level " << static_cast<int>(level) << ", " << lanes << " lanes");
+      CHECK(lanes == (level == IsaLevel::scalar ? 1 : (8 << static_cast<int>(level)) / static_cast<int>(sizeof(T))));
+      bool same = true;
+      for (int i = 0; i < lanes; ++i) {
+        const T* r = out.data() + i;
+        const T expected[] = {x[i] + y[i], x[i] - y[i], x[i] * y[i], x[i] / y[i], -x[i]};
+        for (int k = 0; k < 5; ++k) same = same && r[k * kMostLanes] == expected[k];
+        // Rounded once or twice: half a unit of the largest part apart.
+        same = same && std::abs(r[5 * kMostLanes] - (x[i] * y[i] + z[i])) <= 4 * std::numeric_limits<T>::epsilon();
+        same = same && r[6 * kMostLanes] == (x[i] > y[i] ? z[i] : x[i]);
+        same = same && r[7 * kMostLanes] == std::max(x[i], y[i]) && r[8 * kMostLanes] == std::min(x[i], y[i]);
+        same = same && r[9 * kMostLanes] == std::sqrt(x[i] * x[i]);
+        same = same && r[10 * kMostLanes] == x[0] && r[11 * kMostLanes] == 0;
+      }
+      CHECK(same);
+      CHECK(out[12 * kMostLanes] == tree_sum(std::vector<T>(x, x + lanes)));
+      CHECK(out[12 * kMostLanes + 1] == *std::max_element(x, x + lanes));
+    }
+}
+
+TEMPLATE_TEST_CASE("partial packets touch what they own and no more", "", float, double) {
+  using T = TestType;
+  for (IsaLevel level : available()) {
+    int lanes = 0;
+    std::vector<T> one(kMostLanes, T(1)), scratch(kResults * kMostLanes);
+    run_on<Operations>(level, one.data(), one.data(), one.data(), scratch.data(), &lanes);
+    for (Index count = 0; count <= lanes; ++count) {
+      INFO("level " << static_cast<int>(level) << ", " << count << " of " << lanes);
+      std::vector<T> from(static_cast<std::size_t>(count));  // not one element more: the address sanitizer watches
+      for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<T>(i + 1);
+      std::vector<T> whole(kMostLanes, T(-9)), part(kMostLanes, T(-9));
+      run_on<Partial>(level, static_cast<const T*>(from.data()), count, T(0.5), whole.data(), part.data());
+      for (Index i = 0; i < lanes; ++i) {
+        CHECK(whole[static_cast<std::size_t>(i)] == (i < count ? static_cast<T>(i + 1) : T(0.5)));
+        CHECK(part[static_cast<std::size_t>(i)] == (i < count ? static_cast<T>(i + 1) : T(-9)));
+      }
+    }
+  }
+}
+
+TEST_CASE("dispatch takes the best instruction set, or the lower one that HEED_ISA names") {
+  const char* asked = std::getenv("HEED_ISA");
+  IsaLevel limit = IsaLevel::avx512;
+  if (asked && std::string(asked) == "avx2") limit = IsaLevel::avx2;
+  if (asked && std::string(asked) == "baseline") limit = IsaLevel::baseline;
+  if (asked && std::string(asked) == "scalar") limit = IsaLevel::scalar;
+  IsaLevel best = IsaLevel::scalar;
+  for (IsaLevel level : available())
+    if (level <= limit) best = level;
+  CHECK(isa_level() == best);
+  const char* names[] = {"scalar", "baseline", "avx2", "avx512"};
+  CHECK(isa_name() == std::string(names[static_cast<int>(best)]));
+
+  const int bytes_of[] = {0, 16, 32, 64};
+  int bytes = -1;
+  dispatch<Which, float>(&bytes);
+  CHECK(bytes == bytes_of[static_cast<int>(best)]);
+  dispatch<Which, double>(&bytes);
+  CHECK(bytes == bytes_of[static_cast<int>(best)]);
+  dispatch<Which, long double>(&bytes);  // other numbers are computed one by one
+  CHECK(bytes == 0);
+}
+
+TEST_CASE("the scalar packet takes any number-like type") {
+  struct Money {
+    long cents = 0;
+    Money() = default;
+    Money(int whole) : cents(100L * whole) {}
+    Money operator+(const Money& o) const {
+      Money sum;
+      sum.cents = cents + o.cents;
+      return sum;
+    }
+    bool operator>(const Money& o) const { return cents > o.cents; }
+  };
+  using P = Packet<Scalar, Money>;
+  const Money three(3), four(4);
+  CHECK((P::load(&three) + P::load(&four)).sum().cents == 700);
+  CHECK(P::max(P::broadcast(three), P::broadcast(four)).v.cents == 400);
+  CHECK(P::load_partial(&three, 0).v.cents == 0);
+}
