@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""A program that must not compile. Usage: compile_fail.py PROGRAM.cpp -- COMPILER FLAGS...
+
+The program says what the compiler must tell the user, as a regular expression, in one or more lines `// expect: sentence`.
+With -DRIGHT it shows the right way and must compile, so that it fails for the stated reason alone.
+"""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+program = Path(sys.argv[1])
+compiler = sys.argv[sys.argv.index("--") + 1:]
+expected = re.findall(r"^// expect: (.*)$", program.read_text(), re.M)
+if not expected:
+    sys.exit(f"{program.name}: no line '// expect: sentence'")
+
+
+def compile_program(*flags):
+    return subprocess.run(compiler + [*flags, "-fsyntax-only", str(program)], text=True, capture_output=True)
+
+
+right = compile_program("-DRIGHT")
+if right.returncode != 0:
+    sys.exit(f"{program.name}: must compile with -DRIGHT, but:\n{right.stderr[:3000]}")
+wrong = compile_program()
+if wrong.returncode == 0:
+    sys.exit(f"{program.name}: compiles, but must not")
+missing = [sentence for sentence in expected if not re.search(sentence, wrong.stderr)]
+if missing:
+    sys.exit(f"{program.name}: the compiler does not say: {missing}. It says:\n{wrong.stderr[:3000]}")
+first = next((line for line in wrong.stderr.splitlines() if "error" in line), "")
+print(f"{program.name}: refused as expected: {first}")

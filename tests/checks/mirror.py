@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Each header has its test file, each layer its page with the derivation, each benchmark and page its header."""
+import tree
+
+# Definitions of macros only: there is nothing to run.
+NO_TEST = {"core/config.hpp"}
+
+faults = []
+found = tree.headers()
+for header in found:
+    room = tree.room_of(header)
+    if room is None:
+        continue
+    if room not in tree.ROOMS:
+        faults.append(f"{tree.name_of(header)}: {room}/ is not a room of the house (tests/checks/tree.py)")
+        continue
+    subject = header.relative_to(tree.INCLUDE).with_suffix("")
+    test = tree.ROOT / "tests" / subject.parent / f"{subject.name}_test.cpp"
+    if str(header.relative_to(tree.INCLUDE)) not in NO_TEST and not test.exists():
+        faults.append(f"{tree.name_of(header)}: {tree.name_of(test)} is missing")
+    if room == "layers" and " backward(" in header.read_text():
+        page = tree.ROOT / "docs" / subject.parent / f"{subject.name}.md"
+        if not page.exists():
+            faults.append(f"{tree.name_of(header)}: {tree.name_of(page)} (the gradient's derivation) is missing")
+
+for folder, ending in (("benchmarks", "_bench.cpp"), ("docs", ".md")):
+    for room in tree.ROOMS:
+        for path in sorted((tree.ROOT / folder / room).rglob("*" + ending)):
+            subject = path.relative_to(tree.ROOT / folder)
+            header = tree.INCLUDE / subject.parent / (subject.name[: -len(ending)] + ".hpp")
+            if not header.exists() and subject.name not in ("README.md", "index.md"):
+                faults.append(f"{tree.name_of(path)}: belongs to no header ({tree.name_of(header)} does not exist)")
+
+tree.finish("mirror", faults, f"{len(found)} headers")

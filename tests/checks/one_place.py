@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""What the house keeps in one file each: OpenMP, vector types and instruction sets, and the one function that throws."""
+import re
+
+import tree
+
+RULES = [
+    ("core/parallel.hpp", "OpenMP", r"#\s*pragma\s+omp|\bomp_\w+|\b_OPENMP\b|<omp\.h>"),
+    ("core/parallel.hpp", "threads", r"\bstd::(j?thread|async)\b(?!::hardware_concurrency)|<thread>|<future>"),
+    ("core/simd.hpp", "vector types and instruction sets",
+     r"\bvector_size\b|\b__m(128|256|512)[id]?\b|\b_mm\d*_\w+|<\w*(mmintrin|immintrin|arm_neon|arm_sve)\.h>|\b__builtin_cpu_\w+|\btarget\s*\(\s*\""),
+    ("core/error.hpp", "throw", r"\bthrow\b"),
+]
+# A std::thread where no loop is meant: the augmentation of the next batch beside the training step.
+ALLOWED = {("threads", "data"), ("threads", "train")}
+
+faults = []
+found = tree.headers()
+for header in found:
+    name, room = str(header.relative_to(tree.INCLUDE)), tree.room_of(header)
+    for number, line in enumerate(tree.without_comments(header.read_text()).splitlines(), 1):
+        for place, subject, pattern in RULES:
+            match = re.search(pattern, line)
+            if match and name != place and (subject, room) not in ALLOWED:
+                faults.append(f"include/heed/{name}:{number}: '{match.group()}': {subject} only in {place}")
+
+tree.finish("one_place", faults, f"{len(found)} headers")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""What the checks share: the files of the tree, comments cut out, and the way a check ends."""
+import os
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+INCLUDE = ROOT / "include" / "heed"
+
+# Room: the rooms that it may include, besides itself (docs/architecture.md).
+ROOMS = {
+    "core": [],
+    "kernels": ["core"],
+    "layers": ["core", "kernels"],
+    "compose": ["core"],
+    "losses": ["core", "kernels"],
+    "optim": ["core"],
+    "data": ["core"],
+    "io": ["core"],
+    "train": ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io"],
+    "testing": ["core"],
+}
+
+
+def headers():
+    """Every header below include/, sorted."""
+    return sorted(INCLUDE.rglob("*.hpp"))
+
+
+def room_of(header):
+    """The room of a header; None for the ones in the root (heed.hpp)."""
+    parts = header.relative_to(INCLUDE).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def text_files():
+    """Every file of the tree that people read, without what builds and runs leave behind."""
+    left_out = {".git", "build", "data", "out", "runs"}
+    for top in sorted(ROOT.iterdir()):
+        if top.name in left_out or top.name.startswith("build-"):
+            continue
+        found = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file())
+        for path in found:
+            if "__pycache__" in path.parts:
+                continue
+            try:
+                yield path, path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                pass  # pictures, reference tensors
+
+
+def without_comments(text):
+    """C++ text with comments blanked, line for line; string and character literals stay."""
+    pattern = re.compile(r'''"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])'|//[^\n]*|/\*.*?\*/''', re.S)
+    return pattern.sub(lambda m: m.group() if m.group()[0] != "/" else re.sub(r"[^\n]", " ", m.group()), text)
+
+
+def finish(check, faults, seen):
+    """Prints the faults and ends: 0 when there are none."""
+    for fault in faults:
+        print(fault)
+    print(f"{check}: {seen}, {len(faults)} faults")
+    sys.exit(1 if faults else 0)
+
+
+def jobs():
+    return max(1, min(2, os.cpu_count() or 1))
