@@ -98,6 +98,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   template <int Rank>
   auto forward(Tensor<scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache)) = delete;
 
+  /// Frees the tensors between the layers on its way.
   template <int Rank>
   auto backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
     return back<kCount>(dy, cache);
@@ -151,6 +152,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
   template <std::size_t I, class X>
   auto train(const X& x, Cache& cache) const {
+    if constexpr (I + 1 < kCount) Tensor<scalar, 1>().swap(cache.between[I]);  // of an earlier pass: its memory is free for this one
     auto y = [&] {
       LayerScope scope(names_[I]);
       return get<I>().forward(x, std::get<I>(cache.layers));
@@ -170,10 +172,12 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
       LayerScope scope(names_[End - 1]);
       return get<End - 1>().backward(dy, std::get<End - 1>(cache.layers));
     }();
-    if constexpr (End == 1)
+    if constexpr (End == 1) {
       return dx;
-    else
+    } else {
+      Tensor<scalar, 1>().swap(cache.between[End - 2]);  // nobody reads it again: the next gradients take its memory while it is warm
       return back<End - 1>(dx, cache);
+    }
   }
 
   std::array<std::string, kCount> names_;
