@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <heed/data/batches.hpp>
+#include <heed/data/views.hpp>
+#include <heed/losses/cross_entropy.hpp>
+#include <heed/train/metrics.hpp>
+
+namespace heed {
+
+struct EvaluationOptions {
+  int views = 1;           ///< 1, 2 or 6, see `views`
+  Index batch_size = 250;  ///< images a forward pass; divides 10,000
+  Normalization normalization = {};
+};
+
+struct Evaluation {
+  int views = 1;
+  double loss = 0;      ///< mean cross-entropy of the averaged logits, without label smoothing
+  double accuracy = 0;  ///< 0 ... 1
+  ConfusionMatrix confusion;
+};
+
+/// The numbers of views up to `most` that an evaluation reports: of 1, 2, 6.
+inline std::vector<int> view_counts(int most) {
+  views(most);  // throws for other numbers
+  std::vector<int> counts;
+  for (int count : {1, 2, 6})
+    if (count <= most) counts.push_back(count);
+  return counts;
+}
+
+/// Judges a classifier by a data set, with the images seen in several ways. What is averaged over the views, with their weights, are the
+/// **logits**, not the probabilities (as K. Jordan's airbench does). Returns one result for each of 1, 2, 6 views up to `options.views`,
+/// from one sweep: the passes of fewer views are shared. `keep_going(images done)` is asked after every batch; if it says no, the results
+/// are those of the images so far.
+template <class Model, Dataset D, class KeepGoing>
+std::vector<Evaluation> evaluate_views(
+    const Model& model, const D& dataset, const EvaluationOptions& options, const KeepGoing& keep_going) {
+  using T = typename Model::scalar;
+  const std::vector<int> counts = view_counts(options.views);
+  const std::span<const View> all = views(options.views);
+  const CrossEntropyLoss<T> loss({.reduction = Reduction::sum});
+  std::vector<Evaluation> results;
+  for (int count : counts) results.push_back({count, 0, 0, ConfusionMatrix(dataset.classes())});
+
+  Batches<T> batches(dataset, {.batch_size = options.batch_size, .prefetch = false, .normalization = options.normalization});
+  Tensor<T, 4> seen;
+  std::vector<Tensor<T, 2>> sums(counts.size());
+  Index done = 0;
+  for (const Batch<T>& batch : batches.epoch(0)) {
+    for (std::size_t v = 0; v < all.size(); ++v) {
+      seen.resize(batch.images.shape());
+      view_images<T>(batch.images, all[v], seen.view());
+      const Tensor<T, 2> logits = model.forward(seen);
+      for (std::size_t k = 0; k < counts.size(); ++k) {
+        const std::span<const View> some = views(counts[k]);  // the first views of `all`, in its order
+        if (v >= some.size()) continue;
+        if (v == 0) sums[k] = Tensor<T, 2>(logits.shape());
+        sums[k].matrix() += T(some[v].weight) * logits.matrix();
+      }
+    }
+    for (std::size_t k = 0; k < counts.size(); ++k) {
+      results[k].loss += static_cast<double>(loss.value(sums[k], batch.labels));
+      results[k].confusion.add(sums[k], batch.labels);
+    }
+    done += batch.size();
+    if (!keep_going(done)) break;
+  }
+  for (Evaluation& result : results) {
+    result.loss /= static_cast<double>(done);
+    result.accuracy = result.confusion.accuracy();
+  }
+  return results;
+}
+template <class Model, Dataset D>
+std::vector<Evaluation> evaluate_views(const Model& model, const D& dataset, const EvaluationOptions& options = {}) {
+  return evaluate_views(model, dataset, options, [](Index) { return true; });
+}
+
+/// The same for `options.views` alone.
+template <class Model, Dataset D>
+Evaluation evaluate(const Model& model, const D& dataset, const EvaluationOptions& options = {}) {
+  return evaluate_views(model, dataset, options).back();
+}
+
+}  // namespace heed

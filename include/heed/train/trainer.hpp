@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <stdexcept>
+
+#include <heed/core/context.hpp>
+#include <heed/core/layer.hpp>
+#include <heed/losses/cross_entropy.hpp>
+#include <heed/optim/clip_gradient_norm.hpp>
+#include <heed/optim/optimizer.hpp>
+#include <heed/train/metrics.hpp>
+
+namespace heed {
+
+struct TrainerOptions {
+  std::uint64_t seed = 0;  ///< of dropout
+  double max_gradient_norm = std::numeric_limits<double>::infinity();
+  Index first_step = 0;  ///< number of the first step, for a run that goes on
+};
+
+/// What one step did.
+struct StepReport {
+  Index step = 0;    ///< 0, 1, ... over all epochs
+  Index images = 0;  ///< in the batch
+  double loss = 0;
+  Index correct = 0;  ///< of the training pass, before the update
+  double learning_rate_factor = 1;
+};
+
+/// What the steps of an epoch (or of what was run of it) add up to.
+struct EpochReport {
+  Index epoch = 0;
+  Index steps = 0, images = 0, correct = 0;
+  double loss = 0;     ///< mean over the images
+  double seconds = 0;  ///< of wall clock
+  bool stopped = false;
+
+  double accuracy() const { return images == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(images); }
+  double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0.0; }
+};
+
+/// The training loop: forward, loss, backward, update, again.
+///
+///     Trainer trainer(model, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 585});
+///     for (Index epoch = 0; epoch < 3; ++epoch) {
+///       EpochReport report = trainer.run_epoch(batches, epoch, [&](const StepReport& step) { show(step); });
+///       Evaluation result = evaluate(model, test);
+///     }
+///
+/// Looks at the model and the optimiser, which must outlive it and stay where they are; owns the model's cache. Step s runs under
+/// StepScope(seed, s), so what dropout draws depends on nothing else. `loss(logits, labels, d_logits)` returns the loss and writes its
+/// gradient. After its first step a step of the same size asks the system for no memory. The loss is checked: training that runs away ends
+/// with a sentence and not with hours of NaN.
+template <class Model, class Loss = CrossEntropyLoss<typename Model::scalar>>
+class Trainer {
+ public:
+  using T = typename Model::scalar;
+
+  Trainer(Model& model, Loss loss, Optimizer<T>& optimizer, std::function<double(Index)> schedule = ConstantSchedule{},
+      const TrainerOptions& options = {})
+      : model_(model),
+        loss_(std::move(loss)),
+        optimizer_(optimizer),
+        schedule_(std::move(schedule)),
+        options_(options),
+        parameters_(named_parameters(model)),
+        step_(options.first_step) {}
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// One step on one batch. `x` is anything that the model takes. Throws std::runtime_error when the loss is not a finite number.
+  template <class X, class Labels>
+  StepReport step(const X& x, const Labels& labels) {
+    const StepScope scope(options_.seed, static_cast<std::uint64_t>(step_));
+    StepReport report{.step = step_, .images = static_cast<Index>(std::size(labels)), .learning_rate_factor = schedule_(step_)};
+    optimizer_.zero_gradients();
+    {
+      const auto logits = model_.forward(x, cache_);
+      report.loss = static_cast<double>(loss_(logits, labels, d_logits_));
+      report.correct = count_correct<T>(logits, labels);
+    }
+    require<std::runtime_error>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
+        "; a smaller learning rate or gradient clipping may help");
+    static_cast<void>(model_.backward(d_logits_, cache_));
+    if (std::isfinite(options_.max_gradient_norm)) clip_gradient_norm(parameters_, options_.max_gradient_norm);
+    optimizer_.step(report.learning_rate_factor);
+    ++step_;
+    return report;
+  }
+
+  /// The batches of one epoch, from number `first_batch` on. `on_step(report)` is called after every step. Ends early, after a whole step,
+  /// when a stop was requested.
+  template <class Source, class OnStep>
+  EpochReport run_epoch(Source& batches, Index epoch, const OnStep& on_step, Index first_batch = 0) {
+    const auto start = std::chrono::steady_clock::now();
+    EpochReport report{.epoch = epoch};
+    const auto now = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+    for (const auto& batch : batches.epoch(epoch, first_batch)) {
+      const StepReport one = step(batch.images, batch.labels);
+      ++report.steps;
+      report.images += one.images;
+      report.correct += one.correct;
+      report.loss += one.loss * static_cast<double>(one.images);
+      on_step(one);
+      if (stop_requested()) {
+        report.stopped = true;
+        break;
+      }
+    }
+    report.seconds = now();
+    if (report.images > 0) report.loss /= static_cast<double>(report.images);
+    return report;
+  }
+  template <class Source>
+  EpochReport run_epoch(Source& batches, Index epoch) {
+    return run_epoch(batches, epoch, [](const StepReport&) {});
+  }
+
+  /// Lets `run_epoch` return after the running step. May be called from another thread and from a signal handler.
+  void request_stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
+  bool stop_requested() const noexcept { return stop_.load(std::memory_order_relaxed); }
+
+  /// The number of the next step.
+  Index next_step() const { return step_; }
+
+ private:
+  static_assert(std::atomic<bool>::is_always_lock_free);
+
+  Model& model_;
+  Loss loss_;
+  Optimizer<T>& optimizer_;
+  std::function<double(Index)> schedule_;
+  TrainerOptions options_;
+  std::vector<NamedParameter<T>> parameters_;
+  Index step_;
+  typename Model::Cache cache_;
+  Tensor<T, 2> d_logits_;
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace heed

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+#include <heed/compose/any_layer.hpp>
+#include <heed/compose/sequential.hpp>
+#include <heed/core/buffer_pool.hpp>
+#include <heed/data/batches.hpp>
+#include <heed/data/generated.hpp>
+#include <heed/layers/dropout.hpp>
+#include <heed/layers/flatten.hpp>
+#include <heed/layers/gelu.hpp>
+#include <heed/layers/linear.hpp>
+#include <heed/optim/adam.hpp>
+#include <heed/optim/schedule.hpp>
+#include <heed/train/evaluate.hpp>
+#include <heed/train/trainer.hpp>
+
+namespace {
+std::atomic<long> allocations{0};
+void* counted(std::size_t bytes, std::size_t alignment) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment)) return memory;
+  throw std::bad_alloc();
+}
+}  // namespace
+
+// The allocation functions of this whole program are these.
+void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted(bytes, static_cast<std::size_t>(alignment)); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+using namespace heed;
+
+namespace {
+auto small_net() {
+  SeedScope seed(1);
+  return Sequential(named("flatten", Flatten<float>()), named("first", Linear<float>({.in_features = 3072, .out_features = 24})),
+      named("gelu", Gelu<float>()), named("dropout", Dropout<float>({.p = 0.1})),
+      named("head", Linear<float>({.in_features = 24, .out_features = 10})));
+}
+}  // namespace
+
+TEST_CASE("training lowers the loss, and the same steps give the same weights") {
+  const ImageDataset data = generated_images({.train = 320, .test = 10}).train;
+  const auto run = [&](int threads) {
+    ThreadScope scope(threads);
+    auto net = small_net();
+    AdamW<float> optimizer(named_parameters(net), {.learning_rate = 1e-3});
+    Trainer trainer(net, CrossEntropyLoss<float>(), optimizer, WarmupSchedule{.steps = 50, .warmup_steps = 5}, {.seed = 7});
+    Batches<float> batches(data, {.batch_size = 64, .shuffle = true, .seed = 7, .normalization = Normalization::cifar10()});
+    std::vector<double> losses;
+    EpochReport first, last;
+    Index steps = 0;
+    for (Index epoch = 0; epoch < 10; ++epoch) {
+      last = trainer.run_epoch(batches, epoch, [&](const StepReport& step) {
+        CHECK(step.step == steps++);
+        losses.push_back(step.loss);
+      });
+      if (epoch == 0) first = last;
+    }
+    CHECK(last.images == 320);
+    CHECK(last.steps == 5);
+    CHECK(last.loss < 0.9 * first.loss);
+    CHECK(last.accuracy() > first.accuracy());
+    CHECK(trainer.next_step() == 50);
+    return losses;
+  };
+  const std::vector<double> once = run(1);
+  CHECK(once == run(1));
+  CHECK(once == run(3));
+}
+
+TEST_CASE("after its first step a training step asks the system for no memory") {
+  auto net = AnyLayer<float, 4, 2>(small_net());
+  AdamW<float> optimizer(named_parameters(net));
+  Trainer trainer(net, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 8}, {.max_gradient_norm = 1});
+  Tensor<float, 4> images({32, 32, 32, 3});
+  for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>(i % 17) - 8.0f;
+  const std::vector<int> labels(32, 4);
+  trainer.step(images, labels);
+  const long before = allocations.load();
+  const std::uint64_t pool_before = BufferPool::instance().from_system();
+  for (int i = 0; i < 4; ++i) trainer.step(images, labels);
+  const long after = allocations.load();
+  CHECK(after == before);
+  CHECK(BufferPool::instance().from_system() == pool_before);
+  const std::vector<float> seen(1000);
+  CHECK(allocations.load() > after);  // the counter counts
+}
+
+TEST_CASE("a requested stop ends the epoch after the running step") {
+  const ImageDataset data = generated_images({.train = 320, .test = 10}).train;
+  auto net = small_net();
+  AdamW<float> optimizer(named_parameters(net));
+  Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
+  Batches<float> batches(data, {.batch_size = 64, .shuffle = true});
+  const EpochReport report = trainer.run_epoch(batches, 0, [&](const StepReport& step) {
+    if (step.step == 1) trainer.request_stop();
+  });
+  CHECK(report.stopped);
+  CHECK(report.steps == 2);
+  CHECK(trainer.next_step() == 2);
+}
+
+TEST_CASE("a run that goes on in the middle of an epoch makes the steps of the whole run") {
+  const ImageDataset data = generated_images({.train = 320, .test = 10}).train;
+  const BatchOptions options{.batch_size = 64, .shuffle = true, .seed = 5};
+  const auto losses_of = [&](bool broken) {
+    auto net = small_net();
+    AdamW<float> optimizer(named_parameters(net));
+    Batches<float> batches(data, options);
+    std::vector<double> losses;
+    const auto keep = [&](const StepReport& step) { losses.push_back(step.loss); };
+    if (!broken) {
+      Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
+      trainer.run_epoch(batches, 0, keep);
+      return losses;
+    }
+    Trainer first(net, CrossEntropyLoss<float>(), optimizer);
+    first.run_epoch(batches, 0, [&](const StepReport& step) {
+      keep(step);
+      if (step.step == 1) first.request_stop();
+    });
+    Trainer second(net, CrossEntropyLoss<float>(), optimizer, ConstantSchedule{}, {.first_step = 2});
+    second.run_epoch(batches, 0, keep, 2);
+    return losses;
+  };
+  CHECK(losses_of(false) == losses_of(true));
+}
+
+TEST_CASE("a loss that is not finite ends training with a sentence") {
+  auto net = small_net();
+  AdamW<float> optimizer(named_parameters(net));
+  Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
+  Tensor<float, 4> images({2, 32, 32, 3});
+  images.fill(std::numeric_limits<float>::quiet_NaN());
+  CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the loss is nan at step 0"));
+}
