@@ -11,7 +11,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 #include <version>
 
@@ -34,45 +33,44 @@ class Json {
 
   /// null
   Json() = default;
-  Json(bool value) : value_(value) {}
+  Json(bool value) : kind_(Kind::boolean), whole_(value) {}
   template <class Number>
     requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>)
-  Json(Number value) {
-    if constexpr (std::is_floating_point_v<Number>)
-      value_ = static_cast<double>(value);
-    else if (std::in_range<std::int64_t>(value))
-      value_ = static_cast<std::int64_t>(value);
-    else
-      value_ = static_cast<double>(value);  // above 2^63 - 1
+  Json(Number value) : kind_(Kind::number), number_(static_cast<double>(value)) {
+    if constexpr (std::is_integral_v<Number>) {
+      if (!std::in_range<std::int64_t>(value)) return;  // above 2^63 - 1
+      kind_ = Kind::whole_number;
+      whole_ = static_cast<std::int64_t>(value);
+    }
   }
-  Json(std::string value) : value_(std::move(value)) {}
-  Json(std::string_view value) : value_(std::string(value)) {}
-  Json(const char* value) : value_(std::string(value)) {}
-  Json(Array value) : value_(std::move(value)) {}
-  Json(Object value) : value_(std::move(value)) {}
+  Json(std::string value) : kind_(Kind::string), string_(std::move(value)) {}
+  Json(std::string_view value) : Json(std::string(value)) {}
+  Json(const char* value) : Json(std::string(value)) {}
+  Json(Array value) : kind_(Kind::array), array_(std::move(value)) {}
+  Json(Object value) : kind_(Kind::object), object_(std::move(value)) {}
 
   /// Reads one value that fills `source`. Throws FileError "`name`: at offset O: expected ..., found ...", where offsets count from
   /// `first_offset`. Arrays and objects may be `kMaxDepth` deep, and a document may hold `kMaxValues` values, so that hostile input can
   /// exhaust neither the stack nor the memory.
   static Json parse(std::string_view source, std::string_view name = "JSON", std::size_t first_offset = 0);
   static constexpr int kMaxDepth = 64;
-  static constexpr std::size_t kMaxValues = std::size_t{1} << 22;  // a header of 100 000 tensors holds a million values
+  static constexpr std::size_t kMaxValues = std::size_t{1} << 21;  // a header of 100 000 tensors holds a million values
 
-  bool is_null() const { return value_.index() == 0; }
-  bool is_bool() const { return holds<bool>(); }
-  bool is_integer() const { return holds<std::int64_t>(); }
-  bool is_number() const { return is_integer() || holds<double>(); }
-  bool is_string() const { return holds<std::string>(); }
-  bool is_array() const { return holds<Array>(); }
-  bool is_object() const { return holds<Object>(); }
+  bool is_null() const { return kind_ == Kind::null; }
+  bool is_bool() const { return kind_ == Kind::boolean; }
+  bool is_integer() const { return kind_ == Kind::whole_number; }
+  bool is_number() const { return is_integer() || kind_ == Kind::number; }
+  bool is_string() const { return kind_ == Kind::string; }
+  bool is_array() const { return kind_ == Kind::array; }
+  bool is_object() const { return kind_ == Kind::object; }
 
   /// The value; throws std::invalid_argument when it is of another kind.
-  bool as_bool() const { return as<bool>("a boolean"); }
-  std::int64_t as_integer() const { return as<std::int64_t>("a whole number"); }
-  double as_number() const { return is_integer() ? static_cast<double>(as_integer()) : as<double>("a number"); }
-  const std::string& as_string() const { return as<std::string>("a string"); }
-  const Array& as_array() const { return as<Array>("an array"); }
-  const Object& as_object() const { return as<Object>("an object"); }
+  bool as_bool() const { return expect(is_bool(), "a boolean").whole_ != 0; }
+  std::int64_t as_integer() const { return expect(is_integer(), "a whole number").whole_; }
+  double as_number() const { return expect(is_number(), "a number").number_; }
+  const std::string& as_string() const { return expect(is_string(), "a string").string_; }
+  const Array& as_array() const { return expect(is_array(), "an array").array_; }
+  const Object& as_object() const { return expect(is_object(), "an object").object_; }
 
   /// The member `key` of an object; null if it has none.
   const Json* find(std::string_view key) const;
@@ -84,7 +82,7 @@ class Json {
   /// "null", "a string", ...: for messages.
   const char* kind() const {
     constexpr const char* kNames[] = {"null", "a boolean", "a whole number", "a number", "a string", "an array", "an object"};
-    return kNames[value_.index()];
+    return kNames[static_cast<int>(kind_)];
   }
   /// One line of text, the same for equal values. Doubles in the shortest form that reads back equal; infinities and NaN, which JSON
   /// has no words for, become null. Bytes that are no UTF-8 become U+FFFD.
@@ -95,18 +93,21 @@ class Json {
   }
 
  private:
-  template <class Kind>
-  bool holds() const {
-    return std::holds_alternative<Kind>(value_);
-  }
-  template <class Kind>
-  const Kind& as(const char* expected) const {
-    require(holds<Kind>(), "JSON: expected ", expected, ", found ", kind());
-    return *std::get_if<Kind>(&value_);
+  enum class Kind { null, boolean, whole_number, number, string, array, object };
+
+  const Json& expect(bool fits, const char* expected) const {
+    require(fits, "JSON: expected ", expected, ", found ", kind());
+    return *this;
   }
   void write(std::string& out) const;
 
-  std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
+  // Side by side rather than in a std::variant, which costs compile time and, with GCC 12, users' warnings.
+  Kind kind_ = Kind::null;
+  std::int64_t whole_ = 0;  // and booleans
+  double number_ = 0;       // whole numbers too
+  std::string string_;
+  Array array_;
+  Object object_;
 };
 
 namespace detail {
@@ -163,7 +164,7 @@ inline void append_json_string(std::string& out, std::string_view value) {
 }
 
 /// `value` in quotes for a message, at most 80 bytes of it: names come from files that may be hostile.
-inline std::string quoted(std::string_view value) {
+inline std::string quoted_name(std::string_view value) {
   constexpr std::size_t kLongest = 80;
   std::size_t end = value.size() <= kLongest ? value.size() : kLongest;
   while (end < value.size() && end > 0 && (static_cast<unsigned char>(value[end]) & 0xc0) == 0x80) --end;  // not inside a character
@@ -282,7 +283,7 @@ class JsonParser {
     const auto twice = std::adjacent_find(keys.begin(), keys.end(), [](const std::string* a, const std::string* b) { return *a == *b; });
     if (twice != keys.end())
       fail<FileError>(
-          name_, ": in the object at offset ", first_offset_ + start, ": expected each key once, found ", quoted(**twice), " twice");
+          name_, ": in the object at offset ", first_offset_ + start, ": expected each key once, found ", quoted_name(**twice), " twice");
   }
 
   std::string string() {
@@ -388,22 +389,21 @@ inline const Json* Json::find(std::string_view key) const {
 }
 
 inline Json& Json::set(std::string_view key, Json value) {
-  if (is_null()) value_ = Object();
-  as_object();
-  Object& members = *std::get_if<Object>(&value_);
-  for (auto& [name, member] : members)
+  if (is_null()) *this = Object();
+  expect(is_object(), "an object");
+  for (auto& [name, member] : object_)
     if (name == key) {
       member = std::move(value);
       return *this;
     }
-  members.emplace_back(key, std::move(value));
+  object_.emplace_back(key, std::move(value));
   return *this;
 }
 
 inline Json& Json::push_back(Json value) {
-  if (is_null()) value_ = Array();
-  as_array();
-  std::get_if<Array>(&value_)->push_back(std::move(value));
+  if (is_null()) *this = Array();
+  expect(is_array(), "an array");
+  array_.push_back(std::move(value));
   return *this;
 }
 

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <heed/core/error.hpp>
+
+namespace heed {
+
+static_assert(std::endian::native == std::endian::little, "heed: files are little-endian and are copied as they lie; this machine is not");
+
+/// The kinds of numbers in files, under the names of the safetensors format, in the order in which its own library writes them: wide first.
+enum class Dtype { i64, f64, f32, i32, bf16, f16, u8, boolean };
+
+/// What there is to know about a kind of number.
+struct DtypeTraits {
+  Dtype dtype;
+  std::string_view name;
+  int width;  ///< in bytes
+};
+
+inline constexpr DtypeTraits kDtypes[] = {{Dtype::i64, "I64", 8}, {Dtype::f64, "F64", 8}, {Dtype::f32, "F32", 4}, {Dtype::i32, "I32", 4},
+    {Dtype::bf16, "BF16", 2}, {Dtype::f16, "F16", 2}, {Dtype::u8, "U8", 1}, {Dtype::boolean, "BOOL", 1}};
+
+constexpr std::string_view dtype_name(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].name; }
+constexpr int dtype_width(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].width; }
+constexpr bool is_floating(Dtype dtype) {
+  return dtype == Dtype::f64 || dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
+}
+
+/// The Dtype of a C++ type; bool is one byte.
+template <class T>
+constexpr Dtype dtype_of() {
+  static_assert(std::is_same_v<T, double> || std::is_same_v<T, float> || std::is_same_v<T, std::int64_t> ||
+                    std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::uint8_t> || std::is_same_v<T, bool>,
+      "heed: files hold double, float, std::int64_t, std::int32_t, std::uint8_t and bool");
+  if constexpr (std::is_same_v<T, double>) return Dtype::f64;
+  if constexpr (std::is_same_v<T, float>) return Dtype::f32;
+  if constexpr (std::is_same_v<T, std::int64_t>) return Dtype::i64;
+  if constexpr (std::is_same_v<T, std::int32_t>) return Dtype::i32;
+  if constexpr (std::is_same_v<T, std::uint8_t>) return Dtype::u8;
+  return Dtype::boolean;
+}
+
+/// The value of IEEE 754 binary16 `bits`; exact.
+inline float float_from_f16(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = (bits >> 10) & 0x1fu, fraction = bits & 0x3ffu;
+  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);  // infinity, NaN
+  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+  const float magnitude = static_cast<float>(fraction) * 0x1p-24f;  // zero and subnormal
+  return sign ? -magnitude : magnitude;
+}
+
+/// The value of bfloat16 `bits`, the upper half of a float; exact.
+inline float float_from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+namespace detail {
+
+/// `value` as a To, if a To can be that value: numbers with fractions are not turned into whole ones, and whole ones must be in range.
+/// Between floating types the nearest value is taken.
+template <class To, class From>
+bool convert_number(From value, To& result) {
+  if constexpr (std::is_same_v<To, bool>) {
+    result = value != From(0);
+    return std::is_integral_v<From>;
+  } else if constexpr (std::is_floating_point_v<From> && !std::is_floating_point_v<To>) {
+    return false;
+  } else if constexpr (std::is_integral_v<From> && std::is_integral_v<To>) {
+    result = static_cast<To>(value);
+    return std::in_range<To>(value);
+  } else {
+    result = static_cast<To>(value);
+    return true;
+  }
+}
+
+template <class Stored, class To, class Decode>
+std::size_t convert_all(const unsigned char* bytes, std::size_t count, To* out, const Decode& decode) {
+  for (std::size_t i = 0; i < count; ++i) {
+    Stored stored;
+    std::memcpy(&stored, bytes + i * sizeof(Stored), sizeof(Stored));
+    if (!convert_number<To>(decode(stored), out[i])) return i;
+  }
+  return count;
+}
+
+/// Reads `count` numbers of kind `dtype`, which may lie unaligned, as To. Returns how many could be converted: the position of the first
+/// number that a To cannot be, or `count`.
+template <class To>
+std::size_t convert_numbers(Dtype dtype, const unsigned char* bytes, std::size_t count, To* out) {
+  const auto same = [](auto value) { return value; };
+  switch (dtype) {
+    case Dtype::f64:
+      return convert_all<double>(bytes, count, out, same);
+    case Dtype::f32:
+      return convert_all<float>(bytes, count, out, same);
+    case Dtype::f16:
+      return convert_all<std::uint16_t>(bytes, count, out, float_from_f16);
+    case Dtype::bf16:
+      return convert_all<std::uint16_t>(bytes, count, out, float_from_bf16);
+    case Dtype::i64:
+      return convert_all<std::int64_t>(bytes, count, out, same);
+    case Dtype::i32:
+      return convert_all<std::int32_t>(bytes, count, out, same);
+    case Dtype::u8:
+      return convert_all<std::uint8_t>(bytes, count, out, same);
+    case Dtype::boolean:
+      break;
+  }
+  return convert_all<std::uint8_t>(bytes, count, out, [](std::uint8_t value) { return static_cast<std::uint8_t>(value != 0); });
+}
+
+}  // namespace detail
+}  // namespace heed
