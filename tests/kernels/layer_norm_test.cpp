@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "reference/layer_norm_reference.hpp"
+#include "reference/random_tensor.hpp"
+
+#include <heed/kernels/layer_norm.hpp>
+
+using namespace heed;
+using reference::random_tensor;
+using reference::same_bits;
+
+namespace {
+
+/// |a - b| relative to the largest |b|, or to `scale` if that is larger.
+template <class T>
+double relative_error(const Tensor<T, 1>& a, const std::vector<long double>& b, T scale = T(1e-3)) {
+  long double worst = 0, largest = scale;
+  for (Index i = 0; i < a.size(); ++i) {
+    const long double expected = b[static_cast<std::size_t>(i)], error = std::abs(static_cast<long double>(a[i]) - expected);
+    worst = std::isnan(error) ? HUGE_VALL : std::max(worst, error);
+    largest = std::max(largest, std::abs(expected));
+  }
+  return static_cast<double>(worst / largest);
+}
+
+struct Result {
+  double y, dx, d_weight, d_bias;
+};
+
+template <class T>
+Result errors(Index rows, Index width, double offset = 0, double spread = 1, bool weight = true, bool bias = true) {
+  auto x = random_tensor<T, 1>({rows * width}, 1, offset - spread, offset + spread);
+  const auto w = random_tensor<T, 1>({width}, 2, 0.5, 2), b = random_tensor<T, 1>({width}, 3), dy = random_tensor<T, 1>({rows * width}, 4);
+  const double eps = 1e-5;
+  const kernels::LayerNormShape<T> shape{rows, width, weight ? w.data() : nullptr, bias ? b.data() : nullptr, eps};
+  Tensor<T, 1> y({rows * width}), dx({rows * width}), mean({rows}), inv_std({rows}), d_weight({width}), d_bias({width});
+  kernels::layer_norm_forward(shape, x.data(), y.data(), mean.data(), inv_std.data());
+  kernels::layer_norm_backward(shape, x.data(), dy.data(), mean.data(), inv_std.data(), dx.data(), false, d_weight.data(), d_bias.data());
+  const auto r = reference::layer_norm(rows, width, x.data(), shape.weight, shape.bias, eps, dy.data());
+
+  // The variants: no cache, in place, nothing but dx, dx added, one of the two parameter gradients.
+  auto again = x;
+  kernels::layer_norm_forward(shape, again.data(), again.data(), static_cast<T*>(nullptr), static_cast<T*>(nullptr));
+  CHECK(same_bits(again, y));
+  auto added = dy;
+  Tensor<T, 1> only_bias({width});
+  kernels::layer_norm_backward(
+      shape, x.data(), dy.data(), mean.data(), inv_std.data(), added.data(), true, static_cast<T*>(nullptr), only_bias.data());
+  CHECK(same_bits(only_bias, d_bias));
+  for (Index i = 0; i < dx.size(); ++i) REQUIRE(added[i] == Approx(dy[i] + dx[i]).margin(1e-5));
+  kernels::layer_norm_backward(
+      shape, x.data(), dy.data(), mean.data(), inv_std.data(), added.data(), false, static_cast<T*>(nullptr), static_cast<T*>(nullptr));
+  CHECK(same_bits(added, dx));
+  kernels::layer_norm_backward(
+      shape, x.data(), dy.data(), mean.data(), inv_std.data(), added.data(), false, d_weight.data(), d_bias.data());
+  for (Index j = 0; j < width; ++j) REQUIRE(d_bias[j] == Approx(2 * only_bias[j]).margin(1e-5));  // parameter gradients add
+  for (Index j = 0; j < width; ++j) d_weight[j] /= 2, d_bias[j] /= 2;
+  // dx is a difference of terms as large as inv_std dy weight, and may be much smaller than they are (two features).
+  const T terms = *std::max_element(inv_std.data(), inv_std.data() + rows);
+  return {relative_error(y, r.y), relative_error(dx, r.dx, terms), relative_error(d_weight, r.d_weight), relative_error(d_bias, r.d_bias)};
+}
+
+}  // namespace
+
+TEST_CASE("layer norm against the reference over awkward sizes") {
+  for (Index rows : {1, 2, 37, 300})
+    for (Index width : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 65, 200, 1030}) {
+      if (rows * width > 70000) continue;
+      INFO(rows << " rows of " << width);
+      const Result f = errors<float>(rows, width), d = errors<double>(rows, width);
+      // Sums of up to 300 terms in float: some tens of roundings of 6e-8. Two features may lie so close to each other that the rounding of
+      // their mean counts.
+      CHECK(f.y < (width == 2 ? 2e-5 : 2e-6));
+      CHECK(f.dx < (width == 2 ? 2e-5 : 2e-6));
+      CHECK(f.d_weight < 5e-6);
+      CHECK(f.d_bias < 5e-6);
+      CHECK(d.y < 1e-14);
+      CHECK(d.dx < 1e-13);
+      CHECK(d.d_weight < 1e-14);
+      CHECK(d.d_bias < 1e-14);
+    }
+}
+
+TEST_CASE("layer norm without weight or bias") {
+  for (bool weight : {false, true})
+    for (bool bias : {false, true}) {
+      const Result f = errors<float>(5, 19, 0, 1, weight, bias);
+      CHECK(f.y < 2e-6);
+      CHECK(f.dx < 2e-6);
+    }
+}
+
+TEST_CASE("rows far from zero keep the digits that float has left") {
+  // Around 1e4, floats are 1e-3 apart: x itself is exact here, so all error is ours. The mean is rounded to half such a step.
+  const Result f = errors<float>(20, 513, 1e4, 1);
+  CHECK(f.y < 2e-3);
+  const Result d = errors<double>(20, 513, 1e6, 1);
+  CHECK(d.y < 1e-9);
+  CHECK(d.dx < 1e-9);
+  // Equal numbers: the variance is 0 and the output 0, whatever the offset.
+  const Result equal = errors<float>(3, 48, 12345.678, 0);
+  CHECK(equal.y < 1e-2);
+}
+
+TEST_CASE("layer norm runs on any number-like type") {
+  // 3 rows of 5 in a number-like type; the double path must agree in value.
+  const auto x = random_tensor<double, 1>({15}, 1);
+  Tensor<long double, 1> wide({15}), y_wide({15});
+  for (Index i = 0; i < 15; ++i) wide[i] = x[i];
+  kernels::layer_norm_forward<long double>({3, 5, nullptr, nullptr, 1e-5}, wide.data(), y_wide.data(), nullptr, nullptr);
+  Tensor<double, 1> y({15});
+  kernels::layer_norm_forward<double>({3, 5, nullptr, nullptr, 1e-5}, x.data(), y.data(), nullptr, nullptr);
+  CHECK(reference::largest_difference(y, y_wide) < 1e-15);
+}
