@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "reference/activation_reference.hpp"
+#include "reference/layer_rules.hpp"
+
+#include <heed/layers/gelu.hpp>
+#include <heed/testing/check_gradients.hpp>
+
+using namespace heed;
+
+namespace {
+const GeluOptions kExact{}, kTanh{.approximate = GeluApproximation::tanh};
+}
+
+TEST_CASE("GELU is certified, exact and with tanh") {
+  for (const GeluOptions& options : {kExact, kTanh})
+    for (const Shape& shape : {Shape{1, 1}, Shape{3, 8}, Shape{2, 3, 17}, Shape{1, 2, 3, 5}})
+      for (double range : {1.0, 30.0}) {
+        const auto report = check_gradients(Gelu<double>(options), shape, {.input_low = -range, .input_high = range});
+        INFO(report.to_string());
+        CHECK(report.passed());
+      }
+}
+
+TEST_CASE("GELU in float against the formulas") {
+  const auto x = reference::random_tensor<float, 2>({5, 70}, 1, -5, 5);
+  Tensor<float, 2> dy({5, 70});
+  dy.fill(1);
+  for (const GeluOptions& options : {kExact, kTanh}) {
+    const bool exact = options.approximate == GeluApproximation::none;
+    Gelu<float> layer(options);
+    Gelu<float>::Cache cache;
+    const auto y = layer.forward(x, cache);
+    const auto dx = layer.backward(dy, cache);
+    for (Index i = 0; i < x.size(); ++i) {
+      CHECK(y[i] == Approx(static_cast<double>(exact ? reference::gelu(x[i]) : reference::gelu_tanh(x[i]))).margin(1e-6));
+      CHECK(dx[i] ==
+            Approx(static_cast<double>(exact ? reference::gelu_derivative(x[i]) : reference::gelu_tanh_derivative(x[i]))).margin(1e-6));
+    }
+    reference::check_layer_rules<4>(layer, {3, 30, 30, 9});
+  }
+}
