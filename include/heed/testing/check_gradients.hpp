@@ -91,6 +91,7 @@ class GradientCheck {
     typename L::Cache cache;
     const auto y = call(layer_, inputs_, cache);
     y_ = y.span();
+    check_values();  // before backward, which folds batch statistics into the running ones
     auto dy = y;
     const CounterRandom stream({options_.seed, 2});
     for (Index i = 0; i < dy.size(); ++i) dy[i] = stream.uniform(static_cast<std::uint64_t>(i), -1, 1);
@@ -106,7 +107,6 @@ class GradientCheck {
       frozen_.push_back(parameter->frozen());
     }
     check_accumulation(dy);
-    check_values();
     check_derivatives();
     return report_;
   }
