@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "reference/layer_rules.hpp"
+
+#include <heed/layers/linear.hpp>
+#include <heed/layers/qkv_projection.hpp>
+#include <heed/testing/check_gradients.hpp>
+
+using namespace heed;
+using reference::random_tensor;
+using reference::same_bits;
+using reference::with_random_parameters;
+
+TEST_CASE("Q, K and V in one product are certified") {
+  const auto check = [](const QkvProjectionOptions& options, const Shape& shape) {
+    const auto report = check_gradients(with_random_parameters(QkvProjection<double>(options), 2), shape);
+    INFO(report.to_string());
+    CHECK(report.passed());
+  };
+  check({.in_features = 1}, {1, 1, 1});
+  check({.in_features = 6}, {2, 3, 6});
+  check({.in_features = 6, .model_width = 4}, {2, 2, 2, 6});
+  check({.in_features = 5, .model_width = 11, .bias = false}, {2, 3, 5});
+}
+
+TEST_CASE("each third of the output is a linear layer with its third of the weight") {
+  const auto layer = with_random_parameters(QkvProjection<float>({.in_features = 10, .model_width = 6}), 3);
+  const auto x = random_tensor<float, 3>({2, 5, 10}, 1);
+  const auto y = layer.forward(x);
+  REQUIRE(y.shape() == Shape{2, 5, 18});
+  for (Index part = 0; part < 3; ++part) {
+    Linear<float> one({.in_features = 10, .out_features = 6});
+    std::copy_n(layer.weight().value() + part * 60, 60, one.weight().value());
+    std::copy_n(layer.bias().value() + part * 6, 6, one.bias().value());
+    const auto expected = one.forward(x);
+    for (Index n = 0; n < 2; ++n)
+      for (Index t = 0; t < 5; ++t)
+        for (Index c = 0; c < 6; ++c) CHECK(y(n, t, part * 6 + c) == Approx(expected(n, t, c)).margin(1e-6));
+  }
+}
+
+TEST_CASE("the input gradient can be added to another") {
+  auto layer = with_random_parameters(QkvProjection<double>({.in_features = 4}), 3);
+  const auto x = random_tensor<double, 2>({5, 4}, 1), dy = random_tensor<double, 2>({5, 12}, 2),
+             before = random_tensor<double, 2>({5, 4}, 3);
+  QkvProjection<double>::Cache cache;
+  layer.forward(x, cache);
+  const auto dx = layer.backward(dy, cache);
+  auto sum = before;
+  layer.backward_add(dy, cache, sum.view());
+  for (Index i = 0; i < dx.size(); ++i) CHECK(sum[i] == Approx(before[i] + dx[i]));
+}
+
+TEST_CASE("the projection keeps the rules of layers and says what does not fit") {
+  const QkvProjection<float> layer({.in_features = 48});
+  reference::check_layer_rules<3>(layer, {9, 49, 48});
+  CHECK_THROWS_WITH(layer.output_shape({2, 3, 47}), Catch::Contains("QkvProjection: input has 47 features, weight expects 48"));
+}
