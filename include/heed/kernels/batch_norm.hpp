@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+
+#include <heed/core/parallel.hpp>
+#include <heed/kernels/channel_sweep.hpp>
+
+// Batch normalisation of rows x features: each feature is normalised over the rows of its group (all rows, or a shard of the images).
+// Work is cut into chunks of rows that belong to one group; what chunks add up is folded in their order.
+
+namespace heed::kernels {
+
+/// rows x features cut into `groups` groups of rows. Groups hold `group_rows` rows, except for the last, which takes what is left.
+struct BatchNormRows {
+  Index rows, features, groups, group_rows;
+
+  Index begin(Index group) const { return group * group_rows; }
+  Index count(Index group) const { return (group + 1 == groups ? rows : (group + 1) * group_rows) - group * group_rows; }
+  /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them.
+  Index chunk_rows() const { return std::max<Index>(1, 16384 / features); }
+  Index chunks_of(Index group) const { return (count(group) + chunk_rows() - 1) / chunk_rows(); }
+  Index chunks_before(Index group) const { return group * ((group_rows + chunk_rows() - 1) / chunk_rows()); }
+  Index chunks() const { return chunks_before(groups - 1) + chunks_of(groups - 1); }
+};
+
+namespace detail {
+
+/// Sums over many rows are folded in double; number-like types stay themselves.
+template <class T>
+using fold_type = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+
+/// Calls `body(group, first row, end row, chunk)` for all chunks, in parallel.
+template <class Body>
+void for_each_chunk(const BatchNormRows& r, const Body& body) {
+  parallel_for(r.chunks(), 1, [&](Index begin, Index end) {
+    for (Index chunk = begin; chunk < end; ++chunk) {
+      const Index per_group = std::max<Index>(1, r.chunks_before(1));
+      const Index group = std::min(chunk / per_group, r.groups - 1);
+      const Index first = r.begin(group) + (chunk - r.chunks_before(group)) * r.chunk_rows();
+      body(group, first, std::min(first + r.chunk_rows(), r.begin(group) + r.count(group)), chunk);
+    }
+  });
+}
+
+/// Mean of a chunk, then sums of the deviations from it and of their squares: two looks, the second at L2.
+template <class T>
+struct ChunkMoments {
+  Index rows, features;
+  const T* x;
+  T *mean, *deviation, *squares;
+
+  template <class P>
+  HEED_INLINE void at(Index j) const {
+    const P count = P::broadcast(T(static_cast<double>(rows)));
+    P sum0 = P::zero(), sum1 = P::zero();  // two chains hide half the latency of an addition
+    Index i = 0;
+    for (; i + 2 <= rows; i += 2) sum0 = sum0 + P::load(x + i * features + j), sum1 = sum1 + P::load(x + (i + 1) * features + j);
+    if (i < rows) sum0 = sum0 + P::load(x + i * features + j);
+    const P center = (sum0 + sum1) / count;
+    P off = P::zero(), square0 = P::zero(), square1 = P::zero();
+    for (i = 0; i + 2 <= rows; i += 2) {
+      const P a = P::load(x + i * features + j) - center, b = P::load(x + (i + 1) * features + j) - center;
+      off = off + (a + b), square0 = P::fma(a, a, square0), square1 = P::fma(b, b, square1);
+    }
+    if (i < rows) {
+      const P a = P::load(x + i * features + j) - center;
+      off = off + a, square0 = P::fma(a, a, square0);
+    }
+    center.store(mean + j), off.store(deviation + j), (square0 + square1).store(squares + j);
+  }
+  template <class Isa>
+  HEED_INLINE static void run(const ChunkMoments* m) {
+    sweep_channels<Isa, T>(0, m->features, *m);
+  }
+};
+
+/// Column sums of dy and of dy (x - mean).
+template <class T>
+struct ChunkGradientSums {
+  Index rows, features;
+  const T *x, *dy, *mean;
+  T *sum, *sum_x;
+
+  template <class P>
+  HEED_INLINE void at(Index j) const {
+    const P m = P::load(mean + j);
+    P sum0 = P::zero(), sum1 = P::zero(), product0 = P::zero(), product1 = P::zero();
+    Index i = 0;
+    for (; i + 2 <= rows; i += 2) {
+      const P d0 = P::load(dy + i * features + j), d1 = P::load(dy + (i + 1) * features + j);
+      sum0 = sum0 + d0, product0 = P::fma(d0, P::load(x + i * features + j) - m, product0);
+      sum1 = sum1 + d1, product1 = P::fma(d1, P::load(x + (i + 1) * features + j) - m, product1);
+    }
+    if (i < rows) {
+      const P d = P::load(dy + i * features + j);
+      sum0 = sum0 + d, product0 = P::fma(d, P::load(x + i * features + j) - m, product0);
+    }
+    (sum0 + sum1).store(sum + j), (product0 + product1).store(sum_x + j);
+  }
+  template <class Isa>
+  HEED_INLINE static void run(const ChunkGradientSums* s) {
+    sweep_channels<Isa, T>(0, s->features, *s);
+  }
+};
+
+/// y = (x - mean) scale + shift, row by row.
+template <class T>
+struct NormalizeRows {
+  Index rows, features;
+  const T *x, *mean, *scale, *shift;
+  T* y;
+
+  template <class Isa>
+  HEED_INLINE static void run(const NormalizeRows* n) {
+    for (Index i = 0; i < n->rows; ++i) sweep_channels<Isa, T>(0, n->features, Row{*n, i * n->features});
+  }
+
+ private:
+  struct Row {
+    const NormalizeRows& n;
+    Index first;
+
+    template <class P>
+    HEED_INLINE void at(Index j) const {
+      P::fma(P::load(n.x + first + j) - P::load(n.mean + j), P::load(n.scale + j), P::load(n.shift + j)).store(n.y + first + j);
+    }
+  };
+};
+
+/// dx = dy a + (x - mean) b + c, row by row.
+template <class T>
+struct GradientRows {
+  Index rows, features;
+  const T *x, *dy, *mean, *a, *b, *c;
+  T* dx;
+
+  template <class Isa>
+  HEED_INLINE static void run(const GradientRows* g) {
+    for (Index i = 0; i < g->rows; ++i) sweep_channels<Isa, T>(0, g->features, Row{*g, i * g->features});
+  }
+
+ private:
+  struct Row {
+    const GradientRows& g;
+    Index first;
+
+    template <class P>
+    HEED_INLINE void at(Index j) const {
+      const P rest = P::fma(P::load(g.x + first + j) - P::load(g.mean + j), P::load(g.b + j), P::load(g.c + j));
+      P::fma(P::load(g.dy + first + j), P::load(g.a + j), rest).store(g.dx + first + j);
+    }
+  };
+};
+
+}  // namespace detail
+
+/// Mean and variance (over n, not n - 1) of each feature in each group: mean, mean_rest and variance hold groups x features. `mean` + `mean_rest`
+/// is the mean to more digits than T has, so that features far from zero keep theirs after the subtraction.
+///
+/// One pass over memory. Within a chunk: mean, then deviations d from it, mean += Σd / n and M2 = Σd² - (Σd)² / n (Chan, Golub and
+/// LeVeque 1983), in T; chunks are joined in double by M2 = M2a + M2b + δ² na nb / n, in order.
+template <class T>
+void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_rest, T* variance) {
+  using Fold = detail::fold_type<T>;
+  const Index f = r.features;
+  auto moments = Tensor<T, 1>::uninitialized({r.chunks() * 3 * f});
+  detail::for_each_chunk(r, [&](Index, Index begin, Index end, Index chunk) {
+    T* out = moments.data() + chunk * 3 * f;
+    const detail::ChunkMoments<T> m{end - begin, f, x + begin * f, out, out + f, out + 2 * f};
+    dispatch<detail::ChunkMoments<T>, T>(&m);
+  });
+  parallel_for(r.groups * f, 256, [&](Index first, Index last) {
+    for (Index column = first; column < last; ++column) {
+      const Index group = column / f, j = column % f, chunks = r.chunks_of(group);
+      double count = 0;
+      Fold total = Fold(0), m2 = Fold(0);
+      for (Index i = 0; i < chunks; ++i) {
+        const T* part = moments.data() + (r.chunks_before(group) + i) * 3 * f + j;
+        const double n = static_cast<double>(std::min(r.chunk_rows(), r.count(group) - i * r.chunk_rows()));
+        const Fold off = Fold(part[f]) / Fold(n), chunk_mean = Fold(part[0]) + off, delta = chunk_mean - total;
+        m2 += Fold(part[2 * f]) - off * off * Fold(n) + delta * delta * Fold(count * n / (count + n));
+        count += n;
+        total += delta * Fold(n / count);
+      }
+      mean[column] = T(total);
+      mean_rest[column] = T(total - Fold(mean[column]));
+      variance[column] = T(m2 > Fold(0) ? m2 / Fold(count) : Fold(0));
+    }
+  });
+}
+
+/// inv_std = 1 / sqrt(variance + eps)
+template <class T>
+void batch_norm_inv_std(Index count, const T* variance, double eps, T* inv_std) {
+  using Fold = detail::fold_type<T>;
+  using std::sqrt;
+  for (Index i = 0; i < count; ++i) inv_std[i] = T(Fold(1) / Fold(sqrt(Fold(variance[i]) + Fold(eps))));
+}
+
+/// running = (1 - momentum) running + momentum batch, where batch is the mean of the groups' statistics, weighed by their rows, and the
+/// variance enters unbiased (over n - 1), as in torch.nn.BatchNorm2d.
+template <class T>
+void batch_norm_update_running(const BatchNormRows& r, const T* mean, const T* variance, double momentum, T* running_mean, T* running_var) {
+  using Fold = detail::fold_type<T>;
+  for (Index j = 0; j < r.features; ++j) {
+    Fold batch_mean = Fold(0), batch_var = Fold(0);
+    for (Index group = 0; group < r.groups; ++group) {
+      const double n = static_cast<double>(r.count(group)), share = n / static_cast<double>(r.rows);
+      batch_mean += Fold(mean[group * r.features + j]) * Fold(share);
+      batch_var += Fold(variance[group * r.features + j]) * Fold(share * n / (n - 1));
+    }
+    running_mean[j] = T(Fold(running_mean[j]) * Fold(1 - momentum) + batch_mean * Fold(momentum));
+    running_var[j] = T(Fold(running_var[j]) * Fold(1 - momentum) + batch_var * Fold(momentum));
+  }
+}
+
+/// y = (x - mean - mean_rest) inv_std weight + bias with the statistics of the row's group; weight and bias (features) may be null (1, 0),
+/// and so may mean_rest (0). y may be x.
+template <class T>
+void batch_norm_forward(
+    const BatchNormRows& r, const T* x, const T* mean, const T* mean_rest, const T* inv_std, const T* weight, const T* bias, T* y) {
+  const Index f = r.features;
+  auto affine = Tensor<T, 1>::uninitialized({r.groups * 2 * f});  // scale and shift of each group
+  for (Index column = 0; column < r.groups * f; ++column) {
+    const Index j = column % f;
+    const T scale = weight ? T(inv_std[column] * weight[j]) : inv_std[column];
+    const T shift = bias ? bias[j] : T(0);
+    T* to = affine.data() + column / f * 2 * f + j;
+    to[0] = scale;
+    to[f] = mean_rest ? T(shift - mean_rest[column] * scale) : shift;
+  }
+  detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index) {
+    const T* scale = affine.data() + group * 2 * f;
+    const detail::NormalizeRows<T> n{end - begin, f, x + begin * f, mean + group * f, scale, scale + f, y + begin * f};
+    dispatch<detail::NormalizeRows<T>, T>(&n);
+  });
+}
+
+/// dx (fresh), and adds to d_weight and d_bias (null: left out). With n = (x - mean) inv_std and y = n weight + bias:
+/// d_bias += Σ dy, d_weight += Σ dy n, and dx = weight inv_std (dy - mean(dy) - n mean(dy n)), where the means over the group are
+/// what mean and inv_std pass on to x; with `fixed_statistics` they pass on nothing and dx = weight inv_std dy.
+template <class T>
+void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const T* mean, const T* mean_rest, const T* inv_std,
+    const T* weight, bool fixed_statistics, T* dx, T* d_weight, T* d_bias) {
+  using Fold = detail::fold_type<T>;
+  const Index f = r.features, groups = r.groups;
+  auto factors = Tensor<T, 1>::uninitialized({groups * 3 * f});  // a, b, c of each group: dx = dy a + (x - mean) b + c
+  const auto a_of = [&](Index column) { return weight ? T(weight[column % f] * inv_std[column]) : inv_std[column]; };
+  if (fixed_statistics) {
+    for (Index column = 0; column < groups * f; ++column) {
+      T* to = factors.data() + column / f * 3 * f + column % f;
+      to[0] = a_of(column), to[f] = T(0), to[2 * f] = T(0);
+    }
+  }
+  if (!fixed_statistics || d_weight || d_bias) {
+    auto sums = Tensor<T, 1>::uninitialized({r.chunks() * 2 * f});
+    detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index chunk) {
+      T* out = sums.data() + chunk * 2 * f;
+      const detail::ChunkGradientSums<T> s{end - begin, f, x + begin * f, dy + begin * f, mean + group * f, out, out + f};
+      dispatch<detail::ChunkGradientSums<T>, T>(&s);
+    });
+    parallel_for(f, 64, [&](Index first, Index last) {
+      for (Index j = first; j < last; ++j)
+        for (Index group = 0; group < groups; ++group) {
+          const Index column = group * f + j;
+          Fold sum = Fold(0), product = Fold(0);
+          for (Index i = 0; i < r.chunks_of(group); ++i) {
+            const T* part = sums.data() + (r.chunks_before(group) + i) * 2 * f + j;
+            sum += Fold(part[0]), product += Fold(part[f]);
+          }
+          if (mean_rest) product -= Fold(mean_rest[column]) * sum;
+          const Fold scale = Fold(inv_std[column]), sum_n = product * scale;
+          if (d_bias) d_bias[j] += T(sum);
+          if (d_weight) d_weight[j] += T(sum_n);
+          if (fixed_statistics) continue;
+          const Fold a = Fold(a_of(column)), count = Fold(static_cast<double>(r.count(group)));
+          const Fold b = -a * scale * sum_n / count;
+          T* to = factors.data() + group * 3 * f + j;
+          to[0] = T(a), to[f] = T(b);
+          to[2 * f] = T(-a * sum / count - (mean_rest ? b * Fold(mean_rest[column]) : Fold(0)));
+        }
+    });
+  }
+  detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index) {
+    const T* a = factors.data() + group * 3 * f;
+    const detail::GradientRows<T> g{end - begin, f, x + begin * f, dy + begin * f, mean + group * f, a, a + f, a + 2 * f, dx + begin * f};
+    dispatch<detail::GradientRows<T>, T>(&g);
+  });
+}
+
+}  // namespace heed::kernels

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+
+#include <heed/core/random.hpp>
+#include <heed/kernels/batch_norm.hpp>
+
+#include "catch.hpp"
+#include "reference/batch_norm_reference.hpp"
+
+using heed::Index;
+using heed::Tensor;
+using heed::kernels::BatchNormRows;
+
+namespace {
+
+/// The largest difference relative to `scale`, in rounding errors.
+template <class T>
+double largest_error(const Tensor<T, 1>& a, const Tensor<T, 1>& b, double scale) {
+  double largest = 0;
+  for (Index i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  return largest / (std::numeric_limits<T>::epsilon() * scale);
+}
+
+template <class T>
+struct Problem {
+  BatchNormRows rows;
+  Tensor<T, 1> x, dy, weight, bias, mean, mean_rest, variance, inv_std;
+
+  Problem(const BatchNormRows& r, double offset, double deviation) : rows(r) {
+    const heed::CounterRandom random({static_cast<std::uint64_t>(r.rows), static_cast<std::uint64_t>(r.features)});
+    std::uint64_t counter = 0;
+    for (auto* t : {&x, &dy}) *t = Tensor<T, 1>({r.rows * r.features});
+    for (auto* t : {&weight, &bias}) *t = Tensor<T, 1>({r.features});
+    for (auto* t : {&mean, &mean_rest, &variance, &inv_std}) *t = Tensor<T, 1>({r.groups * r.features});
+    for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<T>(offset + deviation * random.normal(counter++));
+    for (Index i = 0; i < dy.size(); ++i) dy[i] = static_cast<T>(random.uniform(counter++, -1, 1));
+    for (Index i = 0; i < r.features; ++i) weight[i] = static_cast<T>(random.uniform(counter++, 0.5, 2)), bias[i] = static_cast<T>(0.25);
+  }
+  void statistics(double eps) {
+    heed::kernels::batch_norm_statistics(rows, x.data(), mean.data(), mean_rest.data(), variance.data());
+    heed::kernels::batch_norm_inv_std(variance.size(), variance.data(), eps, inv_std.data());
+  }
+};
+
+constexpr double kEps = 1e-5;
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("batch norm kernels agree with the formulas", "", float, double) {
+  const BatchNormRows cases[] = {
+      {2, 1, 1, 2}, {5, 3, 1, 5}, {7, 15, 1, 7}, {9, 16, 1, 9}, {33, 17, 1, 33}, {100, 24, 1, 100},
+      {5000, 33, 1, 5000},                                          // several chunks and a rest
+      {20001, 2, 1, 20001}, {3, 20000, 1, 3}, {3000, 40, 3, 1000},  // shards of several chunks
+      {50, 5, 4, 11},                                               // the last shard is longer
+      {23, 8, 2, 20},                                               // and shorter
+  };
+  for (const BatchNormRows& r : cases)
+    for (const bool fixed : {false, true})
+      for (const bool affine : {true, false}) {
+        INFO(r.rows << " rows, " << r.features << " features, " << r.groups << " groups, fixed " << fixed << ", affine " << affine);
+        Problem<TestType> p(r, 0.5, 2);
+        p.statistics(kEps);
+        Tensor<TestType, 1> y({p.x.size()}), dx({p.x.size()}), y_expected({p.x.size()}), dx_expected({p.x.size()});
+        Tensor<TestType, 1> d_weight({r.features}), d_bias({r.features}), d_weight_expected({r.features}), d_bias_expected({r.features});
+        d_weight.fill(TestType(3)), d_bias.fill(TestType(-2));  // gradients add
+        const TestType *weight = affine ? p.weight.data() : nullptr, *bias = affine ? p.bias.data() : nullptr;
+        heed::kernels::batch_norm_forward(r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), weight, bias, y.data());
+        heed::kernels::batch_norm_backward(r, p.x.data(), p.dy.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), weight, fixed,
+            dx.data(), d_weight.data(), d_bias.data());
+        for (Index j = 0; j < r.features; ++j) {
+          long double d_w = 3, d_b = -2;
+          for (Index group = 0; group < r.groups; ++group) {
+            const auto expected = reference::batch_norm_column(r, p.x.data(), group, j);
+            REQUIRE(std::abs(static_cast<double>(p.mean[group * r.features + j]) - static_cast<double>(expected.mean)) <
+                    16 * std::numeric_limits<TestType>::epsilon());  // of values up to 8
+            REQUIRE(static_cast<double>(p.variance[group * r.features + j]) == Approx(static_cast<double>(expected.variance))
+                                                                                   .epsilon(32 * std::numeric_limits<TestType>::epsilon())
+                                                                                   .margin(4 * std::numeric_limits<TestType>::epsilon()));
+            reference::batch_norm_column(r, p.x.data(), p.dy.data(), group, j, kEps, affine ? p.weight[j] : 1, affine ? p.bias[j] : 0,
+                fixed, expected, y_expected.data(), dx_expected.data(), &d_w, &d_b);
+          }
+          d_weight_expected[j] = static_cast<TestType>(d_w), d_bias_expected[j] = static_cast<TestType>(d_b);
+        }
+        const double rows = static_cast<double>(r.rows);
+        CHECK(largest_error(y, y_expected, 8) < 8);
+        double largest_dx = 0;
+        for (Index i = 0; i < dx.size(); ++i) largest_dx = std::max(largest_dx, std::abs(static_cast<double>(dx_expected[i])));
+        CHECK(largest_error(dx, dx_expected, 8 * largest_dx) < 32);
+        CHECK(largest_error(d_weight, d_weight_expected, 10 + std::sqrt(rows)) < 8);
+        CHECK(largest_error(d_bias, d_bias_expected, 10 + std::sqrt(rows)) < 8);
+      }
+}
+
+TEST_CASE("batch norm of features far from zero keeps their digits") {
+  const BatchNormRows r{10000, 3, 1, 10000};
+  Problem<float> p(r, 10000, 1);  // x itself is rounded to 1e-3, which the reference sees too
+  p.statistics(kEps);
+  Tensor<float, 1> y({p.x.size()}), expected({p.x.size()}), dx({p.x.size()});
+  heed::kernels::batch_norm_forward<float>(r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), nullptr, nullptr, y.data());
+  long double unused = 0;
+  for (Index j = 0; j < 3; ++j)
+    reference::batch_norm_column(r, p.x.data(), p.dy.data(), 0, j, kEps, 1.0L, 0.0L, false,
+        reference::batch_norm_column(r, p.x.data(), 0, j), expected.data(), dx.data(), &unused, &unused);
+  CHECK(largest_error(y, expected, 4) < 32);  // a mean in float alone would be off by 4000 of these
+}
+
+TEST_CASE("batch norm of a constant feature gives the bias and no gradient") {
+  const BatchNormRows r{300, 2, 1, 300};
+  Problem<float> p(r, 0, 0);
+  for (Index i = 0; i < p.x.size(); ++i) p.x[i] = 0.1f;
+  p.statistics(kEps);
+  CHECK(p.variance[0] >= 0);
+  CHECK(p.variance[0] < 1e-14);
+  Tensor<float, 1> y({p.x.size()});
+  heed::kernels::batch_norm_forward<float>(
+      r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), p.weight.data(), p.bias.data(), y.data());
+  for (Index i = 0; i < y.size(); ++i) REQUIRE(y[i] == Approx(0.25f).margin(1e-5));
+}
+
+TEST_CASE("running statistics take the mean over groups, weighed by rows, and the unbiased variance") {
+  const BatchNormRows r{5, 1, 2, 2};
+  const float mean[] = {1, 6}, variance[] = {4, 9};
+  float running_mean = 10, running_var = 100;
+  heed::kernels::batch_norm_update_running(r, mean, variance, 0.25, &running_mean, &running_var);
+  CHECK(running_mean == Approx(0.75 * 10 + 0.25 * (2 * 1 + 3 * 6) / 5.0));
+  CHECK(running_var == Approx(0.75 * 100 + 0.25 * (2 * 4 * 2.0 + 3 * 9 * 1.5) / 5.0));
+}
+
+TEST_CASE("batch norm gives the same bits for any number of threads") {
+  const BatchNormRows r{9000, 24, 2, 4000};
+  Tensor<float, 1> y[2], dx[2], d_weight[2], d_bias[2];
+  for (int i = 0; i < 2; ++i) {
+    heed::ThreadScope scope(1 + 3 * i);
+    Problem<float> p(r, 0.5, 2);
+    p.statistics(kEps);
+    for (auto* t : {&y[i], &dx[i]}) *t = Tensor<float, 1>({p.x.size()});
+    for (auto* t : {&d_weight[i], &d_bias[i]}) *t = Tensor<float, 1>({r.features});
+    heed::kernels::batch_norm_forward(
+        r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), p.weight.data(), p.bias.data(), y[i].data());
+    heed::kernels::batch_norm_backward(r, p.x.data(), p.dy.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), p.weight.data(),
+        false, dx[i].data(), d_weight[i].data(), d_bias[i].data());
+  }
+  CHECK(std::equal(y[0].data(), y[0].data() + y[0].size(), y[1].data()));
+  CHECK(std::equal(dx[0].data(), dx[0].data() + dx[0].size(), dx[1].data()));
+  CHECK(std::equal(d_weight[0].data(), d_weight[0].data() + 24, d_weight[1].data()));
+  CHECK(std::equal(d_bias[0].data(), d_bias[0].data() + 24, d_bias[1].data()));
+}
