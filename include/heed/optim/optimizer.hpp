@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <heed/core/layer.hpp>
+#include <heed/core/parallel.hpp>
+#include <heed/core/simd.hpp>
+#include <heed/optim/parameter_groups.hpp>
+#include <heed/optim/pieces.hpp>
+
+namespace heed {
+
+/// A state tensor of an optimiser under torch's key: "head.weight.exp_avg".
+template <class T>
+struct NamedState {
+  std::string name;
+  Tensor<T, 1>* tensor;
+};
+/// How many steps a parameter has made: "head.weight.step".
+struct NamedStepCount {
+  std::string name;
+  Index* count;
+};
+
+/// What all optimisers share: the parameters and their groups, the state of each, and one fused parallel pass a step. A method adds
+/// its options and an update rule (see Adam, Sgd).
+///
+/// Parameters come from `named_parameters(model)`; the model must outlive the optimiser and stay where it is. A parameter that is frozen
+/// or has no gradient is passed over: its value, state and step count stand still. State is made at a parameter's first step; later steps
+/// allocate nothing. The update of an element depends on nothing but that element, so results do not depend on the number of threads.
+template <class T>
+class Optimizer {
+ public:
+  using scalar = T;
+  virtual ~Optimizer() = default;
+
+  /// torch's name of the method: "AdamW".
+  virtual std::string_view kind() const = 0;
+
+  /// One step along the gradients, with every group's learning rate multiplied by `learning_rate_factor` (see schedule.hpp).
+  /// The gradients stay as they are; `zero_gradients()` starts the next sum.
+  void step(double learning_rate_factor = 1) {
+    for (Entry& e : entries_) {
+      if (!moves(e)) continue;
+      ++e.steps;
+      make_state(e);
+    }
+    const auto size_of = [&](std::size_t k) { return moves(entries_[k]) ? entries_[k].parameter->size() : 0; };
+    parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
+      for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to) {
+        Entry& e = entries_[k];
+        Piece piece{e.group, e.steps, learning_rate_factor, e.parameter->value() + from, e.parameter->gradient() + from, {}, to - from};
+        for (std::size_t s = 0; s < e.state.size(); ++s) piece.state[s] = e.state[s].data() + from;
+        update(piece);
+      });
+    });
+  }
+
+  /// Sets the gradients of all parameters to zero, frozen ones included.
+  void zero_gradients() {
+    const auto size_of = [&](std::size_t k) { return entries_[k].parameter->has_gradient() ? entries_[k].parameter->size() : 0; };
+    parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
+      for_each_piece(entries_.size(), size_of, begin, end,
+          [&](std::size_t k, Index from, Index to) { std::fill_n(entries_[k].parameter->gradient() + from, to - from, T(0)); });
+    });
+  }
+
+  /// All state of the parameters that are not frozen, in their order, for checkpoints: read it to save, write it to restore (with the
+  /// step counts). State that no step has made yet is made here, as zeros. The pointers are valid as long as the optimiser is not moved.
+  std::vector<NamedState<T>> named_state() {
+    std::vector<NamedState<T>> found;
+    for (Entry& e : entries_) {
+      if (e.parameter->frozen()) continue;
+      make_state(e);
+      for (std::size_t s = 0; s < e.state.size(); ++s) found.push_back({text(e.name, '.', state_keys(e.group)[s]), &e.state[s]});
+    }
+    return found;
+  }
+  std::vector<NamedStepCount> named_step_counts() {
+    std::vector<NamedStepCount> found;
+    for (Entry& e : entries_)
+      if (!e.parameter->frozen()) found.push_back({e.name + ".step", &e.steps});
+    return found;
+  }
+
+ protected:
+  static constexpr int kMaxStates = 3;
+
+  /// A run of elements of one parameter, with all that its update needs.
+  struct Piece {
+    std::size_t group;  ///< position in `group_options`
+    Index step;         ///< 1 at the parameter's first step
+    double learning_rate_factor;
+    T* value;
+    const T* gradient;
+    T* state[kMaxStates];  ///< in the order of `state_keys`
+    Index count;
+  };
+
+  /// A parameter that appears under two names (tied weights) is stepped once, under the first.
+  template <class Changes>
+  Optimizer(const std::vector<NamedParameter<T>>& parameters, const std::vector<ParameterRule<Changes>>& rules) {
+    require(!parameters.empty(), "Optimizer: there are no parameters");
+    const std::vector<std::size_t> groups = assign_groups(parameters, rules);
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+      const bool known =
+          std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.parameter == parameters[k].parameter; });
+      if (!known) entries_.push_back({parameters[k].name, parameters[k].parameter, groups[k], 0, {}});
+    }
+  }
+  Optimizer(const Optimizer&) = default;
+  Optimizer(Optimizer&&) noexcept = default;
+  Optimizer& operator=(const Optimizer&) = default;
+  Optimizer& operator=(Optimizer&&) noexcept = default;
+
+  /// torch's keys of the state tensors that a group needs.
+  virtual std::span<const std::string_view> state_keys(std::size_t group) const = 0;
+  /// Works off one piece; called from several threads. Ends in `run(rule, piece)`.
+  virtual void update(const Piece& piece) const = 0;
+
+  /// The group of the parameter that is called `name`.
+  std::size_t group_of(std::string_view name) const {
+    for (const Entry& e : entries_)
+      if (e.name == name) return e.group;
+    fail("Optimizer: there is no parameter \"", name, "\"");
+  }
+
+  /// Applies `rule(value, gradient, states)` to a piece, a register at a time. Rule::kStates says how many states it has.
+  template <class Rule>
+  static void run(const Rule& rule, const Piece& piece) {
+    dispatch<Pass<Rule>, T>(rule, piece);
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    Parameter<T>* parameter;
+    std::size_t group;
+    Index steps;
+    std::vector<Tensor<T, 1>> state;
+  };
+
+  /// The pass over memory: value and states are read and written once, the gradient is read once.
+  template <class Rule>
+  struct Pass {
+    template <class Isa>
+    HEED_INLINE static void run(Rule rule, Piece piece) {
+      using P = Packet<Isa, T>;
+      P state[kMaxStates];
+      for (Index i = 0; i < piece.count; i += P::lanes) {
+        const Index count = std::min<Index>(P::lanes, piece.count - i);
+        P value = P::load_partial(piece.value + i, count);
+        const P gradient = P::load_partial(piece.gradient + i, count);
+#pragma GCC unroll 3
+        for (int s = 0; s < Rule::kStates; ++s) state[s] = P::load_partial(piece.state[s] + i, count);
+        rule(value, gradient, state);
+        value.store_partial(piece.value + i, count);
+#pragma GCC unroll 3
+        for (int s = 0; s < Rule::kStates; ++s) state[s].store_partial(piece.state[s] + i, count);
+      }
+    }
+  };
+
+  static bool moves(const Entry& e) { return !e.parameter->frozen() && e.parameter->has_gradient(); }
+
+  void make_state(Entry& e) const {
+    if (!e.state.empty()) return;
+    for (std::size_t s = 0; s < state_keys(e.group).size(); ++s) e.state.emplace_back(Shape{e.parameter->size()});
+  }
+
+  std::vector<Entry> entries_;
+};
+
+}  // namespace heed

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+
+#include <heed/core/shape.hpp>
+
+namespace heed {
+
+/// A schedule is a pure function from the number of the step (0, 1, ...) to a factor of every learning rate: `optimizer.step(schedule(step))`.
+/// It has no state, so a resumed run needs only the number of the step. Any callable of this kind will do. Steps beyond the last keep
+/// the last factor.
+template <class S>
+concept Schedule = requires(const S& schedule, Index step) {
+  { schedule(step) } -> std::convertible_to<double>;
+};
+
+/// The path from one factor to another.
+enum class Decay { linear, cosine };
+
+namespace detail {
+/// From `a` (share 0) to `b` (share 1) on a straight line or on half a cosine wave.
+inline double between(double a, double b, double share, Decay decay) {
+  share = std::clamp(share, 0.0, 1.0);
+  if (decay == Decay::cosine) share = (1 - std::cos(3.14159265358979323846 * share)) / 2;
+  return a + (b - a) * share;
+}
+}  // namespace detail
+
+/// 1 at every step.
+struct ConstantSchedule {
+  double operator()(Index) const { return 1; }
+};
+
+/// Linear warm-up through (0, `start_factor`) and (`warmup_steps`, 1), then down to (`steps`, `end_factor`).
+struct WarmupSchedule {
+  Index steps = 1;
+  Index warmup_steps = 0;
+  double start_factor = 0.05;  ///< a first step with 0 would be lost
+  double end_factor = 0;
+  Decay decay = Decay::linear;
+
+  double operator()(Index step) const {
+    if (step < warmup_steps)
+      return detail::between(start_factor, 1, static_cast<double>(step) / static_cast<double>(warmup_steps), Decay::linear);
+    const double left = static_cast<double>(std::max<Index>(steps - warmup_steps, 1));
+    return detail::between(1, end_factor, static_cast<double>(step - warmup_steps) / left, decay);
+  }
+};
+
+/// `gamma` times smaller after every `step_size` steps (torch's StepLR).
+struct StepSchedule {
+  Index step_size = 1;
+  double gamma = 0.1;
+
+  double operator()(Index step) const { return std::pow(gamma, static_cast<double>(step / std::max<Index>(step_size, 1))); }
+};
+
+/// One cycle (Smith and Topin 2018): from 1 / `div_factor` up to 1 during `pct_start` of the steps, then down to
+/// 1 / (`div_factor` `final_div_factor`) at the last one, as torch's OneCycleLR with two phases. The momentum does not cycle.
+struct OneCycleSchedule {
+  Index steps = 1;
+  double pct_start = 0.3;
+  double div_factor = 25;
+  double final_div_factor = 1e4;
+  Decay decay = Decay::cosine;
+
+  double operator()(Index step) const {
+    const double start = 1 / div_factor, s = static_cast<double>(step), last = static_cast<double>(steps - 1);
+    const double peak = pct_start * static_cast<double>(steps) - 1;
+    if (s < peak) return detail::between(start, 1, s / peak, decay);
+    return detail::between(1, start / final_div_factor, last > peak ? (s - peak) / (last - peak) : 1.0, decay);
+  }
+};
+
+static_assert(Schedule<ConstantSchedule> && Schedule<WarmupSchedule> && Schedule<StepSchedule> && Schedule<OneCycleSchedule>);
+
+}  // namespace heed
