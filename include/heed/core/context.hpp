@@ -13,10 +13,11 @@ struct Context {
   int threads = 0;  ///< 0: as many as the back end offers
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
-  bool has_step = false;                        ///< a StepScope is active
-  std::uint64_t init_seed = 0, init_draws = 0;  ///< see SeedScope
-  const class LayerScope* layer = nullptr;      ///< innermost layer at work, linked to its parents
-  class ShapeObserver* shapes = nullptr;        ///< told of the shapes that composed models ask of their children
+  bool has_step = false;                         ///< a StepScope is active
+  std::uint64_t init_seed = 0, init_draws = 0;   ///< see SeedScope
+  const class LayerScope* layer = nullptr;       ///< innermost layer at work, linked to its parents
+  class ShapeObserver* shapes = nullptr;         ///< told of the shapes that composed models ask of their children
+  class AttentionObserver* attention = nullptr;  ///< told of attention weights, see layers/attention_observer.hpp
 };
 
 /// The context of this thread. Change it through scopes only.
