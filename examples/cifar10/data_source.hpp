@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+
+#include <fmt/core.h>
+
+#include <heed/data/cifar.hpp>
+#include <heed/data/generated.hpp>
+#include <heed/data/normalize.hpp>
+
+namespace cifar10 {
+
+struct DataSource {
+  heed::TrainTest images;
+  std::string folder;
+  bool generated = false;
+
+  /// As the log calls it.
+  const char* name() const { return generated ? "generated" : "cifar10"; }
+};
+
+/// Folders that may hold the data when nobody names one: data/cifar-10-batches-bin here and in the source tree.
+inline std::vector<std::filesystem::path> usual_data_folders() {
+  std::vector<std::filesystem::path> folders{std::filesystem::path("data") / "cifar-10-batches-bin"};
+#ifdef CIFAR10_SOURCE_ROOT
+  folders.push_back(std::filesystem::path(CIFAR10_SOURCE_ROOT) / "data" / "cifar-10-batches-bin");
+#endif
+  return folders;
+}
+
+/// Reads CIFAR-10 from `folder`, else from $CIFAR10_DIR, else from one of `usual_data_folders`. A folder that somebody named must be right: what
+/// is wrong with it is an error. If nobody named one and there is none, the generated sample set is written to a folder beside the usual
+/// one and read from there, which is said aloud.
+inline DataSource find_data(std::string folder) {
+  namespace fs = std::filesystem;
+  if (folder.empty())
+    if (const char* named = std::getenv("CIFAR10_DIR"); named && *named) folder = named;
+  std::error_code ignored;
+  if (folder.empty())
+    for (const fs::path& usual : usual_data_folders())
+      if (folder.empty() && fs::exists(usual / "data_batch_1.bin", ignored)) folder = usual.string();
+
+  DataSource source{.images = {}, .folder = folder};
+  if (folder.empty()) {
+    source.folder = (fs::path("data") / "generated-batches-bin").string();
+    fmt::print(stderr,
+        "\n"
+        "  *** CIFAR-10 was not found: this is the GENERATED SAMPLE SET, drawn shapes and no photographs. ***\n"
+        "  *** Its accuracies cannot be compared with anything. For the real data name their folder with   ***\n"
+        "  *** --data or $CIFAR10_DIR, or unpack cifar-10-binary.tar.gz in data/.                           ***\n"
+        "\n");
+    heed::write_generated_set(source.folder);
+  }
+  source.images = heed::load_cifar10(source.folder);
+  source.generated = heed::is_generated(source.images.train);
+  if (source.generated && !folder.empty())
+    fmt::print(stderr, "\n  *** {} holds the GENERATED SAMPLE SET: drawn shapes and no photographs. ***\n\n", folder);
+  return source;
+}
+
+/// CIFAR-10's own numbers; of other images, those of the training part.
+inline heed::Normalization normalization_of(const DataSource& source, const heed::ImageDataset& train) {
+  return source.generated ? heed::channel_statistics(train) : heed::Normalization::cifar10();
+}
+
+}  // namespace cifar10

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+// cifar10: trains, evaluates and uses convolution + attention classifiers on CIFAR-10. `cifar10 --help` lists everything.
+#include <algorithm>
+#include <string>
+
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+
+#include "options.hpp"
+
+namespace {
+
+constexpr int kBadInput = 2;  // the exit code of everything that ends with a sentence
+
+std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
+
+/// Checks that read as the library's sentences do.
+CLI::Validator at_least(double least, const std::string& what) {
+  return {[least, what](std::string& given) {
+            double value = 0;
+            if (!CLI::detail::lexical_cast(given, value) || !(value >= least) || value > 1e15)
+              return fmt::format("{} expected, '{}' given", what, given);
+            return std::string();
+          },
+      what};
+}
+CLI::Validator share() {
+  return {[](std::string& given) {
+            double value = 0;
+            return CLI::detail::lexical_cast(given, value) && value >= 0 && value < 1
+                       ? std::string()
+                       : fmt::format("a number from 0 to below 1 expected, '{}' given", given);
+          },
+      "0 ... 1"};
+}
+
+void add_train(CLI::App& app, cifar10::TrainOptions& o) {
+  CLI::App* command = app.add_subcommand("train", "Train a net and save it");
+  command->add_option("--net", o.net.net, "Which net")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
+  command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
+      ->check(CLI::IsMember(words(cifar10::kAttentions)))
+      ->capture_default_str();
+  command->add_option("--epochs", o.epochs, "Passes over the training images (demo 3, small 8, large 12, article 3)")
+      ->check(at_least(1, "a whole number from 1"));
+  command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
+  command->add_option("--seed", o.seed, "Of weights, order and augmentation")->capture_default_str();
+  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adam", "adamw", "sgd"}))->capture_default_str();
+  command
+      ->add_option("--learning-rate", o.learning_rate,
+          "Highest learning rate of convolutions and head; the others keep their ratio (adam, adamw 0.006, sgd 0.1)")
+      ->check(at_least(0, "a number from 0"));
+  command
+      ->add_option(
+          "--weight-decay", o.weight_decay, "Of convolutions and head (adamw 0.02 for demo and article, else 0.5; sgd 0.0005; adam 0)")
+      ->check(at_least(0, "a number from 0"));
+  command
+      ->add_option(
+          "--label-smoothing", o.label_smoothing, "Share of the target spread over all classes (0.1 for demo and article, else 0.2)")
+      ->check(share());
+  command->add_option("--validation", o.validation, "Hold out the last N training images and judge the epochs by them")
+      ->check(at_least(0, "a whole number from 0"))
+      ->type_name("N");
+  command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
+      ->type_name("DIR");
+  command->add_option("--output", o.output, "Folder for log.jsonl and model.safetensors (the next free runs/<net>-<number>)")
+      ->type_name("DIR");
+  command->add_flag("--overwrite", o.overwrite, "Replace the run that --output holds");
+}
+
+void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
+  CLI::App* command = app.add_subcommand("evaluate", "Judge a saved net by the test images");
+  command->add_option("model", o.model, "model.safetensors of a run")->required()->type_name("MODEL");
+  command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
+      ->type_name("DIR");
+  command->add_option("--views", o.views, "Views of each image that are averaged: 1, 2 (mirrored) or 6 (mirrored, shifted)")
+      ->check(CLI::IsMember({1, 2, 6}))
+      ->capture_default_str();
+  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+}
+
+void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
+  CLI::App* command = app.add_subcommand("predict", "Say what images show");
+  command->add_option("model", o.model, "model.safetensors of a run")->required()->type_name("MODEL");
+  command->add_option("images", o.images, "PNG, JPEG or PPM files of any size")->required()->type_name("IMAGE...");
+  command->add_option("--overlay", o.overlay, "Write a PNG that shows where the model looked")->type_name("OUT.png");
+  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+}
+
+void add_export(CLI::App& app, cifar10::ExportOptions& o) {
+  CLI::App* command =
+      app.add_subcommand("export", "Make a few training steps and write weights, batches and losses for examples/pytorch_twin");
+  command->add_option("folder", o.folder, "Folder for initial.safetensors, batches.safetensors and losses.json")
+      ->required()
+      ->type_name("DIR");
+  command->add_option("--net", o.net.net, "Which net")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
+  command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
+      ->check(CLI::IsMember({"full", "none"}))
+      ->capture_default_str();
+  command->add_option("--precision", o.precision, "Of the steps")->check(CLI::IsMember({"double", "float"}))->capture_default_str();
+  command->add_option("--steps", o.steps, "How many steps")->check(at_least(1, "a whole number from 1"))->capture_default_str();
+  command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
+  command->add_option("--seed", o.seed, "Of weights, order and augmentation")->capture_default_str();
+  command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
+      ->type_name("DIR");
+  command->add_flag("--overwrite", o.overwrite, "Replace what the folder holds");
+  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Convolution and attention on CIFAR-10, with the heed library", "cifar10");
+  app.require_subcommand(1);
+  cifar10::TrainOptions train;
+  cifar10::EvaluateOptions evaluate;
+  cifar10::PredictOptions predict;
+  cifar10::ExportOptions exported;
+  add_train(app, train);
+  add_evaluate(app, evaluate);
+  add_predict(app, predict);
+  add_export(app, exported);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    fmt::print(stderr, "cifar10: {}\nTry cifar10 --help.\n", error.what());
+    return kBadInput;
+  }
+  try {
+    if (app.got_subcommand("train")) return cifar10::train(train);
+    if (app.got_subcommand("evaluate")) return cifar10::evaluate(evaluate);
+    if (app.got_subcommand("predict")) return cifar10::predict(predict);
+    return cifar10::export_steps(exported);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "cifar10: not enough memory\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "cifar10: {}\n", error.what());
+  }
+  return kBadInput;
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <heed/core/shape.hpp>
+
+namespace cifar10 {
+
+using heed::Index;
+
+inline constexpr std::array<std::string_view, 4> kNets{"demo", "small", "large", "article"};
+inline constexpr std::array<std::string_view, 5> kAttentions{"full", "none", "identity", "uniform", "convolution"};
+
+/// What it takes to build a net: these words stand in the metadata of its file.
+struct NetOptions {
+  std::string net = "demo";
+  std::string attention = "full";
+  double logit_scale = 0.5;
+
+  friend bool operator==(const NetOptions&, const NetOptions&) = default;
+};
+
+/// What a net's recipe starts from (docs/cifar10.md).
+struct Recipe {
+  Index epochs;
+  double weight_decay;  ///< of convolutions and head, with AdamW
+  double label_smoothing;
+};
+inline Recipe recipe_of(std::string_view net) {
+  if (net == "small") return {8, 0.5, 0.2};
+  if (net == "large") return {12, 0.5, 0.2};
+  return {3, 0.02, 0.1};
+}
+
+/// Options of `cifar10 train`. Negative numbers stand for "what the recipe says".
+struct TrainOptions {
+  NetOptions net;
+  std::string optimizer = "adamw";
+  Index epochs = -1;
+  Index batch_size = 256;
+  std::uint64_t seed = 0;
+  int threads = 0;  ///< 0: all cores
+  double learning_rate = -1;
+  double weight_decay = -1;
+  double label_smoothing = -1;
+  Index validation = 0;  ///< the last so many training images judge the epochs instead of the test set
+  std::string data;      ///< empty: see find_data
+  std::string output;    ///< empty: the next free runs/<net>-<number>
+  bool overwrite = false;
+};
+
+struct EvaluateOptions {
+  std::string model;
+  std::string data;
+  int views = 1;
+  int threads = 0;
+};
+
+struct PredictOptions {
+  std::string model;
+  std::vector<std::string> images;
+  std::string overlay;  ///< a PNG to write; empty: none
+  int threads = 0;
+};
+
+/// Options of `cifar10 export`: what examples/pytorch_twin compares.
+struct ExportOptions {
+  NetOptions net;
+  std::string folder;
+  Index steps = 20;
+  Index batch_size = 256;
+  std::uint64_t seed = 0;
+  std::string data;
+  std::string precision = "double";  ///< or "float"
+  bool overwrite = false;
+  int threads = 0;
+};
+
+/// The subcommands. They return the exit code and throw for everything that is worth a sentence.
+int train(const TrainOptions& options);
+int evaluate(const EvaluateOptions& options);
+int predict(const PredictOptions& options);
+int export_steps(const ExportOptions& options);
+
+}  // namespace cifar10

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include <fmt/core.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+#include <heed/core/shape.hpp>
+
+namespace cifar10 {
+
+inline bool is_terminal(std::FILE* stream) {
+#if defined(__unix__) || defined(__APPLE__)
+  return isatty(fileno(stream)) != 0;
+#else
+  static_cast<void>(stream);
+  return false;
+#endif
+}
+
+/// "1:02:03", "2:03"
+inline std::string clock_time(double seconds) {
+  const long s = static_cast<long>(std::max(0.0, seconds) + 0.5);
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+/// What a training run is at, shown as it goes: one line that is redrawn on a terminal, a plain line every ten seconds elsewhere.
+class Progress {
+ public:
+  /// `epochs` of `steps` steps each.
+  Progress(heed::Index epochs, heed::Index steps, std::FILE* out = stdout)
+      : epochs_(epochs), steps_(steps), out_(out), terminal_(is_terminal(out)) {}
+
+  void start_epoch(heed::Index epoch) {
+    epoch_ = epoch;
+    step_ = images_ = correct_ = 0;
+    loss_ = 0;
+    start_ = shown_ = Clock::now();
+  }
+  void step(heed::Index images, double loss, heed::Index correct) {
+    ++step_;
+    images_ += images;
+    correct_ += correct;
+    // The last steps count most: an average over some twenty of them.
+    loss_ = step_ == 1 ? loss : loss_ + (loss - loss_) * std::max(0.05, 1.0 / static_cast<double>(step_));
+    const auto now = Clock::now();
+    const double wait = terminal_ ? 0.1 : 10.0;
+    if (std::chrono::duration<double>(now - shown_).count() < wait && !(terminal_ && step_ == steps_)) return;
+    shown_ = now;
+    show(std::chrono::duration<double>(now - start_).count());
+  }
+  /// Removes the bar, so that other lines can be printed.
+  void clear() {
+    if (terminal_) fmt::print(out_, "\r\033[K");
+    std::fflush(out_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void show(double seconds) {
+    const double speed = static_cast<double>(images_) / std::max(seconds, 1e-9);
+    const double left =
+        static_cast<double>((epochs_ - epoch_) * steps_ - step_) * seconds / static_cast<double>(std::max<heed::Index>(step_, 1));
+    const double accuracy = 100.0 * static_cast<double>(correct_) / static_cast<double>(std::max<heed::Index>(images_, 1));
+    const std::string text = fmt::format("epoch {}/{}  {:>4}/{}  loss {:.3f}  accuracy {:5.2f} %  {:5.0f} images/s  {} left", epoch_ + 1,
+        epochs_, step_, steps_, loss_, accuracy, speed, clock_time(left));
+    if (!terminal_) {
+      fmt::print(out_, "{}\n", text);
+    } else {
+      constexpr heed::Index kWidth = 24;
+      const auto full = static_cast<std::size_t>(kWidth * step_ / std::max<heed::Index>(steps_, 1));
+      std::string bar;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(kWidth); ++i) bar += i < full ? "━" : "─";
+      fmt::print(out_, "\r\033[K{} {}", bar, text);
+    }
+    std::fflush(out_);
+  }
+
+  heed::Index epochs_, steps_;
+  std::FILE* out_;
+  bool terminal_;
+  heed::Index epoch_ = 0, step_ = 0, images_ = 0, correct_ = 0;
+  double loss_ = 0;
+  Clock::time_point start_, shown_;
+};
+
+}  // namespace cifar10

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <heed/optim/adam.hpp>
+#include <heed/optim/schedule.hpp>
+#include <heed/optim/sgd.hpp>
+
+#include "options.hpp"
+
+namespace cifar10 {
+
+/// Learning rate and weight decay of one parameter.
+struct Rates {
+  double learning_rate, weight_decay;
+  friend bool operator==(const Rates&, const Rates&) = default;
+};
+
+/// The three groups of the recipe (docs/cifar10.md), from the rates of convolutions and head:
+/// - weights of convolutions and head: as given. The head's bias does not decay;
+/// - biases of batch norms and of the whitening convolution: 10/3 of the learning rate (2e-2 at 6e-3), no decay;
+/// - the attention block: a third of the learning rate (2e-3), and a decay of at most 0.02 on its matrices alone.
+inline Rates rates_of(std::string_view name, const heed::Shape& shape, const Rates& main) {
+  const bool matrix = shape.rank() >= 2;
+  if (name.starts_with("attention.")) return {main.learning_rate / 3, matrix ? std::min(main.weight_decay, 0.02) : 0.0};
+  if (name.starts_with("head.")) return {main.learning_rate, matrix ? main.weight_decay : 0.0};
+  if (!matrix) return {main.learning_rate * 10 / 3, 0.0};
+  return main;
+}
+
+/// The rates of convolutions and head: the options' numbers or the recipe's.
+inline Rates main_rates(const TrainOptions& options) {
+  const bool sgd = options.optimizer == "sgd", adamw = options.optimizer == "adamw";
+  const double decay = adamw ? recipe_of(options.net.net).weight_decay : sgd ? 5e-4 : 0.0;
+  return {options.learning_rate >= 0 ? options.learning_rate : sgd ? 0.1 : 6e-3, options.weight_decay >= 0 ? options.weight_decay : decay};
+}
+
+/// The optimiser of a run over the parameters of its net.
+template <class T>
+std::unique_ptr<heed::Optimizer<T>> make_optimizer(const TrainOptions& options, const std::vector<heed::NamedParameter<T>>& parameters) {
+  const Rates main = main_rates(options);
+  const auto rules = [&]<class Changes>(std::vector<heed::ParameterRule<Changes>> result) {
+    for (const auto& [name, parameter] : parameters) {
+      const Rates own = rates_of(name, parameter->shape(), main);
+      if (own == main) continue;
+      Changes changes;
+      changes.learning_rate = own.learning_rate;
+      changes.weight_decay = own.weight_decay;
+      result.push_back({name, changes});
+    }
+    return result;
+  };
+  if (options.optimizer == "sgd")
+    return std::make_unique<heed::Sgd<T>>(parameters,
+        heed::SgdOptions{.learning_rate = main.learning_rate, .momentum = 0.9, .weight_decay = main.weight_decay, .nesterov = true},
+        rules(std::vector<heed::ParameterRule<heed::SgdChanges>>()));
+  const auto adam_rules = rules(std::vector<heed::ParameterRule<heed::AdamChanges>>());
+  if (options.optimizer == "adamw")
+    return std::make_unique<heed::AdamW<T>>(parameters,
+        heed::AdamWOptions{
+            .learning_rate = main.learning_rate, .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = main.weight_decay},
+        adam_rules);
+  return std::make_unique<heed::Adam<T>>(parameters,
+      heed::AdamOptions{.learning_rate = main.learning_rate, .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = main.weight_decay},
+      adam_rules);
+}
+
+/// Linear warm-up from 5 % over a fifth of the steps, then linear to 1 %.
+inline heed::WarmupSchedule make_schedule(Index steps) {
+  return {.steps = steps, .warmup_steps = steps / 5, .start_factor = 0.05, .end_factor = 0.01};
+}
+
+}  // namespace cifar10

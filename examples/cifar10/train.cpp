@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include <heed/data/batches.hpp>
+#include <heed/train/evaluate.hpp>
+#include <heed/train/summary.hpp>
+#include <heed/train/trainer.hpp>
+
+#include "data_source.hpp"
+#include "interrupt.hpp"
+#include "progress.hpp"
+#include "recipe.hpp"
+#include "report.hpp"
+#include "run_folder.hpp"
+#include "stored_model.hpp"
+#include "whitening.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+constexpr Index kWhiteningImages = 5000;
+
+/// The options with the recipe's numbers in place of "not given".
+TrainOptions complete(TrainOptions options) {
+  const Recipe recipe = recipe_of(options.net.net);
+  if (options.epochs < 0) options.epochs = recipe.epochs;
+  if (options.label_smoothing < 0) options.label_smoothing = recipe.label_smoothing;
+  return options;
+}
+
+/// One training run.
+class Run {
+ public:
+  explicit Run(const TrainOptions& options)
+      : options_(complete(options)), folder_(options_.output, options_.net.net, options_.overwrite), data_(find_data(options_.data)) {
+    const Index all = data_.images.train.size();
+    heed::require(options_.validation < all, "--validation ", options_.validation, ": the data have ", all,
+        " training images, and some must be left to train on");
+    train_ = data_.images.train.first(all - options_.validation);
+    validation_ = data_.images.train.last(options_.validation);
+    heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),
+        " images to train on");
+    const heed::SeedScope seed(options_.seed);
+    model_.emplace(
+        StoredModel{options_.net, normalization_of(data_, train_), class_names(train_), data_.name(), make_net<float>(options_.net)});
+    set_whitening(model_->net, first_images<float>(train_, kWhiteningImages, model_->normalization));
+  }
+
+  int operator()() {
+    const InterruptScope interrupt;
+    heed::Batches<float> batches(train_, {.batch_size = options_.batch_size,
+                                             .shuffle = true,
+                                             .drop_last = true,
+                                             .seed = options_.seed,
+                                             .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
+                                             .normalization = model_->normalization});
+    const Index steps = options_.epochs * batches.size();
+    const auto optimizer = make_optimizer<float>(options_, heed::named_parameters(model_->net));
+    heed::Trainer trainer(model_->net, heed::CrossEntropyLoss<float>({.label_smoothing = options_.label_smoothing}), *optimizer,
+        make_schedule(steps), {.seed = options_.seed});
+
+    announce(batches.size(), optimizer->kind());
+    Progress progress(options_.epochs, batches.size());
+    double seconds = 0;
+    Index images = 0;
+    for (Index epoch = 0; epoch < options_.epochs; ++epoch) {
+      progress.start_epoch(epoch);
+      const heed::EpochReport report = trainer.run_epoch(batches, epoch, [&](const heed::StepReport& step) {
+        progress.step(step.images, step.loss, step.correct);
+        if (InterruptScope::requested()) trainer.request_stop();
+      });
+      progress.clear();
+      seconds += report.seconds;
+      images += report.images;
+      if (report.stopped) return stopped(trainer.next_step(), steps);
+      judge(report);
+      if (InterruptScope::requested()) return stopped(trainer.next_step(), steps);
+    }
+    return finish(seconds, static_cast<double>(images) / seconds);
+  }
+
+ private:
+  const heed::ImageDataset& judged() const { return options_.validation > 0 ? validation_ : data_.images.test; }
+  const char* judged_name() const { return options_.validation > 0 ? "validation" : "test"; }
+
+  std::vector<heed::Evaluation> look_at(const heed::ImageDataset& images, int views) const {
+    return heed::evaluate_views(
+        model_->net, images, {.views = views, .normalization = model_->normalization}, [](Index) { return !InterruptScope::requested(); });
+  }
+
+  void announce(Index steps, std::string_view optimizer) {
+    const heed::ModelSummary summary = heed::summarize(model_->net, heed::image_shape(1, 32, 32, 3));
+    fmt::print("{}\n", heed::summary_table(summary));
+    fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images, {}, {} threads\n\n", options_.net.net,
+        options_.net.attention, train_.size(), data_.name(), data_.folder, options_.epochs, steps, options_.batch_size, optimizer,
+        heed::thread_count());
+    std::fflush(stdout);
+    folder_.open();
+    folder_.log({{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
+        {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs},
+        {"steps_per_epoch", steps}, {"batch_size", options_.batch_size}, {"optimizer", options_.optimizer},
+        {"learning_rate", main_.learning_rate}, {"weight_decay", main_.weight_decay}, {"label_smoothing", options_.label_smoothing},
+        {"validation", options_.validation}, {"training_images", train_.size()}, {"parameters", summary.parameters},
+        {"forward_flops", summary.flops()}, {"training_flops", summary.training_flops()}});
+  }
+
+  void judge(const heed::EpochReport& report) {
+    const heed::Evaluation result = look_at(judged(), 1).front();
+    if (InterruptScope::requested()) return;
+    fmt::print("epoch {:>2}/{}  loss {:.4f}  training accuracy {:.2f} %  {} accuracy {:.2f} %  {:.0f} images/s  {}\n", report.epoch + 1,
+        options_.epochs, report.loss, 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),
+        clock_time(report.seconds));
+    std::fflush(stdout);
+    folder_.log({{"event", "epoch"}, {"epoch", report.epoch + 1}, {"training_loss", report.loss}, {"training_accuracy", report.accuracy()},
+        {"judged_by", judged_name()}, {"loss", result.loss}, {"accuracy", result.accuracy}, {"train_seconds", report.seconds},
+        {"images_per_second", report.images_per_second()}});
+  }
+
+  int stopped(Index step, Index steps) {
+    save(folder_.model_path(), *model_);
+    folder_.log({{"event", "interrupted"}, {"step", step}, {"steps", steps}, {"weights_hash", heed::weights_hash(model_->net)}});
+    fmt::print("\nStopped after step {} of {}. The model so far is saved in {}\n", step, steps, folder_.model_path());
+    return kInterrupted;
+  }
+
+  int finish(double seconds, double images_per_second) {
+    save(folder_.model_path(), *model_);
+    const std::vector<heed::Evaluation> results = look_at(data_.images.test, 6);
+    if (InterruptScope::requested()) {
+      fmt::print("\nStopped while the finished model was judged. It is saved in {}\n", folder_.model_path());
+      return kInterrupted;
+    }
+    fmt::print("\n{}\n", confusion_text(results[0].confusion, model_->class_names));
+    fmt::print("test accuracy {:.2f} %, averaged with the mirror image {:.2f} %, over six views {:.2f} %\n", 100 * results[0].accuracy,
+        100 * results[1].accuracy, 100 * results[2].accuracy);
+    if (data_.generated) fmt::print("These are drawn shapes, the generated sample set: the numbers say nothing about CIFAR-10.\n");
+    fmt::print("trained in {}, {:.0f} images/s; the model is saved in {}\n", clock_time(seconds), images_per_second, folder_.model_path());
+    folder_.log({{"event", "result"}, {"dataset", data_.name()}, {"net", options_.net.net}, {"attention", options_.net.attention},
+        {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs}, {"test_accuracy", results[0].accuracy},
+        {"test_accuracy_flip", results[1].accuracy}, {"test_accuracy_6view", results[2].accuracy}, {"train_seconds", seconds},
+        {"images_per_second", images_per_second}, {"weights_hash", heed::weights_hash(model_->net)}});
+    return 0;
+  }
+
+  TrainOptions options_;
+  Rates main_ = main_rates(options_);
+  RunFolder folder_;
+  DataSource data_;
+  heed::ImageDataset train_, validation_;
+  std::optional<StoredModel> model_;
+};
+
+}  // namespace
+
+int train(const TrainOptions& options) {
+  std::optional<heed::ThreadScope> threads;
+  if (options.threads > 0) threads.emplace(options.threads);
+  return Run(options)();
+}
+
+}  // namespace cifar10
