@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/parallel.hpp>
+#include <heed/kernels/attention_backward.hpp>
+#include <heed/kernels/attention_blocks.hpp>
+#include <heed/kernels/attention_mask.hpp>
+
+namespace heed::kernels {
+
+// softmax(Q Kᵀ) V without the matrix of weights, forward (here) and backward (attention_backward.hpp).
+//
+// Layout: heads through strides (HeadRows), features of a token contiguous. Parallel over heads, and over ranges of queries where heads are few.
+// A job packs its keys transposed in panels (right operand of Q Kᵀ), reads V as it lies where it can, and takes blocks of query
+// rows: scores of the block against all keys (scale and log2 e are in the copied queries), soft cap, bias, masks, exact softmax of each row in base 2, product with V; the
+// row's sum divides the output, not the weights. Beyond kForwardKeys keys the same runs chunk by chunk with a running maximum and sum
+// (Milakov and Gimelshein 2018; Dao et al. 2022). Sums are in T. Each row is computed in an order that depends on the keys alone: the same bits for any
+// number of threads, any batch and any position in it.
+
+/// Keys of a chunk: scores of a block stay in L2.
+inline constexpr Index kForwardKeys = 4096;
+
+namespace detail {
+
+/// What a row's softmax needs besides the scores.
+template <class T>
+struct SoftmaxBlock {
+  T* largest;  ///< running maximum and sum of each row, in and out
+  T* sum;
+  T* before;  ///< out: by which what was summed before the block is to be multiplied
+};
+
+/// Turns scores into weights that are still to be divided by the row's sum.
+template <class T>
+struct SoftmaxRows {
+  template <class Isa, bool Drop>
+  HEED_INLINE static T exponentials(const ScoreBlock<T>& x, Index i, T* s, T largest) {
+    using P = Packet<Isa, T>;
+    constexpr Index lanes = P::lanes;
+    const P shift = P::broadcast(largest);
+    P sum0 = P::zero(), sum1 = P::zero();
+    if constexpr (Drop) {
+      const RowDropout<Isa, T> dropout(*x.problem, x.b, x.h, x.query + i);
+      for (Index j = 0; j < x.padded; j += 2 * lanes) {
+        const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
+        sum0 = sum0 + e0, sum1 = sum1 + e1;
+        dropout.keep(x.key + j, e0).store(s + j), dropout.keep(x.key + j + lanes, e1).store(s + j + lanes);
+      }
+    } else {
+      for (Index j = 0; j < x.padded; j += 2 * lanes) {
+        const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
+        sum0 = sum0 + e0, sum1 = sum1 + e1;
+        e0.store(s + j), e1.store(s + j + lanes);
+      }
+    }
+    return (sum0 + sum1).sum();
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const ScoreBlock<T>* scores, const SoftmaxBlock<T>* state) {
+    using P = Packet<Isa, T>;
+    constexpr Index lanes = P::lanes;
+    const ScoreBlock<T>& x = *scores;
+    for (Index i = 0; i < x.rows; ++i) {
+      T* s = x.scores + i * x.row;
+      P m0 = P::broadcast(state->largest[i]), m1 = m0;
+      for (Index j = 0; j < x.padded; j += 2 * lanes) m0 = P::max(m0, P::load(s + j)), m1 = P::max(m1, P::load(s + j + lanes));
+      const T largest = P::max(m0, m1).largest();
+      // A row in which everything is masked so far: weights 2^(masked - 0) = 0.
+      const T shift = largest < T(0.5 * kMaskedScore) ? T(0) : largest;
+      state->before[i] = exp2_of_nonpositive(Packet<Scalar, T>{state->largest[i] - shift}).v;
+      state->largest[i] = largest;
+      const T sum = x.problem->dropout.active() ? exponentials<Isa, true>(x, i, s, shift) : exponentials<Isa, false>(x, i, s, shift);
+      state->sum[i] = state->sum[i] * state->before[i] + sum;
+    }
+  }
+};
+
+/// Scratch of a job, cut from one buffer.
+template <class T>
+struct ForwardScratch {
+  Index rows;        ///< of a block of queries
+  Index chunk_keys;  ///< of a chunk
+  Index q_row, s_row;
+  Tensor<T, 1> memory;
+  Tensor<unsigned char, 1> flags;
+  T *packed, *v, *q, *s, *largest, *sum, *before, *bias_row;
+  unsigned char *attended, *flag_row;
+
+  ForwardScratch(const Attention<T>& a, Index job_rows, bool one_chunk, const TileSizes<T>& sizes) {
+    chunk_keys = one_chunk ? a.keys : std::min(a.keys, kForwardKeys);
+    const Index chunk = sizes.whole_panels(chunk_keys);
+    // A block shares the passes over the panels; its scores should stay near L1. Causal blocks are one tile: less above the diagonal.
+    rows = std::min(sizes.rows * (a.causal ? 1 : std::clamp<Index>(24576 / (sizes.rows * (chunk + 1)), 1, 4)), job_rows);
+    q_row = sizes.whole_vectors(a.width) + sizes.lanes;
+    s_row = chunk + 16;  // an odd number of lines: rows do not share cache sets
+    const bool copy_v = needs_copy(a.v.row, a.value_width, sizes) || a.mask || a.key_mask || a.bias;
+    const Index parts[] = {chunk * a.width, copy_v ? chunk * sizes.whole_vectors(a.value_width) : 0, (rows + kTileSlack) * q_row,
+        (rows + kTileSlack) * s_row, job_rows, job_rows, rows, a.bias && a.bias.key != 1 ? chunk : 0};
+    T** const names[] = {&packed, &v, &q, &s, &largest, &sum, &before, &bias_row};
+    Index total = 0;
+    for (Index part : parts) total += (part + 15) / 16 * 16;
+    memory = Tensor<T, 1>::uninitialized({total});
+    T* next = memory.data();
+    for (std::size_t i = 0; i < std::size(parts); ++i) *names[i] = next, next += (parts[i] + 15) / 16 * 16;
+    flags = Tensor<unsigned char, 1>::uninitialized({a.keys + chunk});
+    attended = flags.data(), flag_row = attended + a.keys;
+  }
+};
+
+/// Queries [first, last) of one head.
+template <class T>
+void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index last, const HeadRows<T>& y, T* log_sum, T* weights,
+    const TileSizes<T>& sizes, ForwardScratch<T>& scratch) {
+  const Index kv = a.kv_head(h), head_rows = (b * a.heads + h) * a.queries;
+  const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, 0, a.keys, scratch.attended);
+  const auto finish_empty = [&](Index i) {  // no key attended: y = 0, and a log-sum whose weights are 0
+    std::fill_n(y.at(b, h, i), a.value_width, T(0));
+    if (log_sum) log_sum[head_rows + i] = T(-kMaskedScore);
+  };
+  if (weights) std::fill_n(weights + (head_rows + first) * a.keys, (last - first) * a.keys, T(0));
+  for (Index i = first; i < last && attended.empty(); ++i) finish_empty(i);
+  std::fill_n(scratch.largest, last - first, T(kMaskedScore));
+  std::fill_n(scratch.sum, last - first, T(0));
+
+  for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
+    const Index keys = std::min(scratch.chunk_keys, attended.end - key);
+    const unsigned char* flags = attended.flags_from(key);
+    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed);
+    const RightRows<T> v = right_rows<T>(a.v.at(b, kv, key), a.v.row, keys, a.value_width, flags, sizes, scratch.v);
+    for (Index i = first; i < last; i += scratch.rows) {
+      const Index rows = std::min(scratch.rows, last - i);
+      const Index block_end = std::min(attended.end, a.causal_end(i + rows - 1)), block_keys = std::min(keys, block_end - key);
+      if (block_keys <= 0) {
+        for (Index r = 0; r < rows && key == attended.begin; ++r) finish_empty(i + r);
+        continue;
+      }
+      const Index padded = sizes.whole_panels(block_keys);
+      copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * kLog2E), scratch.q, scratch.q_row, sizes.with_slack(rows));
+      multiply_tiles<T>({.rows = rows,
+          .cols = padded,
+          .depth = a.width,
+          .a = scratch.q,
+          .a_row = scratch.q_row,
+          .a_step = 1,
+          .b = scratch.packed,
+          .b_row = sizes.width,
+          .b_panel = sizes.width * a.width,
+          .c = scratch.s,
+          .c_row = scratch.s_row,
+          .whole_tiles = true});
+      const ScoreBlock<T> block{
+          &a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, flags, nullptr, scratch.flag_row, scratch.bias_row};
+      mask_scores(block);
+      const SoftmaxBlock<T> state{scratch.largest + (i - first), scratch.sum + (i - first), scratch.before};
+      dispatch<SoftmaxRows<T>, T>(&block, &state);
+      const bool is_last = key + keys >= block_end;
+      if (is_last) {
+        for (Index r = 0; r < rows; ++r) {
+          using std::log;
+          const T sum = state.sum[r];
+          if (log_sum) log_sum[head_rows + i + r] = sum == T(0) ? T(-kMaskedScore) : T(state.largest[r] + log(sum) * T(kLog2E));
+          state.sum[r] = sum == T(0) ? T(0) : T(T(a.dropout.scale()) / sum);
+        }
+      }
+      multiply_tiles<T>({.rows = rows,
+          .cols = a.value_width,
+          .depth = block_keys,
+          .a = scratch.s,
+          .a_row = scratch.s_row,
+          .a_step = 1,
+          .b = v.data,
+          .b_row = v.row,
+          .b_panel = sizes.width,
+          .c = y.at(b, h, i),
+          .c_row = y.row,
+          .accumulate = key > attended.begin,
+          .before = state.before,
+          .after = is_last ? state.sum : nullptr});
+      for (Index r = 0; r < rows && weights; ++r)  // one chunk then, see attention_forward
+        for (Index j = 0; j < block_keys; ++j)
+          weights[(head_rows + i + r) * a.keys + key + j] = scratch.s[r * scratch.s_row + j] * state.sum[r];
+    }
+  }
+}
+
+}  // namespace detail
+
+/// y = attention (see Attention). Optional results: `log_sum`, (B, H, Tq), log2 of each row's sum of exponentials, which backward needs; and
+/// `weights`, (B, H, Tq, Tk), after dropout: what multiplies v.
+template <class T>
+void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum = nullptr, T* weights = nullptr) {
+  const Index heads = a.batches * a.heads;
+  if (heads == 0 || a.queries == 0) return;
+  HEED_ASSERT(a.heads % a.kv_heads == 0);
+  const TileSizes<T> sizes;
+  // Few heads are cut into ranges of queries, each of which packs the keys again: at least eight tiles, so that packing stays below 2 %.
+  Index ranges = 1, job_rows = a.queries;
+  for (const Index threads = thread_count(); threads > 1 && heads * ranges < 4 * threads && job_rows > 8 * sizes.rows;) {
+    ranges *= 2;
+    job_rows = ((a.queries + ranges - 1) / ranges + sizes.rows - 1) / sizes.rows * sizes.rows;
+  }
+  ranges = (a.queries + job_rows - 1) / job_rows;
+  const double work = 2.0 * static_cast<double>(job_rows) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width);
+  const Index grain = std::max<Index>(1, static_cast<Index>(5e6 / (work + 1)));  // some 50 microseconds
+  parallel_for(heads * ranges, grain, [&](Index begin, Index end) {
+    detail::ForwardScratch<T> scratch(a, job_rows, weights != nullptr, sizes);
+    for (Index job = begin; job < end; ++job) {
+      const Index head = job / ranges, first = job % ranges * job_rows;
+      detail::forward_head(
+          a, head / a.heads, head % a.heads, first, std::min(a.queries, first + job_rows), y, log_sum, weights, sizes, scratch);
+    }
+  });
+}
+
+}  // namespace heed::kernels

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/parallel.hpp>
+#include <heed/kernels/attention_blocks.hpp>
+#include <heed/kernels/attention_mask.hpp>
+
+namespace heed::kernels {
+
+// The gradients of attention, from q, k, v, y and the saved log2 of the rows' sums; the weights P are computed again.
+//
+// With D the dropout factors (0 or 1/(1-p)), P = softmax(S), y = (P ∘ D) v and G = dy vᵀ + d_weights:
+//   dv = (P ∘ D)ᵀ dy,  dS = P ∘ (D ∘ G - δ) with δ = rowsum(dy ∘ y) + rowsum(weights ∘ d_weights),
+//   dbias = dS,  dq = scale (dS ∘ cap') k,  dk = scale (dS ∘ cap')ᵀ q,  cap' = 1 - tanh² of the soft cap.
+//
+// Layout as in attention.hpp. A job walks over a chunk of keys of one key head: keys and values of the chunk packed transposed, blocks of query rows
+// against them; dk and dv of the chunk stay in L2. Parallel over key heads; where those are few, also over chunks of keys, whose parts of dq are kept apart
+// and added in the order of the chunks. The chunks are fixed, so the number of threads changes no bit.
+
+/// Keys of a chunk of the backward pass: packed keys and values, two blocks of scores, dk and dv fit L2.
+inline constexpr Index kBackwardKeys = 512;
+/// Rows of a block are this many tiles: dk and dv are read and written once a block.
+inline constexpr Index kBackwardTiles = 4;
+/// Batches that share one bias are cut into at most so many shards, whose sums are folded in order.
+inline constexpr Index kBiasShards = 8;
+
+/// What flows back into attention, and where the gradients go.
+template <class T>
+struct AttentionGradients {
+  HeadRows<const T> y, dy;
+  const T* log_sum = nullptr;  ///< (B, H, Tq), from attention_forward
+  const T* weights = nullptr;  ///< (B, H, Tq, Tk), from attention_forward: needed with d_weights
+  MaskRef<const T> d_weights;  ///< gradient of the returned weights, times `d_weights_factor`; a stride of 0 repeats it over the heads
+  double d_weights_factor = 1;
+  HeadRows<T> dq, dk, dv;  ///< written
+  MaskRef<T> d_bias;       ///< if given, dS is **added** here, summed over axes whose stride is 0
+};
+
+namespace detail {
+
+/// A block of scores on its way to gradients.
+template <class T>
+struct GradientBlock {
+  ScoreBlock<T> scores;
+  T* grad;           ///< in: dy vᵀ, laid out as the scores; out: dS ∘ cap' * scale
+  const T* log_sum;  ///< of each row
+  const T* delta;
+  const AttentionGradients<T>* gradients;
+  T* d_bias;  ///< of (b, h, 0, 0), null if not wanted
+};
+
+template <class T>
+struct GradientRows {
+  template <class Isa, bool Drop>
+  HEED_INLINE static void row(const GradientBlock<T>& x, Index i, T* s, T* g, const RowDropout<Isa, T>* dropout) {
+    using P = Packet<Isa, T>;
+    constexpr Index lanes = P::lanes;
+    const ScoreBlock<T>& block = x.scores;
+    const Attention<T>& a = *block.problem;
+    const P log_sum = P::broadcast(x.log_sum[i]), delta = P::broadcast(x.delta[i]), scale = P::broadcast(T(a.scale)),
+            grow = P::broadcast(T(a.dropout.scale()));
+    const bool plain = !x.d_bias && !block.slope;
+    for (Index j = 0; j < block.padded; j += lanes) {
+      const P p = exp2_of_nonpositive(P::load(s + j) - log_sum);
+      P kept = p, upstream = P::load(g + j);
+      if constexpr (Drop) {
+        upstream = dropout->keep(block.key + j, upstream * grow);
+        kept = dropout->keep(block.key + j, p * grow);
+      }
+      const P ds = p * (upstream - delta);
+      kept.store(s + j);
+      (plain ? ds * scale : ds).store(g + j);
+    }
+    if (plain) return;
+    if (x.d_bias) add_bias<Isa>(x, i, g);
+    for (Index j = 0; j < block.padded; j += lanes) {
+      P ds = P::load(g + j) * scale;
+      if (block.slope) ds = ds * P::load(block.slope + i * block.row + j);
+      ds.store(g + j);
+    }
+  }
+
+  template <class Isa>
+  HEED_INLINE static void add_bias(const GradientBlock<T>& x, Index i, const T* ds) {
+    using P = Packet<Isa, T>;
+    const ScoreBlock<T>& block = x.scores;
+    const MaskRef<T>& bias = x.gradients->d_bias;
+    T* target = x.d_bias + (block.query + i) * bias.query + block.key * bias.key;
+    Index j = 0;
+    if (bias.key == 1)
+      for (; j + P::lanes <= block.keys; j += P::lanes) (P::load(target + j) + P::load(ds + j)).store(target + j);
+    for (; j < block.keys; ++j) target[j * bias.key] += ds[j];
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const GradientBlock<T>* gradient) {
+    const GradientBlock<T>& x = *gradient;
+    const ScoreBlock<T>& block = x.scores;
+    const Attention<T>& a = *block.problem;
+    const MaskRef<const T>& d_weights = x.gradients->d_weights;
+    for (Index i = 0; i < block.rows; ++i) {
+      T *s = block.scores + i * block.row, *g = x.grad + i * block.row;
+      if (d_weights) {
+        const T* from = d_weights.row(block.b, block.h, block.query + i) + block.key * d_weights.key;
+        for (Index j = 0; j < block.keys; ++j) g[j] += from[j * d_weights.key] * T(x.gradients->d_weights_factor);
+      }
+      if (a.dropout.active()) {
+        const RowDropout<Isa, T> dropout(a, block.b, block.h, block.query + i);
+        row<Isa, true>(x, i, s, g, &dropout);
+      } else {
+        row<Isa, false>(x, i, s, g, nullptr);
+      }
+    }
+  }
+};
+
+template <class T>
+struct BackwardScratch {
+  Index rows, q_row, v_row, s_row;
+  Tensor<T, 1> memory;
+  Tensor<unsigned char, 1> flags;
+  T *packed_k, *packed_v, *k, *scaled_q, *q, *dy, *s, *grad, *slope, *delta, *bias_row;
+  unsigned char *attended, *flag_row;
+
+  BackwardScratch(const Attention<T>& a, const TileSizes<T>& sizes) {
+    const Index chunk = sizes.whole_panels(std::min(a.keys, kBackwardKeys));
+    rows = std::min(kBackwardTiles * sizes.rows, a.queries);
+    q_row = sizes.whole_vectors(a.width) + sizes.lanes, v_row = sizes.whole_vectors(a.value_width) + sizes.lanes;
+    s_row = chunk + 16;  // an odd number of lines, and the columns that a tile of columns may read beyond the last panel
+    const bool masks = a.mask || a.key_mask || a.bias;
+    const bool copy_k = masks || needs_copy(a.k.row, a.width, sizes);
+    const Index padded = rows + kTileSlack;
+    const Index parts[] = {chunk * a.width, chunk * a.value_width, copy_k ? chunk * sizes.whole_vectors(a.width) : 0, padded * q_row,
+        padded * sizes.whole_vectors(a.width), padded * v_row, padded * s_row, padded * s_row, a.softcap > 0 ? padded * s_row : 0, rows,
+        a.bias && a.bias.key != 1 ? chunk : 0};
+    T** const names[] = {&packed_k, &packed_v, &k, &scaled_q, &q, &dy, &s, &grad, &slope, &delta, &bias_row};
+    Index total = 0;
+    for (Index part : parts) total += (part + 15) / 16 * 16;
+    memory = Tensor<T, 1>::uninitialized({total});
+    T* next = memory.data();
+    for (std::size_t i = 0; i < std::size(parts); ++i) *names[i] = next, next += (parts[i] + 15) / 16 * 16;
+    std::fill_n(s, padded * s_row, T(0)), std::fill_n(grad, padded * s_row, T(0));  // tiles read what lies between the rows
+    flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk});
+    attended = flags.data(), flag_row = attended + chunk;
+    if (!(a.softcap > 0)) slope = nullptr;
+  }
+};
+
+/// dk and dv of keys [key_begin, key_end) of one key head, written; dq of its query heads **added** to `dq`.
+template <class T>
+void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index b, Index kv, Index key_begin, Index key_end,
+    const HeadRows<T>& dq, T* d_bias, const TileSizes<T>& sizes, BackwardScratch<T>& scratch) {
+  const Index group = a.heads / a.kv_heads;
+  for (Index j = key_begin; j < key_end; ++j)
+    std::fill_n(g.dk.at(b, kv, j), a.width, T(0)), std::fill_n(g.dv.at(b, kv, j), a.value_width, T(0));
+  for (Index h = kv * group; h < (kv + 1) * group; ++h) {
+    const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, key_begin, key_end, scratch.attended);
+    if (attended.empty()) continue;
+    const Index key = attended.begin, keys = attended.end - key;
+    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, scratch.packed_k);
+    pack_transposed(a.v.at(b, kv, key), a.v.row, keys, a.value_width, attended.flags, scratch.packed_v);
+    const RightRows<T> k = right_rows<T>(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, sizes, scratch.k);
+    for (Index i = 0; i < a.queries; i += scratch.rows) {
+      const Index rows = std::min(scratch.rows, a.queries - i), block_keys = std::min(keys, a.causal_end(i + rows - 1) - key);
+      if (block_keys <= 0) continue;
+      const Index padded = sizes.whole_panels(block_keys), prepared = sizes.with_slack(rows);
+      const T* dy_rows = g.dy.at(b, h, i);
+      copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * kLog2E), scratch.scaled_q, scratch.q_row, prepared);
+      copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, prepared);
+      const RightRows<T> q = right_rows<T>(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, sizes, scratch.q);
+      dispatch<RowDots<T>, T>(rows, a.value_width, dy_rows, g.dy.row, g.y.at(b, h, i), g.y.row, scratch.delta);
+      const Index first_row = (b * a.heads + h) * a.queries + i;
+      if (g.d_weights)
+        for (Index r = 0; r < rows; ++r) {
+          const T* from = g.d_weights.row(b, h, i + r);
+          T sum = T(0);
+          for (Index j = 0; j < a.keys; ++j) sum += g.weights[(first_row + r) * a.keys + j] * from[j * g.d_weights.key];
+          scratch.delta[r] += sum * T(g.d_weights_factor);
+        }
+      // S = q kᵀ and dy vᵀ, then weights and dS in their place
+      multiply_tiles<T>({.rows = rows,
+          .cols = padded,
+          .depth = a.width,
+          .a = scratch.scaled_q,
+          .a_row = scratch.q_row,
+          .a_step = 1,
+          .b = scratch.packed_k,
+          .b_row = sizes.width,
+          .b_panel = sizes.width * a.width,
+          .c = scratch.s,
+          .c_row = scratch.s_row,
+          .whole_tiles = true});
+      multiply_tiles<T>({.rows = rows,
+          .cols = padded,
+          .depth = a.value_width,
+          .a = scratch.dy,
+          .a_row = scratch.v_row,
+          .a_step = 1,
+          .b = scratch.packed_v,
+          .b_row = sizes.width,
+          .b_panel = sizes.width * a.value_width,
+          .c = scratch.grad,
+          .c_row = scratch.s_row,
+          .whole_tiles = true});
+      const ScoreBlock<T> block{&a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, attended.flags, scratch.slope,
+          scratch.flag_row, scratch.bias_row};
+      mask_scores(block);
+      const GradientBlock<T> gradient{
+          block, scratch.grad, g.log_sum + first_row, scratch.delta, &g, d_bias ? d_bias + h * g.d_bias.head : nullptr};
+      dispatch<GradientRows<T>, T>(&gradient);
+      // dq += dS k, dv += (P ∘ D)ᵀ dy, dk += dSᵀ q
+      multiply_tiles<T>({.rows = rows,
+          .cols = a.width,
+          .depth = block_keys,
+          .a = scratch.grad,
+          .a_row = scratch.s_row,
+          .a_step = 1,
+          .b = k.data,
+          .b_row = k.row,
+          .b_panel = sizes.width,
+          .c = dq.at(b, h, i),
+          .c_row = dq.row,
+          .accumulate = true});
+      multiply_tiles<T>({.rows = block_keys,
+          .cols = a.value_width,
+          .depth = rows,
+          .a = scratch.s,
+          .a_row = 1,
+          .a_step = scratch.s_row,
+          .b = scratch.dy,
+          .b_row = scratch.v_row,
+          .b_panel = sizes.width,
+          .c = g.dv.at(b, kv, key),
+          .c_row = g.dv.row,
+          .accumulate = true});
+      multiply_tiles<T>({.rows = block_keys,
+          .cols = a.width,
+          .depth = rows,
+          .a = scratch.grad,
+          .a_row = 1,
+          .a_step = scratch.s_row,
+          .b = q.data,
+          .b_row = q.row,
+          .b_panel = sizes.width,
+          .c = g.dk.at(b, kv, key),
+          .c_row = g.dk.row,
+          .accumulate = true});
+    }
+  }
+}
+
+/// The gradient of a bias that several batches share: each shard of batches adds to a copy of its own.
+template <class T>
+struct BiasShards {
+  Index shards = 1, head = 0, query = 0, key = 0, size = 0, heads = 1, queries = 1, keys = 1;
+  Tensor<T, 1> sums;
+
+  BiasShards(const Attention<T>& a, const MaskRef<T>& bias) {
+    if (!bias || bias.batch != 0 || a.batches == 1) return;
+    shards = std::min(a.batches, kBiasShards);
+    heads = bias.head ? a.heads : 1, queries = bias.query ? a.queries : 1, keys = bias.key ? a.keys : 1;
+    key = bias.key ? 1 : 0, query = bias.query ? keys : 0, head = bias.head ? keys * queries : 0;
+    size = heads * queries * keys;
+    sums = Tensor<T, 1>({shards * size});
+  }
+  void fold(const MaskRef<T>& bias) {
+    for (Index s = 0; s < shards && size > 0; ++s)
+      for (Index h = 0; h < heads; ++h)
+        for (Index i = 0; i < queries; ++i)
+          for (Index j = 0; j < keys; ++j)
+            bias.data[h * bias.head + i * bias.query + j * bias.key] += sums[((s * heads + h) * queries + i) * keys + j];
+  }
+};
+
+}  // namespace detail
+
+/// Writes dq, dk, dv and adds to d_bias (see AttentionGradients).
+template <class T>
+void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
+  const Index heads = a.batches * a.kv_heads;
+  if (heads == 0) return;
+  HEED_ASSERT(a.heads % a.kv_heads == 0 && (!g.d_weights || g.weights));
+  const TileSizes<T> sizes;
+  const Index query_heads = a.batches * a.heads, chunks = std::max<Index>(1, (a.keys + kBackwardKeys - 1) / kBackwardKeys);
+  parallel_for(query_heads, std::max<Index>(1, 65536 / (a.queries * a.width + 1)), [&](Index begin, Index end) {
+    for (Index head = begin; head < end; ++head)
+      for (Index i = 0; i < a.queries; ++i) std::fill_n(g.dq.at(head / a.heads, head % a.heads, i), a.width, T(0));
+  });
+
+  // One job is a range of batches by a range of key heads whose bias gradients must be added one after another.
+  detail::BiasShards<T> shards(a, g.d_bias);
+  AttentionGradients<T> to = g;
+  if (shards.size > 0) to.d_bias = {shards.sums.data(), 0, shards.head, shards.query, shards.key};
+  const Index batch_jobs = shards.size > 0 ? shards.shards : a.batches, job_batches = (a.batches + batch_jobs - 1) / batch_jobs;
+  const bool heads_share = g.d_bias && g.d_bias.head == 0;
+  const Index head_jobs = heads_share ? 1 : a.kv_heads, job_heads = heads_share ? a.kv_heads : 1, jobs = batch_jobs * head_jobs;
+  const auto bias_of = [&](Index b) {
+    return !to.d_bias ? nullptr : shards.size > 0 ? to.d_bias.data + b / job_batches * shards.size : to.d_bias.data + b * to.d_bias.batch;
+  };
+  const auto run = [&](Index job, Index first_chunk, Index last_chunk, const HeadRows<T>& dq, detail::BackwardScratch<T>& scratch) {
+    const Index first = job / head_jobs * job_batches, kv = job % head_jobs * job_heads;
+    for (Index b = first; b < std::min(a.batches, first + job_batches); ++b)
+      for (Index h = kv; h < kv + job_heads; ++h)
+        for (Index c = first_chunk; c < last_chunk; ++c)
+          detail::backward_chunk(a, to, b, h, c * kBackwardKeys, std::min(a.keys, (c + 1) * kBackwardKeys), dq, bias_of(b), sizes, scratch);
+  };
+
+  const Index threads = thread_count();
+  if (threads == 1 || chunks == 1 || jobs >= 2 * threads || (g.d_bias && g.d_bias.key == 0)) {
+    const double work = 5.0 * static_cast<double>(a.queries) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width) *
+                        static_cast<double>(a.heads / a.kv_heads * job_batches * job_heads);
+    parallel_for(jobs, std::max<Index>(1, static_cast<Index>(1e7 / (work + 1))), [&](Index begin, Index end) {  // some 100 microseconds
+      detail::BackwardScratch<T> scratch(a, sizes);
+      for (Index job = begin; job < end; ++job) run(job, 0, chunks, g.dq, scratch);
+    });
+  } else {
+    // Waves of chunks; the parts of dq are added in the order of the chunks, as above, so the length of a wave changes no bit.
+    const Index wave = std::min(chunks, (2 * threads + jobs - 1) / jobs), rows = query_heads * a.queries, part = rows * a.width;
+    Tensor<T, 1> parts({wave * part});
+    for (Index c = 0; c < chunks; c += wave) {
+      const Index count = std::min(wave, chunks - c);
+      if (c > 0) std::fill_n(parts.data(), count * part, T(0));
+      parallel_for(jobs * count, 1, [&](Index begin, Index end) {
+        detail::BackwardScratch<T> scratch(a, sizes);
+        for (Index job = begin; job < end; ++job) {
+          const HeadRows<T> dq{parts.data() + job % count * part, a.heads * a.queries * a.width, a.queries * a.width, a.width};
+          run(job / count, c + job % count, c + job % count + 1, dq, scratch);
+        }
+      });
+      parallel_for(rows, std::max<Index>(1, 16384 / (a.width + 1)), [&](Index begin, Index end) {
+        for (Index row = begin; row < end; ++row) {
+          T* dq = g.dq.at(row / a.queries / a.heads, row / a.queries % a.heads, row % a.queries);
+          for (Index s = 0; s < count; ++s)
+            for (Index d = 0; d < a.width; ++d) dq[d] += parts[s * part + row * a.width + d];
+        }
+      });
+    }
+  }
+  shards.fold(g.d_bias);
+}
+
+}  // namespace heed::kernels

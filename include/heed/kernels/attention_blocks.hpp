@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/kernels/tile.hpp>
+
+namespace heed::kernels {
+
+// The building blocks of attention: products of register tiles, and copies that give operands the layout which tiles want.
+
+/// Rows (of the left operand) or columns that a register tile may read beyond a block, at most.
+inline constexpr Index kTileSlack = 4;
+
+/// C = A B for operands in scratch memory or in place. Differs from BlockProduct in that B may lie row by row as well as in panels, and in what
+/// happens at the edges: rows are rounded up to the next tile height (a tile of 8 rows takes as long as one of 5).
+template <class T>
+struct TileProduct {
+  Index rows, cols, depth;
+  const T* a;  ///< element (i, k) at a[i * a_row + k * a_step]; kTileSlack rows beyond the last can be read
+  Index a_row, a_step;
+  const T* b;  ///< element (k, j) of panel n at b[n * b_panel + k * b_row + j]; whole vectors can be read
+  Index b_row, b_panel;
+  T* c;
+  Index c_row;
+  bool whole_tiles = false;   ///< C is scratch: whole tiles are written, cols and rows rounded up
+  bool accumulate = false;    ///< C becomes C * before + A B instead of A B
+  const T* before = nullptr;  ///< a factor a row; null: 1
+  const T* after = nullptr;   ///< a factor a row of the result; null: 1
+};
+
+namespace detail {
+
+template <class T>
+struct MultiplyTiles {
+  template <class Isa, int Rows, int Vectors>
+  HEED_INLINE static void tile(const TileProduct<T>& p, Index row, Index n, const T* b) {
+    using P = Packet<Isa, T>;
+    P acc[Rows][Vectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
+    multiply_tile<Isa, T, Rows, Vectors>(p.depth, p.a + row * p.a_row, p.a_row, p.a_step, b, p.b_row, acc);
+    T* c = p.c + row * p.c_row + n;
+    const Index rows = p.whole_tiles ? Rows : p.rows - row, cols = p.whole_tiles ? Vectors * P::lanes : p.cols - n;
+    if (cols >= Vectors * P::lanes) {
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) {
+        if (i < rows) {
+          const P before = P::broadcast(p.before ? p.before[row + i] : T(1)), after = P::broadcast(p.after ? p.after[row + i] : T(1));
+#pragma GCC unroll 8
+          for (int j = 0; j < Vectors; ++j) {
+            T* target = c + i * p.c_row + j * P::lanes;
+            if (p.accumulate) acc[i][j] = P::fma(P::load(target), before, acc[i][j]);
+            if (p.after) acc[i][j] = acc[i][j] * after;
+            acc[i][j].store(target);
+          }
+        }
+      }
+    } else {
+      T result[Vectors * P::lanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) {
+        if (i < rows) {
+          const T before = p.before ? p.before[row + i] : T(1), after = p.after ? p.after[row + i] : T(1);
+#pragma GCC unroll 8
+          for (int j = 0; j < Vectors; ++j) acc[i][j].store(result + j * P::lanes);
+          T* target = c + i * p.c_row;
+          for (Index j = 0; j < cols; ++j) target[j] = (p.accumulate ? T(target[j] * before + result[j]) : result[j]) * after;
+        }
+      }
+    }
+  }
+
+  template <class Isa, int Vectors>
+  HEED_INLINE static void panel(const TileProduct<T>& p, Index n, const T* b) {
+    constexpr int kRows = TileShape<Isa>::rows;
+    for (Index row = 0; row < p.rows;) {
+      const Index left = p.rows - row;
+      if (left >= kRows || (kRows > 2 && left == kRows - 1)) {
+        tile<Isa, kRows, Vectors>(p, row, n, b), row += kRows;
+      } else if (kRows > 8 && left > 4) {
+        if constexpr (kRows > 8) tile<Isa, 8, Vectors>(p, row, n, b);
+        row += 8;
+      } else if (kRows > 4 && left > 2) {
+        if constexpr (kRows > 4) tile<Isa, 4, Vectors>(p, row, n, b);
+        row += 4;
+      } else if (kRows > 2 && left > 1) {
+        if constexpr (kRows > 2) tile<Isa, 2, Vectors>(p, row, n, b);
+        row += 2;
+      } else {
+        tile<Isa, 1, Vectors>(p, row, n, b), row += 1;
+      }
+    }
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const TileProduct<T>* product) {
+    const TileProduct<T>& p = *product;
+    constexpr Index lanes = Packet<Isa, T>::lanes, vectors = TileShape<Isa>::vectors, width = vectors * lanes;
+    for (Index n = 0; n < p.cols; n += width) {
+      const T* b = p.b + n / width * p.b_panel;
+      if (p.whole_tiles || p.cols - n > lanes)
+        panel<Isa, vectors>(p, n, b);
+      else
+        panel<Isa, 1>(p, n, b);  // half a panel: half the work
+    }
+  }
+};
+
+/// Rows of `cols` elements, those whose flag is 0 taken as zeros.
+template <class T>
+struct RowsSource {
+  const T* data;
+  Index row, rows, cols;
+  const unsigned char* flags;  ///< null: all rows count
+};
+
+template <class T>
+struct PackTransposed {
+  template <class Isa>
+  HEED_INLINE static Packet<Isa, T> load(const RowsSource<T>& x, Index i, Index j) {
+    using P = Packet<Isa, T>;
+    if (i >= x.rows || (x.flags && !x.flags[i])) return P::zero();
+    return P::load_partial(x.data + i * x.row + j, x.cols - j);
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const RowsSource<T>* source, T* packed) {
+    using P = Packet<Isa, T>;
+    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes;
+    const RowsSource<T>& x = *source;
+    for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes) {
+      T* target = packed + i / width * width * x.cols + i % width;
+      for (Index j = 0; j < x.cols; j += lanes) {
+        P block[lanes];
+#pragma GCC unroll 16
+        for (Index r = 0; r < lanes; ++r) block[r] = load<Isa>(x, i + r, j);
+        P::transpose(block);
+        const Index valid = x.cols - j;
+#pragma GCC unroll 16
+        for (Index r = 0; r < lanes; ++r)
+          if (r < valid) block[r].store(target + (j + r) * width);
+      }
+    }
+  }
+};
+
+template <class T>
+struct CopyRows {
+  template <class Isa>
+  HEED_INLINE static void run(const RowsSource<T>* source, const T* scale, T* copy, Index copy_row, Index copy_rows) {
+    using P = Packet<Isa, T>;
+    const RowsSource<T>& x = *source;
+    const P factor = P::broadcast(*scale);
+    for (Index i = 0; i < copy_rows; ++i) {
+      const bool used = i < x.rows && !(x.flags && !x.flags[i]);
+      const T* from = x.data + i * x.row;
+      T* to = copy + i * copy_row;
+      for (Index j = 0; j < x.cols; j += P::lanes)  // copy_row has room for whole vectors
+        (used ? P::load_partial(from + j, x.cols - j) * factor : P::zero()).store(to + j);
+    }
+  }
+};
+
+/// sums[i] = Σ x[i][j] y[i][j]
+template <class T>
+struct RowDots {
+  template <class Isa>
+  HEED_INLINE static void run(Index rows, Index cols, const T* x, Index x_row, const T* y, Index y_row, T* sums) {
+    using P = Packet<Isa, T>;
+    for (Index i = 0; i < rows; ++i) {
+      P sum = P::zero();
+      for (Index j = 0; j < cols; j += P::lanes)
+        sum = P::fma(P::load_partial(x + i * x_row + j, cols - j), P::load_partial(y + i * y_row + j, cols - j), sum);
+      sums[i] = sum.sum();
+    }
+  }
+};
+
+template <class T>
+struct Lanes {
+  template <class Isa>
+  HEED_INLINE static void run(Index* lanes) {
+    *lanes = Packet<Isa, T>::lanes;
+  }
+};
+
+}  // namespace detail
+
+/// Runs the product on the calling thread.
+template <class T>
+void multiply_tiles(const TileProduct<T>& product) {
+  dispatch<detail::MultiplyTiles<T>, T>(&product);
+}
+
+/// Sizes that follow from the instruction set in use.
+template <class T>
+struct TileSizes {
+  Index rows, width, lanes = 1;  ///< of a register tile, of a panel, of a vector
+
+  TileSizes() : rows(tile_rows<T>()), width(panel_width<T>()) { dispatch<detail::Lanes<T>, T>(&lanes); }
+  Index whole_vectors(Index n) const { return (n + lanes - 1) / lanes * lanes; }
+  Index whole_panels(Index n) const { return (n + width - 1) / width * width; }
+  /// Rows to prepare for tiles to read `n` rows.
+  Index with_slack(Index n) const { return n % rows == 0 ? n : n + kTileSlack; }
+};
+
+/// Packs the transpose of rows x cols into panels of rows, [panel][col][row in panel], padded with zeros: the right operand of x yᵀ.
+template <class T>
+void pack_transposed(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed) {
+  const detail::RowsSource<T> source{data, row, rows, cols, flags};
+  dispatch<detail::PackTransposed<T>, T>(&source, packed);
+}
+
+/// copy = scale * data, rows padded to whole vectors and `copy_rows` rows with zeros.
+template <class T>
+void copy_rows(
+    const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T scale, T* copy, Index copy_row, Index copy_rows) {
+  const detail::RowsSource<T> source{data, row, rows, cols, flags};
+  dispatch<detail::CopyRows<T>, T>(&source, static_cast<const T*>(&scale), copy, copy_row, copy_rows);
+}
+
+/// Rows that tiles may read in place as their right operand, or a copy of them that they may.
+template <class T>
+struct RightRows {
+  const T* data;
+  Index row;
+};
+
+/// Whether `right_rows` copies (apart from flags, for which it always does).
+template <class T>
+bool needs_copy(Index row, Index cols, const TileSizes<T>& sizes) {
+  // Rows a multiple of 2 KiB apart share cache sets; rows that do not fill vectors would be read beyond their end.
+  return cols % sizes.lanes != 0 || (row != cols && row * static_cast<Index>(sizeof(T)) % 2048 == 0);
+}
+
+/// `scratch` holds rows * whole_vectors(cols) elements.
+template <class T>
+RightRows<T> right_rows(
+    const T* data, Index row, Index rows, Index cols, const unsigned char* flags, const TileSizes<T>& sizes, T* scratch) {
+  if (!flags && !needs_copy(row, cols, sizes)) return {data, row};
+  const Index copy_row = sizes.whole_vectors(cols);
+  copy_rows(data, row, rows, cols, flags, T(1), scratch, copy_row, rows);
+  return {scratch, copy_row};
+}
+
+}  // namespace heed::kernels

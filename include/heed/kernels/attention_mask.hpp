@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include <heed/core/random.hpp>
+#include <heed/kernels/exponential.hpp>
+
+namespace heed::kernels {
+
+/// One operand of attention: feature d of token t of head h of sequence b lies at data[b * batch + h * head + t * row + d], so that
+/// (B, H, T, D) tensors and slices of a packed (N, T, 3 H D) projection are both read in place.
+template <class T>
+struct HeadRows {
+  T* data = nullptr;
+  Index batch = 0, head = 0, row = 0;
+
+  T* at(Index b, Index h, Index t = 0) const { return data + b * batch + h * head + t * row; }
+};
+
+/// A mask or bias of up to four axes: element (b, h, query, key) at data[b * batch + h * head + i * query + j * key]. A stride of 0 repeats the
+/// element along the axis.
+template <class M>
+struct MaskRef {
+  M* data = nullptr;
+  Index batch = 0, head = 0, query = 0, key = 0;
+
+  explicit operator bool() const { return data != nullptr; }
+  M* row(Index b, Index h, Index i) const { return data + b * batch + h * head + i * query; }
+};
+
+/// Which weights dropout keeps, as a pure function of (key, batch, head, query, key index): drawn again wherever it is needed, never stored.
+/// A 64-bit number a row, and 32 bits a weight hashed from it and the key index, so p is exact to 2^-32.
+struct AttentionDropout {
+  std::uint64_t key = 0;
+  double p = 0;  ///< probability that a weight is dropped
+
+  bool active() const { return p > 0; }
+  std::uint32_t threshold() const { return static_cast<std::uint32_t>(std::min(p * 0x1p32, 0x1p32 - 1)); }
+  /// By which the kept weights grow.
+  double scale() const { return p < 1 ? 1 / (1 - p) : 0; }
+  std::uint64_t row_bits(std::uint64_t row) const { return CounterRandom({key, 0x61747465}).bits(row); }
+};
+
+/// A problem of attention, y = softmax(softcap(scale q kᵀ) + bias, where the masks allow it) v, head by head.
+///
+/// One rule for masks in the whole library: **true = attend**. A key is attended if every mask that is given says so; a bias of -1e30 or less (-inf
+/// among them) masks as well. A row without any attended key gives y = 0 and no gradient. Keys and values that no query attends
+/// may hold anything, NaN included.
+template <class T>
+struct Attention {
+  Index batches = 0, heads = 0, kv_heads = 0;  ///< query head h uses key head h / (heads / kv_heads)
+  Index queries = 0, keys = 0, width = 0, value_width = 0;
+  HeadRows<const T> q, k, v;
+  double scale = 1;
+  double softcap = 0;            ///< > 0: scores become softcap * tanh(score / softcap), before bias and masks
+  bool causal = false;           ///< query i attends keys j <= i + causal_offset
+  Index causal_offset = 0;       ///< 0 aligns the diagonal at the top left; keys - queries at the bottom right; the length of a past
+  MaskRef<const bool> mask;      ///< true = attend
+  MaskRef<const bool> key_mask;  ///< true = attend; strides of head and query are 0
+  MaskRef<const T> bias;         ///< added to the scores
+  AttentionDropout dropout;
+
+  Index kv_head(Index h) const { return h / (heads / kv_heads); }
+  /// Number of leading keys that query i may see.
+  Index causal_end(Index i) const { return causal ? std::clamp<Index>(i + causal_offset + 1, 0, keys) : keys; }
+  std::uint64_t row_number(Index b, Index h, Index i) const { return static_cast<std::uint64_t>((b * heads + h) * queries + i); }
+};
+
+/// Ranges of keys start at multiples of this, so that a key's lane, and with it the order of a row's sum, does not depend on the range: whole panels of
+/// every instruction set.
+inline constexpr Index kKeyAlignment = 64;
+
+/// The score of a masked key. Finite, so that no difference of infinities arises; its weight is exactly 0.
+inline constexpr double kMaskedScore = -1e30;
+
+/// The keys in [begin, end) that any of a range of queries attends lie in here. `flags`, if not null, says which of them are attended.
+struct AttendedKeys {
+  Index begin = 0, end = 0;
+  const unsigned char* flags = nullptr;  ///< flags[j] for key j of [begin, end); null: all
+
+  bool empty() const { return begin >= end; }
+  /// From key `first` on.
+  const unsigned char* flags_from(Index first) const { return flags ? flags + (first - begin) : nullptr; }
+};
+
+namespace detail {
+
+/// flags[j] |= query i attends key j, for j in [begin, end).
+template <class T>
+void add_attended(const Attention<T>& a, Index b, Index h, Index i, Index begin, Index end, unsigned char* flags) {
+  end = std::min(end, a.causal_end(i));
+  if (begin >= end) return;
+  const bool* mask = a.mask ? a.mask.row(b, h, i) : nullptr;
+  const bool* key_mask = a.key_mask ? a.key_mask.row(b, h, i) : nullptr;
+  const T* bias = a.bias ? a.bias.row(b, h, i) : nullptr;
+  Index j = begin;
+  if (mask && a.mask.key == 1 && !key_mask && !bias) {
+    for (; j + 8 <= end; j += 8) {  // eight flags at a time
+      std::uint64_t word, old;
+      std::memcpy(&word, mask + j, 8);
+      std::memcpy(&old, flags + j, 8);
+      word |= old;
+      std::memcpy(flags + j, &word, 8);
+    }
+  }
+  for (; j < end; ++j) {
+    bool attended = !mask || mask[j * a.mask.key];
+    if (key_mask) attended = attended && key_mask[j * a.key_mask.key];
+    if (bias) attended = attended && !(bias[j * a.bias.key] <= T(kMaskedScore));  // NaN is not masked
+    flags[j] = static_cast<unsigned char>(flags[j] | static_cast<unsigned char>(attended));
+  }
+}
+
+}  // namespace detail
+
+/// Finds the keys of [key_begin, key_end) that queries [first, last) of a head attend; `flags` holds key_end - key_begin bytes. Mostly one look
+/// at the last query's masks; those of the others are looked at only where keys have not been found attended yet.
+template <class T>
+AttendedKeys attended_keys(
+    const Attention<T>& a, Index b, Index h, Index first, Index last, Index key_begin, Index key_end, unsigned char* flags) {
+  AttendedKeys result{key_begin, first < last ? std::min(key_end, a.causal_end(last - 1)) : key_begin, nullptr};
+  if (result.empty() || !(a.mask || a.key_mask || a.bias)) return result;
+  std::memset(flags, 0, static_cast<std::size_t>(result.end - result.begin));
+  unsigned char* absolute = flags - key_begin;
+  Index low = result.begin, high = result.end;
+  const bool by_query = (a.mask && a.mask.query != 0) || (a.bias && a.bias.query != 0);
+  for (Index i = last - 1, next = first; low < high; i = next++) {
+    detail::add_attended(a, b, h, i, low, high, absolute);
+    while (low < high && absolute[low]) ++low;
+    while (low < high && absolute[high - 1]) --high;
+    if (!by_query || next >= last - 1) break;
+  }
+  // Keys that nobody attends are cut off at both ends; between, the flags tell.
+  while (!result.empty() && !absolute[result.end - 1]) --result.end;
+  Index begin = result.begin;
+  while (begin < result.end && !absolute[begin]) ++begin;
+  result.begin += (begin - result.begin) / kKeyAlignment * kKeyAlignment;
+  if (!result.empty() && std::memchr(absolute + result.begin, 0, static_cast<std::size_t>(result.end - result.begin)))
+    result.flags = absolute + result.begin;
+  return result;
+}
+
+/// Scores of `rows` queries from `query` on against `keys` keys from `key` on, in units of log2 (scale and log2 e are in the queries).
+template <class T>
+struct ScoreBlock {
+  const Attention<T>* problem;
+  Index b, h, query, rows, key, keys;
+  Index padded;  ///< keys rounded up to whole panels: what the rows hold
+  T* scores;
+  Index row;                             ///< elements from row to row
+  const unsigned char* flags = nullptr;  ///< of attended keys, from `key` on
+  T* slope = nullptr;                    ///< if not null, takes the derivative of the soft cap, laid out as the scores
+  unsigned char* flag_row = nullptr;     ///< room for `padded` flags and biases whose stride is not 1
+  T* bias_row = nullptr;
+};
+
+namespace detail {
+
+/// Soft cap, bias and masks of a block of scores.
+template <class T>
+struct MaskScores {
+  template <class Isa, int Group = 0>
+  HEED_INLINE static void select_groups(const unsigned char* flags, T* s, Index left) {
+    using P = Packet<Isa, T>;
+    if constexpr (Group < P::flag_groups) {
+      if (Group * P::lanes < left) {
+        T* target = s + Group * P::lanes;
+        P::template select_flags<Group>(flags, P::load(target), P::broadcast(T(kMaskedScore))).store(target);
+        select_groups<Isa, Group + 1>(flags, s, left);
+      }
+    }
+  }
+  template <class Isa>
+  HEED_INLINE static void select_row(const unsigned char* flags, Index keys, Index padded, T* s) {
+    constexpr Index step = Packet<Isa, T>::flag_bytes;
+    Index j = 0;
+    for (; j + step <= keys; j += step) select_groups<Isa>(flags + j, s + j, step);
+    if (j < keys) {
+      unsigned char rest[step] = {};
+      for (Index i = 0; i < keys - j; ++i) rest[i] = flags[j + i];
+      select_groups<Isa>(rest, s + j, padded - j);
+    }
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const ScoreBlock<T>* block) {
+    using P = Packet<Isa, T>;
+    const ScoreBlock<T>& x = *block;
+    const Attention<T>& a = *x.problem;
+    const Index lanes = P::lanes;
+    for (Index i = 0; i < x.rows; ++i) {
+      T* s = x.scores + i * x.row;
+      const Index query = x.query + i, end = std::clamp<Index>(a.causal_end(query) - x.key, 0, x.keys);
+      const Index end_padded = std::min(x.padded, (end + lanes - 1) / lanes * lanes);
+      if (a.softcap > 0) {
+        const P in = P::broadcast(T(kLn2 / a.softcap)), out = P::broadcast(T(a.softcap * kLog2E)), one = P::broadcast(T(1));
+        for (Index j = 0; j < end_padded; j += lanes) {
+          const P t = hyperbolic_tangent(P::load(s + j) * in);
+          if (x.slope) (one - t * t).store(x.slope + i * x.row + j);
+          (t * out).store(s + j);
+        }
+      }
+      if (a.bias) {
+        const T* bias = a.bias.row(x.b, x.h, query) + x.key * a.bias.key;
+        if (a.bias.key != 1) {
+          for (Index j = 0; j < end; ++j) x.bias_row[j] = bias[j * a.bias.key];
+          bias = x.bias_row;
+        }
+        const P unit = P::broadcast(T(kLog2E)), masked = P::broadcast(T(kMaskedScore));
+        for (Index j = 0; j < end; j += lanes)  // max in this order keeps NaN
+          P::max(masked, P::fma(P::load_partial(bias + j, end - j), unit, P::load(s + j))).store(s + j);
+      }
+      if (a.mask) {
+        const bool* mask = a.mask.row(x.b, x.h, query) + x.key * a.mask.key;
+        const unsigned char* flags = reinterpret_cast<const unsigned char*>(mask);
+        if (a.mask.key != 1) {
+          for (Index j = 0; j < end; ++j) x.flag_row[j] = mask[j * a.mask.key];
+          flags = x.flag_row;
+        }
+        select_row<Isa>(flags, end, x.padded, s);
+      }
+      if (x.flags) select_row<Isa>(x.flags, end, x.padded, s);
+      for (Index j = end; j < x.padded; ++j) s[j] = T(kMaskedScore);
+    }
+  }
+};
+
+/// The random bits of a row's weights; `keep` lets through what dropout keeps.
+template <class Isa, class T>
+struct RowDropout {
+  using P = Packet<Isa, T>;
+  using W = WholePacket<Isa, T>;
+  W first, second, threshold;
+
+  HEED_INLINE RowDropout(const Attention<T>& a, Index b, Index h, Index i) : first(), second(), threshold() {
+    const std::uint64_t bits = a.dropout.row_bits(a.row_number(b, h, i));
+    first = W::broadcast(static_cast<std::uint32_t>(bits)), second = W::broadcast(static_cast<std::uint32_t>(bits >> 32));
+    threshold = W::broadcast(a.dropout.threshold());
+  }
+  /// x where the weights of keys j, j + 1, ... are kept, else 0.
+  HEED_INLINE P keep(Index j, const P& x) const {
+    // The multipliers are those of "lowbias32" (Wellons 2018); only the high bits of the last product count.
+    W z = W::count_from(static_cast<std::uint32_t>(j)) * W::broadcast(0x9e3779b1u) + first;
+    z = W::template fold<16>(z) * W::broadcast(0x7feb352du) + second;
+    z = W::template fold<15>(z) * W::broadcast(0x846ca68bu);
+    return W::select_less(z, threshold, P::zero(), x);
+  }
+};
+
+}  // namespace detail
+
+/// Puts soft cap, bias and masks on a block of scores: what is masked becomes kMaskedScore, up to the end of the padded row.
+template <class T>
+void mask_scores(const ScoreBlock<T>& block) {
+  dispatch<detail::MaskScores<T>, T>(&block);
+}
+
+}  // namespace heed::kernels

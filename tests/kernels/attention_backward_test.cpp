@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+#include <cstring>
+
+#include <heed/kernels/attention.hpp>
+
+#include "catch.hpp"
+#include "reference/attention_reference.hpp"
+
+using namespace heed;
+using kernels::Attention;
+using kernels::AttentionGradients;
+using kernels::HeadRows;
+
+namespace {
+
+/// Forward and backward of a problem, all results dense.
+template <class T>
+struct Gradients {
+  std::vector<T> y, log_sum, weights, dq, dk, dv, d_bias;
+
+  Gradients(const Attention<T>& a, const HeadRows<const T>& dy, bool want_bias = false, const kernels::MaskRef<const T>& d_weights = {}) {
+    const auto dense = [&](std::vector<T>& x, Index heads, Index tokens, Index width) {
+      x.assign(static_cast<std::size_t>(a.batches * heads * tokens * width), T(77));
+      return HeadRows<T>{x.data(), heads * tokens * width, tokens * width, width};
+    };
+    const HeadRows<T> y_rows = dense(y, a.heads, a.queries, a.value_width);
+    log_sum.resize(static_cast<std::size_t>(a.batches * a.heads * a.queries));
+    weights.resize(log_sum.size() * static_cast<std::size_t>(a.keys));
+    kernels::attention_forward(a, y_rows, log_sum.data(), d_weights ? weights.data() : nullptr);
+    AttentionGradients<T> g;
+    g.y = {y.data(), y_rows.batch, y_rows.head, y_rows.row};
+    g.dy = dy, g.log_sum = log_sum.data(), g.weights = weights.data(), g.d_weights = d_weights;
+    g.dq = dense(dq, a.heads, a.queries, a.width), g.dk = dense(dk, a.kv_heads, a.keys, a.width);
+    g.dv = dense(dv, a.kv_heads, a.keys, a.value_width);
+    if (want_bias) {
+      d_bias.assign(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys), T(0));
+      g.d_bias = {d_bias.data(), a.bias.batch, a.bias.head, a.bias.query, a.bias.key};
+    }
+    kernels::attention_backward(a, g);
+  }
+};
+
+template <class T>
+double largest_error(const std::vector<T>& given, const std::vector<double>& exact) {
+  REQUIRE(given.size() == exact.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const double error = std::abs(static_cast<double>(given[i]) - exact[i]) / std::max(1.0, std::abs(exact[i]));
+    worst = std::isnan(error) ? HUGE_VAL : std::max(worst, error);
+  }
+  return worst;
+}
+
+template <class T>
+constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
+
+/// The reference's dS summed over the repeated axes of the bias, in the bias' own memory.
+template <class T>
+std::vector<double> summed_bias(const Attention<T>& a, const std::vector<double>& ds) {
+  std::vector<double> sums(ds.size());
+  std::size_t n = 0;
+  for (Index b = 0; b < a.batches; ++b)
+    for (Index h = 0; h < a.heads; ++h)
+      for (Index i = 0; i < a.queries; ++i)
+        for (Index j = 0; j < a.keys; ++j)
+          sums[static_cast<std::size_t>(b * a.bias.batch + h * a.bias.head + i * a.bias.query + j * a.bias.key)] += ds[n++];
+  return sums;
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("attention_backward: random problems agree with the reference", "[attention_backward]", float, double) {
+  int biases = 0;
+  for (std::uint64_t seed = 1000; seed < 1250; ++seed) {
+    RandomAttention<TestType> random(seed, {});
+    const Attention<TestType>& a = random.problem;
+    const bool with_weights = random.draw(4) == 0;
+    std::vector<TestType> d_weights(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys));
+    for (TestType& x : d_weights) x = TestType(random.uniform(-1, 1));
+    kernels::MaskRef<const TestType> d_weights_ref;
+    if (with_weights) d_weights_ref = {d_weights.data(), a.heads * a.queries * a.keys, random.draw(2) ? 0 : a.queries * a.keys, a.keys, 1};
+    const AttentionReference exact = attention_reference(a, &random.dy_rows, with_weights ? &d_weights_ref : nullptr);
+    const Gradients<TestType> given(a, random.dy_rows, bool(a.bias), d_weights_ref);
+    INFO("seed " << seed << ": " << a.batches << " x " << a.heads << "/" << a.kv_heads << " heads, " << a.queries << " x " << a.keys
+                 << ", widths " << a.width << ", " << a.value_width << ", causal " << a.causal << " " << a.causal_offset << ", mask "
+                 << bool(a.mask) << ", key mask " << bool(a.key_mask) << ", bias " << bool(a.bias) << ", soft cap " << a.softcap
+                 << ", dropout " << a.dropout.p << ", weights " << with_weights);
+    const double tolerance = kTolerance<TestType> * (a.dropout.active() ? a.dropout.scale() : 1);
+    REQUIRE(largest_error(given.dv, exact.dv) < tolerance);
+    REQUIRE(largest_error(given.dq, exact.dq) < tolerance);
+    REQUIRE(largest_error(given.dk, exact.dk) < tolerance);
+    if (a.bias) {
+      ++biases;
+      REQUIRE(largest_error(given.d_bias, summed_bias(a, exact.d_bias)) < tolerance);
+    }
+  }
+  CHECK(biases > 30);
+}
+
+TEMPLATE_TEST_CASE(
+    "attention_backward: several chunks of keys, the same bits for any number of threads", "[attention_backward]", float, double) {
+  using T = TestType;
+  const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8;
+  std::vector<T> q(queries * width), k(static_cast<std::size_t>(keys * width)), v(k.size()), dy(q.size()),
+      bias(static_cast<std::size_t>(keys));
+  const CounterRandom random({3});
+  for (std::size_t i = 0; i < k.size(); ++i) k[i] = T(random.uniform(i, -2, 2)), v[i] = T(random.uniform(i + 100000, -1, 1));
+  for (std::size_t i = 0; i < q.size(); ++i) q[i] = T(random.uniform(i + 200000, -2, 2)), dy[i] = T(random.uniform(i + 300000, -1, 1));
+  Attention<T> a;
+  a.batches = a.heads = a.kv_heads = 1, a.queries = queries, a.keys = keys, a.width = a.value_width = width, a.scale = 0.5;
+  a.q = {q.data(), 0, 0, width}, a.k = {k.data(), 0, 0, width}, a.v = {v.data(), 0, 0, width};
+  const HeadRows<const T> dy_rows{dy.data(), 0, 0, width};
+  SECTION("all keys") {}
+  SECTION("causal") { a.causal = true, a.causal_offset = 2 * kernels::kBackwardKeys - 50; }
+  SECTION("bias and dropout") {
+    a.bias = {bias.data(), 0, 0, 0, 1};
+    a.dropout = {4, 0.2};
+  }
+  const AttentionReference exact = attention_reference(a, &dy_rows);
+  std::unique_ptr<Gradients<T>> first;
+  for (int threads : {1, 2, 3, 8}) {
+    ThreadScope scope(threads);
+    auto given = std::make_unique<Gradients<T>>(a, dy_rows, bool(a.bias));
+    if (!first)
+      first = std::move(given);
+    else {
+      CHECK(same_bits(first->dq, given->dq));
+      CHECK(same_bits(first->dk, given->dk));
+      CHECK(same_bits(first->dv, given->dv));
+      CHECK(same_bits(first->d_bias, given->d_bias));
+    }
+  }
+  CHECK(largest_error(first->dq, exact.dq) < kTolerance<T>);
+  CHECK(largest_error(first->dk, exact.dk) < kTolerance<T>);
+  CHECK(largest_error(first->dv, exact.dv) < kTolerance<T>);
+}
+
+TEMPLATE_TEST_CASE(
+    "attention_backward: random problems give the same bits for any number of threads", "[attention_backward]", float, double) {
+  for (std::uint64_t seed = 2000; seed < 2060; ++seed) {
+    const RandomAttention<TestType> random(seed, {});
+    const auto run = [&](int threads) {
+      ThreadScope scope(threads);
+      return Gradients<TestType>(random.problem, random.dy_rows, bool(random.problem.bias));
+    };
+    const auto one = run(1), three = run(3);
+    INFO("seed " << seed);
+    REQUIRE(same_bits(one.dq, three.dq));
+    REQUIRE(same_bits(one.dk, three.dk));
+    REQUIRE(same_bits(one.dv, three.dv));
+    REQUIRE(same_bits(one.d_bias, three.d_bias));
+  }
+}
+
+TEMPLATE_TEST_CASE(
+    "attention_backward: keys and values that nobody attends may be NaN and change no bit", "[attention_backward]", float, double) {
+  int tried = 0;
+  for (std::uint64_t seed = 3000; seed < 3100; ++seed) {
+    RandomAttention<TestType> random(seed, {});
+    const Attention<TestType>& a = random.problem;
+    const Gradients<TestType> before(a, random.dy_rows);
+    std::vector<unsigned char> flag(1);
+    for (Index b = 0; b < a.batches; ++b)
+      for (Index kv = 0; kv < a.kv_heads; ++kv)
+        for (Index j = 0; j < a.keys; ++j) {
+          flag[0] = 0;
+          for (Index h = kv * (a.heads / a.kv_heads); h < (kv + 1) * (a.heads / a.kv_heads); ++h)
+            for (Index i = 0; i < a.queries; ++i) kernels::detail::add_attended(a, b, h, i, j, j + 1, flag.data() - j);
+          if (flag[0]) continue;
+          ++tried;
+          for (Index d = 0; d < a.width; ++d) random.k[static_cast<std::size_t>(a.k.at(b, kv, j) + d - a.k.data)] = TestType(NAN);
+          for (Index d = 0; d < a.value_width; ++d)
+            random.v[static_cast<std::size_t>(a.v.at(b, kv, j) + d - a.v.data)] = TestType(HUGE_VAL);
+        }
+    const Gradients<TestType> after(a, random.dy_rows);
+    INFO("seed " << seed);
+    REQUIRE(same_bits(before.dq, after.dq));
+    REQUIRE(same_bits(before.dk, after.dk));
+    REQUIRE(same_bits(before.dv, after.dv));
+  }
+  CHECK(tried > 300);
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include <heed/kernels/attention.hpp>
+
+/// Attention as its definition reads, in double, one score after another. The judge of kernels/attention.hpp.
+struct AttentionReference {
+  std::vector<double> y;           ///< (B, H, Tq, Dv)
+  std::vector<double> weights;     ///< (B, H, Tq, Tk), after dropout
+  std::vector<double> log_sum;     ///< (B, H, Tq), log2
+  std::vector<double> dq, dk, dv;  ///< like q, k and v, dense
+  std::vector<double> d_bias;      ///< (B, H, Tq, Tk), before any sum over repeated axes
+};
+
+/// Whether dropout keeps a weight (the draw itself is judged by its statistics, see attention_mask_test).
+template <class T>
+bool keeps_weight(const heed::kernels::Attention<T>& a, heed::Index b, heed::Index h, heed::Index i, heed::Index j) {
+  if (!a.dropout.active()) return true;
+  using P = heed::Packet<heed::Scalar, T>;
+  return heed::kernels::detail::RowDropout<heed::Scalar, T>(a, b, h, i).keep(j, P{T(1)}).v > T(0);
+}
+
+/// `dy` and `d_weights` may be null; gradients are computed if one of them is not.
+template <class T>
+AttentionReference attention_reference(const heed::kernels::Attention<T>& a, const heed::kernels::HeadRows<const T>* dy = nullptr,
+    const heed::kernels::MaskRef<const T>* d_weights = nullptr) {
+  using heed::Index;
+  const auto at = [](Index i) { return static_cast<std::size_t>(i); };
+  const auto number = [](T x) { return static_cast<double>(x); };
+  AttentionReference r;
+  r.y.resize(at(a.batches * a.heads * a.queries * a.value_width));
+  r.weights.resize(at(a.batches * a.heads * a.queries * a.keys));
+  r.log_sum.resize(at(a.batches * a.heads * a.queries));
+  r.d_bias.resize(r.weights.size());
+  r.dq.resize(at(a.batches * a.heads * a.queries * a.width));
+  r.dk.resize(at(a.batches * a.kv_heads * a.keys * a.width));
+  r.dv.resize(at(a.batches * a.kv_heads * a.keys * a.value_width));
+  const double grow = a.dropout.active() ? 1 / (1 - a.dropout.p) : 1;
+  for (Index b = 0; b < a.batches; ++b)
+    for (Index h = 0; h < a.heads; ++h)
+      for (Index i = 0; i < a.queries; ++i) {
+        const Index kv = h / (a.heads / a.kv_heads), row = (b * a.heads + h) * a.queries + i;
+        std::vector<double> p(at(a.keys)), slope(at(a.keys), 1.0), drop(at(a.keys));
+        std::vector<bool> attends(at(a.keys));
+        double largest = -HUGE_VAL, sum = 0;
+        for (Index j = 0; j < a.keys; ++j) {
+          bool attended = !a.causal || j <= i + a.causal_offset;
+          if (a.mask) attended = attended && a.mask.data[b * a.mask.batch + h * a.mask.head + i * a.mask.query + j * a.mask.key];
+          if (a.key_mask) attended = attended && a.key_mask.data[b * a.key_mask.batch + j * a.key_mask.key];
+          double bias = 0;
+          if (a.bias) bias = number(a.bias.data[b * a.bias.batch + h * a.bias.head + i * a.bias.query + j * a.bias.key]);
+          attended = attended && !(bias <= -1e30);
+          attends[at(j)] = attended;
+          drop[at(j)] = keeps_weight(a, b, h, i, j) ? grow : 0;
+          if (!attended) continue;
+          double score = 0;
+          for (Index d = 0; d < a.width; ++d) score += number(a.q.at(b, h, i)[d]) * number(a.k.at(b, kv, j)[d]);
+          score *= a.scale;
+          if (a.softcap > 0) {
+            const double t = std::tanh(score / a.softcap);
+            score = a.softcap * t, slope[at(j)] = 1 - t * t;
+          }
+          p[at(j)] = score + bias;
+          largest = std::max(largest, p[at(j)]);
+        }
+        for (Index j = 0; j < a.keys; ++j) sum += p[at(j)] = attends[at(j)] ? std::exp(p[at(j)] - largest) : 0;
+        for (Index j = 0; j < a.keys; ++j) p[at(j)] = sum > 0 ? p[at(j)] / sum : 0;
+        r.log_sum[at(row)] = sum > 0 ? (largest + std::log(sum)) / std::log(2.0) : 1e30;
+        for (Index j = 0; j < a.keys; ++j) {
+          r.weights[at(row * a.keys + j)] = p[at(j)] * drop[at(j)];
+          for (Index d = 0; d < a.value_width && attends[at(j)]; ++d)
+            r.y[at(row * a.value_width + d)] += p[at(j)] * drop[at(j)] * number(a.v.at(b, kv, j)[d]);
+        }
+        if (!dy && !d_weights) continue;
+        std::vector<double> dp(at(a.keys));
+        double delta = 0;
+        for (Index j = 0; j < a.keys; ++j) {
+          if (!attends[at(j)]) continue;
+          const Index kv_row = (b * a.kv_heads + kv) * a.keys + j;
+          double g = 0;
+          for (Index d = 0; d < a.value_width && dy; ++d) {
+            g += number(dy->at(b, h, i)[d]) * number(a.v.at(b, kv, j)[d]);
+            r.dv[at(kv_row * a.value_width + d)] += p[at(j)] * drop[at(j)] * number(dy->at(b, h, i)[d]);
+          }
+          if (d_weights) g += number(d_weights->row(b, h, i)[j * d_weights->key]);
+          dp[at(j)] = g * drop[at(j)];
+          delta += p[at(j)] * dp[at(j)];
+        }
+        for (Index j = 0; j < a.keys; ++j) {
+          if (!attends[at(j)]) continue;
+          const Index kv_row = (b * a.kv_heads + kv) * a.keys + j;
+          const double ds = p[at(j)] * (dp[at(j)] - delta);
+          r.d_bias[at(row * a.keys + j)] = ds;
+          for (Index d = 0; d < a.width; ++d) {
+            r.dq[at(row * a.width + d)] += ds * slope[at(j)] * a.scale * number(a.k.at(b, kv, j)[d]);
+            r.dk[at(kv_row * a.width + d)] += ds * slope[at(j)] * a.scale * number(a.q.at(b, h, i)[d]);
+          }
+        }
+      }
+  return r;
+}
+
+/// A problem with everything it points to, drawn from a number: sizes around the tiles, strided operands, masks of every kind and broadcast.
+template <class T>
+struct RandomAttention {
+  using Index = heed::Index;
+  std::vector<T> q, k, v, dy, bias;
+  std::vector<unsigned char> mask, key_mask;
+  heed::kernels::Attention<T> problem;
+  heed::kernels::HeadRows<const T> dy_rows;
+  Index bias_axes[4] = {1, 1, 1, 1};  ///< sizes of the bias' axes
+
+  struct Limits {
+    Index tokens = 70, width = 40;
+    bool masks = true, dropout = true;
+  };
+
+  RandomAttention(std::uint64_t seed, const Limits& limits) : random_({seed, 99}) {
+    heed::kernels::Attention<T>& a = problem;
+    constexpr Index kTokens[] = {1, 2, 5, 7, 13, 14, 15, 16, 17, 28, 31, 32, 33, 49, 64, 65};
+    constexpr Index kWidths[] = {1, 2, 3, 7, 8, 15, 16, 17, 24, 31, 32, 33};
+    const auto size = [&](const auto& sizes, Index limit) { return std::min(limit, sizes[draw(std::size(sizes))]); };
+    a.batches = 1 + draw(3), a.kv_heads = 1 + draw(3), a.heads = a.kv_heads * (draw(3) == 0 ? 2 : 1);
+    a.queries = size(kTokens, limits.tokens), a.keys = draw(2) ? a.queries : size(kTokens, limits.tokens);
+    a.width = size(kWidths, limits.width), a.value_width = draw(2) ? a.width : size(kWidths, limits.width);
+    a.scale = draw(2) ? 1 / std::sqrt(double(a.width)) : uniform(0.1, 1);
+    a.q = rows(q, a.heads, a.queries, a.width), a.k = rows(k, a.kv_heads, a.keys, a.width),
+    a.v = rows(v, a.kv_heads, a.keys, a.value_width);
+    dy_rows = rows(dy, a.heads, a.queries, a.value_width);
+    if (draw(4) == 0) a.softcap = uniform(0.5, 3);
+    if (limits.masks) {
+      if (draw(3) == 0) a.causal = true, a.causal_offset = draw(2) ? 0 : draw(2) ? a.keys - a.queries : draw(5);
+      if (draw(3) == 0) {
+        mask.resize(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys));
+        for (auto& flag : mask) flag = draw(4) != 0;
+        if (draw(2)) mark_rows(mask, a.keys);
+        a.mask = {reinterpret_cast<const bool*>(mask.data()), a.heads * a.queries * a.keys, a.queries * a.keys, a.keys, 1};
+        broadcast(a.mask);
+      }
+      if (draw(3) == 0) {
+        key_mask.resize(static_cast<std::size_t>(a.batches * a.keys));
+        for (auto& flag : key_mask) flag = draw(4) != 0;
+        a.key_mask = {reinterpret_cast<const bool*>(key_mask.data()), a.keys, 0, 0, 1};
+      }
+      if (draw(3) == 0) {
+        bias.resize(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys));
+        for (T& x : bias) x = draw(12) ? T(uniform(-2, 2)) : T(-HUGE_VAL);
+        const Index sizes[] = {a.batches, a.heads, a.queries, a.keys};
+        std::copy_n(sizes, 4, bias_axes);
+        a.bias = {bias.data(), a.heads * a.queries * a.keys, a.queries * a.keys, a.keys, 1};
+        if (draw(4) == 0) std::swap(a.bias.query, a.bias.key), a.bias.query = 1, a.bias.key = a.queries;  // transposed
+        broadcast(a.bias, bias_axes);
+      }
+    }
+    if (limits.dropout && draw(4) == 0) a.dropout = {seed, uniform(0.05, 0.9)};
+  }
+
+  Index draw(std::uint64_t count) { return static_cast<Index>(random_.below(count_++, count)); }
+  double uniform(double low, double high) { return random_.uniform(count_++, low, high); }
+
+  /// Batches, heads and rows of a row block in one of three layouts: (B, H, T, D), (B, T, H, D), and with gaps.
+  heed::kernels::HeadRows<const T> rows(std::vector<T>& memory, Index heads, Index tokens, Index width) {
+    const Index gap = draw(3) == 0 ? 5 : 0, layout = draw(2);
+    heed::kernels::HeadRows<const T> r;
+    if (layout == 0) r.row = width + gap, r.head = tokens * r.row + gap, r.batch = heads * r.head;
+    if (layout == 1) r.head = width, r.row = heads * width + gap, r.batch = tokens * r.row;
+    memory.resize(static_cast<std::size_t>(problem.batches * r.batch));
+    for (T& x : memory) x = T(uniform(-1.5, 1.5));
+    r.data = memory.data();
+    return r;
+  }
+
+ private:
+  void mark_rows(std::vector<unsigned char>& flags, Index keys) {
+    for (std::size_t row = 0; row < flags.size() / static_cast<std::size_t>(keys); ++row)
+      if (draw(4) == 0) std::fill_n(flags.begin() + static_cast<std::ptrdiff_t>(row) * keys, keys, static_cast<unsigned char>(0));
+  }
+  template <class M>
+  void broadcast(heed::kernels::MaskRef<M>& ref, Index* axes = nullptr) {
+    Index* strides[] = {&ref.batch, &ref.head, &ref.query, &ref.key};
+    for (int axis = 0; axis < 4; ++axis)
+      if (draw(3) == 0) {
+        *strides[axis] = 0;
+        if (axes) axes[axis] = 1;
+      }
+  }
+
+  heed::CounterRandom random_;
+  std::uint64_t count_ = 0;
+};
