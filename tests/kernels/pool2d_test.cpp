@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <limits>
+
+#include <heed/core/random.hpp>
+#include <heed/kernels/pool2d.hpp>
+
+#include "catch.hpp"
+#include "reference/pool2d_reference.hpp"
+
+using heed::Index;
+using heed::Tensor;
+using heed::kernels::Pool2dGeometry;
+
+namespace {
+
+Pool2dGeometry geometry(Index images, Index height, Index width, Index channels, Index kernel, Index stride, Index padding, Index dilation,
+    bool ceil_mode = false) {
+  Pool2dGeometry g{images, {height, width}, {}, channels, {kernel, kernel + 1}, {stride, stride}, {padding, padding}, {dilation, dilation}};
+  for (int i = 0; i < 2; ++i) g.out_size[i] = heed::kernels::pool2d_windows(g.size[i], g.kernel[i], stride, padding, dilation, ceil_mode);
+  return g;
+}
+
+template <class T>
+Tensor<T, 1> noise(Index count, std::uint64_t stream, Index levels) {
+  Tensor<T, 1> result({count});
+  const heed::CounterRandom random({stream});
+  for (Index i = 0; i < count; ++i)  // few levels: many ties
+    result[i] = static_cast<T>(random.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(levels))) / static_cast<T>(16) - 3;
+  return result;
+}
+
+template <class T>
+double largest_difference(const Tensor<T, 1>& a, const Tensor<T, 1>& b) {
+  double largest = 0;
+  for (Index i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  return largest;
+}
+
+const Pool2dGeometry kCases[] = {geometry(1, 1, 2, 1, 1, 1, 0, 1), geometry(2, 6, 8, 3, 2, 2, 0, 1), geometry(2, 7, 5, 16, 2, 2, 0, 1),
+    geometry(1, 9, 7, 17, 3, 2, 1, 1), geometry(2, 7, 9, 15, 2, 1, 1, 1), geometry(1, 10, 9, 33, 2, 1, 0, 3),
+    geometry(2, 8, 7, 24, 3, 2, 0, 1, true), geometry(1, 6, 9, 5, 3, 2, 1, 1, true), geometry(1, 5, 5, 64, 1, 3, 0, 1),
+    geometry(40, 9, 9, 40, 2, 2, 0, 1), geometry(1, 20, 22, 4, 4, 5, 2, 2, true)};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("max pooling agrees with the windows as they are written", "", float, double) {
+  for (const Pool2dGeometry& g : kCases) {
+    INFO(
+        g.size[0] << 'x' << g.size[1] << 'x' << g.channels << " kernel " << g.kernel[0] << 'x' << g.kernel[1] << " stride " << g.stride[0]);
+    const Index in = g.images * g.size[0] * g.size[1] * g.channels, out = g.images * g.out_size[0] * g.out_size[1] * g.channels;
+    const auto x = noise<TestType>(in, 1, 6), dy = noise<TestType>(out, 2, 64);
+    Tensor<TestType, 1> y({out}), y_expected({out}), dx({in}), dx_expected({in});
+    Tensor<std::uint8_t, 1> winner({out}), winner_expected({out});
+    Tensor<std::int32_t, 1> wide({out});
+    dx.fill(TestType(99));
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
+    heed::kernels::max_pool2d_backward(g, dy.data(), std::as_const(winner).data(), dx.data());
+    reference::max_pool2d(g, x.data(), dy.data(), y_expected.data(), winner_expected.data(), dx_expected.data());
+    CHECK(largest_difference(y, y_expected) == 0);
+    CHECK(std::equal(winner.data(), winner.data() + out, winner_expected.data()));  // the first maximum wins
+    CHECK(largest_difference(dx, dx_expected) == 0);                                // sums of sixteenths are exact
+
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), wide.data());
+    heed::kernels::max_pool2d_backward(g, dy.data(), std::as_const(wide).data(), dx.data());
+    CHECK(std::equal(wide.data(), wide.data() + out, winner_expected.data()));
+    CHECK(largest_difference(dx, dx_expected) == 0);
+    y.fill(TestType(99));
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), static_cast<std::uint8_t*>(nullptr));
+    CHECK(largest_difference(y, y_expected) == 0);
+  }
+}
+
+TEMPLATE_TEST_CASE("average pooling agrees with the windows as they are written", "", float, double) {
+  for (const Pool2dGeometry& g : kCases) {
+    if (g.dilation[0] != 1) continue;
+    for (const bool include_pad : {true, false}) {
+      INFO(g.size[0] << 'x' << g.size[1] << 'x' << g.channels << " kernel " << g.kernel[0] << 'x' << g.kernel[1] << " include "
+                     << include_pad);
+      const Index in = g.images * g.size[0] * g.size[1] * g.channels, out = g.images * g.out_size[0] * g.out_size[1] * g.channels;
+      const auto x = noise<TestType>(in, 1, 99), dy = noise<TestType>(out, 2, 64);
+      Tensor<TestType, 1> y({out}), y_expected({out}), dx({in}), dx_expected({in});
+      dx.fill(TestType(99));
+      heed::kernels::avg_pool2d_forward(g, include_pad, x.data(), y.data());
+      heed::kernels::avg_pool2d_backward(g, include_pad, dy.data(), dx.data());
+      reference::avg_pool2d(g, include_pad, x.data(), dy.data(), y_expected.data(), dx_expected.data());
+      CHECK(largest_difference(y, y_expected) < 32 * std::numeric_limits<TestType>::epsilon());
+      CHECK(largest_difference(dx, dx_expected) < 64 * std::numeric_limits<TestType>::epsilon());
+    }
+  }
+}
+
+TEST_CASE("windows that fit, with and without ceil mode") {
+  using heed::kernels::pool2d_windows;
+  CHECK(pool2d_windows(7, 2, 2, 0, 1, false) == 3);
+  CHECK(pool2d_windows(7, 2, 2, 0, 1, true) == 4);
+  CHECK(pool2d_windows(5, 3, 2, 1, 1, true) == 3);
+  CHECK(pool2d_windows(4, 3, 3, 1, 1, true) == 2);  // a third window would start behind the image
+  CHECK(pool2d_windows(2, 2, 3, 1, 1, true) == 1);
+  CHECK(pool2d_windows(5, 2, 1, 0, 3, false) == 2);
+  CHECK(pool2d_windows(2, 3, 1, 0, 1, false) == 0);
+}
+
+TEST_CASE("max pooling passes NaN on and knows minus infinity") {
+  const Pool2dGeometry g{1, {2, 2}, {1, 1}, 20, {2, 2}, {2, 2}, {0, 0}, {1, 1}};
+  for (int where = 0; where < 4; ++where) {
+    Tensor<float, 1> x({80}), y({20});
+    for (Index c = 0; c < 20; ++c) x[where * 20 + c] = std::numeric_limits<float>::quiet_NaN();
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), static_cast<std::uint8_t*>(nullptr));
+    for (Index c = 0; c < 20; ++c) CHECK(std::isnan(y[c]));
+  }
+  Tensor<float, 1> x({80}), y({20});
+  Tensor<std::uint8_t, 1> winner({20});
+  x.fill(-std::numeric_limits<float>::infinity());
+  heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
+  CHECK(y[3] == -std::numeric_limits<float>::infinity());
+  CHECK(winner[3] == 0);
+  for (Index c = 0; c < 20; ++c) x[40 + c] = -5;
+  heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
+  CHECK(y[3] == -5);
+  CHECK(winner[3] == 2);
+}
+
+TEST_CASE("pooling gives the same bits for any number of threads") {
+  const Pool2dGeometry g = geometry(20, 15, 15, 24, 2, 2, 1, 1);
+  const Index in = 20 * 15 * 15 * 24, out = 20 * g.out_size[0] * g.out_size[1] * 24;
+  const auto x = noise<float>(in, 1, 1000), dy = noise<float>(out, 2, 1000);
+  Tensor<float, 1> dx[2], average[2];
+  for (int i = 0; i < 2; ++i) {
+    heed::ThreadScope scope(1 + 3 * i);
+    Tensor<float, 1> y({out});
+    Tensor<std::uint8_t, 1> winner({out});
+    dx[i].resize({in}), average[i].resize({in});
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
+    heed::kernels::max_pool2d_backward(g, dy.data(), std::as_const(winner).data(), dx[i].data());
+    heed::kernels::avg_pool2d_backward(g, true, dy.data(), average[i].data());
+  }
+  CHECK(std::equal(dx[0].data(), dx[0].data() + in, dx[1].data()));
+  CHECK(std::equal(average[0].data(), average[0].data() + in, average[1].data()));
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include <heed/layers/avg_pool2d.hpp>
+#include <heed/testing/check_gradients.hpp>
+
+#include "catch.hpp"
+
+using heed::AvgPool2d;
+using heed::AvgPool2dOptions;
+using heed::Index;
+using heed::Shape;
+using heed::Tensor;
+
+TEST_CASE("AvgPool2d: certificate for every option and awkward shapes") {
+  struct Case {
+    AvgPool2dOptions options;
+    Shape x;
+  };
+  const Case cases[] = {
+      {{.kernel_size = 1}, {1, 1, 1, 1}},
+      {{}, {2, 4, 6, 3}},
+      {{}, {1, 5, 3, 17}},
+      {{.kernel_size = 3, .stride = 2, .padding = 1}, {2, 5, 6, 2}},
+      {{.kernel_size = 3, .stride = 2, .padding = 1, .count_include_pad = false}, {2, 5, 6, 2}},
+      {{.kernel_size = {3, 2}, .stride = {1, 2}}, {1, 4, 6, 2}},
+      {{.kernel_size = 3, .stride = 2, .padding = {1, 0}, .ceil_mode = true}, {1, 6, 8, 2}},
+      {{.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false}, {1, 8, 7, 2}},
+  };
+  for (const Case& example : cases) {
+    auto report = heed::check_gradients(AvgPool2d<double>(example.options), example.x);
+    INFO(example.x.to_string() << ' ' << report.to_string());
+    CHECK(report.passed());
+  }
+}
+
+TEST_CASE("AvgPool2d: the divisor counts padding or not, and never what hangs over") {
+  Tensor<float, 4> x({1, 3, 4, 1});
+  x.fill(1);
+  const auto include = AvgPool2d<float>({.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true}).forward(x);
+  REQUIRE(include.shape() == Shape{1, 2, 3, 1});
+  CHECK(include[0] == Approx(4 / 9.0));
+  CHECK(include[2] == Approx(2 / 6.0));  // its last column hangs over the padding
+  const auto exclude = AvgPool2d<float>({.kernel_size = 3, .stride = 2, .padding = 1, .count_include_pad = false}).forward(x);
+  for (Index i = 0; i < exclude.size(); ++i) CHECK(exclude[i] == Approx(1));
+}
+
+TEST_CASE("AvgPool2d: errors are sentences") {
+  CHECK_THROWS_WITH(
+      AvgPool2d<float>({.kernel_size = 2, .padding = 2}), "AvgPool2d: padding (2x2) must be at most half of kernel_size (2x2)");
+  CHECK_THROWS_AS(AvgPool2d<float>({.kernel_size = 2, .stride = -1}), std::invalid_argument);
+  CHECK_THROWS_AS(AvgPool2d<float>({.kernel_size = 3}).output_shape({1, 2, 5, 1}), heed::ShapeError);
+}
