@@ -23,36 +23,61 @@ struct Case {
   Conv2dGeometry geometry() const {
     Conv2dGeometry g{images, {height, width}, in, {}, out, {kernel[0], kernel[1]}, {stride[0], stride[1]}, {dilation[0], dilation[1]},
         {padding[0], padding[1]}, groups};
-    for (int i = 0; i < 2; ++i) g.out_size[i] = (g.size[i] + padding[i] + padding[i + 2] - dilation[i] * (kernel[i] - 1) - 1) / stride[i] + 1;
+    for (int i = 0; i < 2; ++i)
+      g.out_size[i] = (g.size[i] + padding[i] + padding[i + 2] - dilation[i] * (kernel[i] - 1) - 1) / stride[i] + 1;
     return g;
   }
 };
 
 const Case kCases[] = {
-    {.height = 1, .width = 1, .kernel = {1, 1}},
-    {.images = 2, .height = 7, .width = 9, .in = 3, .out = 5, .padding = {1, 1, 1, 1}},
-    {.images = 3, .height = 5, .width = 4, .in = 3, .out = 6, .kernel = {5, 4}},                                    // one output pixel
-    {.images = 2, .height = 6, .width = 6, .in = 3, .out = 24, .kernel = {2, 2}},                                   // whitening layer
-    {.images = 5, .height = 3, .width = 3, .in = 17, .out = 33, .padding = {1, 1, 1, 1}},                           // tile + 1 both ways
-    {.images = 2, .height = 4, .width = 7, .in = 31, .out = 32, .padding = {1, 1, 1, 1}},                           // tile - 1, tile
-    {.images = 2, .height = 5, .width = 3, .in = 7, .out = 9, .kernel = {1, 1}},                                    // a product in place
-    {.images = 1, .height = 9, .width = 9, .in = 512, .out = 3, .kernel = {1, 1}},                                  // rows that share cache sets
-    {.images = 2, .height = 9, .width = 8, .in = 4, .out = 3, .stride = {2, 2}},                                    // rest of the stride
-    {.images = 2, .height = 11, .width = 9, .in = 2, .out = 3, .kernel = {2, 2}, .stride = {3, 4}},                 // pixels nobody reads
+    {.height = 1, .width = 1, .kernel = {1, 1}}, {.images = 2, .height = 7, .width = 9, .in = 3, .out = 5, .padding = {1, 1, 1, 1}},
+    {.images = 3, .height = 5, .width = 4, .in = 3, .out = 6, .kernel = {5, 4}},                     // one output pixel
+    {.images = 2, .height = 6, .width = 6, .in = 3, .out = 24, .kernel = {2, 2}},                    // whitening layer
+    {.images = 5, .height = 3, .width = 3, .in = 17, .out = 33, .padding = {1, 1, 1, 1}},            // tile + 1 both ways
+    {.images = 2, .height = 4, .width = 7, .in = 31, .out = 32, .padding = {1, 1, 1, 1}},            // tile - 1, tile
+    {.images = 2, .height = 5, .width = 3, .in = 7, .out = 9, .kernel = {1, 1}},                     // a product in place
+    {.images = 1, .height = 9, .width = 9, .in = 512, .out = 3, .kernel = {1, 1}},                   // rows that share cache sets
+    {.images = 2, .height = 9, .width = 8, .in = 4, .out = 3, .stride = {2, 2}},                     // rest of the stride
+    {.images = 2, .height = 11, .width = 9, .in = 2, .out = 3, .kernel = {2, 2}, .stride = {3, 4}},  // pixels nobody reads
     {.images = 2, .height = 10, .width = 13, .in = 3, .out = 4, .kernel = {3, 5}, .stride = {2, 1}, .padding = {1, 2, 1, 2}},
     {.images = 1, .height = 11, .width = 10, .in = 2, .out = 3, .dilation = {2, 2}, .padding = {2, 2, 2, 2}},
-    {.images = 2, .height = 12, .width = 11, .in = 3, .out = 4, .kernel = {4, 3}, .stride = {2, 3}, .dilation = {2, 2}, .padding = {3, 1, 0, 2}},
-    {.images = 2, .height = 13, .width = 12, .in = 2, .out = 2, .kernel = {3, 3}, .stride = {4, 6}, .dilation = {3, 4}, .padding = {2, 2, 2, 3}},
-    {.images = 1, .height = 3, .width = 4, .in = 2, .out = 3, .padding = {3, 4, 3, 4}},                             // windows in the padding
-    {.images = 2, .height = 6, .width = 5, .in = 4, .out = 6, .padding = {0, 2, 1, 0}},                             // asymmetric
+    {.images = 2,
+        .height = 12,
+        .width = 11,
+        .in = 3,
+        .out = 4,
+        .kernel = {4, 3},
+        .stride = {2, 3},
+        .dilation = {2, 2},
+        .padding = {3, 1, 0, 2}},
+    {.images = 2,
+        .height = 13,
+        .width = 12,
+        .in = 2,
+        .out = 2,
+        .kernel = {3, 3},
+        .stride = {4, 6},
+        .dilation = {3, 4},
+        .padding = {2, 2, 2, 3}},
+    {.images = 1, .height = 3, .width = 4, .in = 2, .out = 3, .padding = {3, 4, 3, 4}},  // windows in the padding
+    {.images = 2, .height = 6, .width = 5, .in = 4, .out = 6, .padding = {0, 2, 1, 0}},  // asymmetric
     {.images = 2, .height = 6, .width = 7, .in = 6, .out = 4, .padding = {1, 1, 1, 1}, .groups = 2},
-    {.images = 2, .height = 13, .width = 11, .in = 8, .out = 4, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {2, 1}, .padding = {2, 1, 2, 1}, .groups = 2},
-    {.images = 2, .height = 5, .width = 6, .in = 4, .out = 8, .kernel = {1, 1}, .groups = 4},                       // groups in place
+    {.images = 2,
+        .height = 13,
+        .width = 11,
+        .in = 8,
+        .out = 4,
+        .kernel = {3, 2},
+        .stride = {2, 3},
+        .dilation = {2, 1},
+        .padding = {2, 1, 2, 1},
+        .groups = 2},
+    {.images = 2, .height = 5, .width = 6, .in = 4, .out = 8, .kernel = {1, 1}, .groups = 4},  // groups in place
     {.images = 2, .height = 7, .width = 6, .in = 3, .out = 6, .padding = {1, 1, 1, 1}, .groups = 3},
-    {.images = 2, .height = 12, .width = 8, .in = 3, .out = 10, .kernel = {4, 4}, .stride = {4, 4}},                // patch embedding
-    {.images = 3, .height = 40, .width = 40, .in = 5, .out = 3, .padding = {1, 1, 1, 1}},                           // rows of one image a block
-    {.images = 1, .height = 33, .width = 34, .in = 70, .out = 2, .padding = {1, 1, 1, 1}},                          // scratch is the limit
-    {.images = 40, .height = 2, .width = 2, .in = 2, .out = 2, .padding = {1, 1, 1, 1}},                            // many images a block
+    {.images = 2, .height = 12, .width = 8, .in = 3, .out = 10, .kernel = {4, 4}, .stride = {4, 4}},  // patch embedding
+    {.images = 3, .height = 40, .width = 40, .in = 5, .out = 3, .padding = {1, 1, 1, 1}},             // rows of one image a block
+    {.images = 1, .height = 33, .width = 34, .in = 70, .out = 2, .padding = {1, 1, 1, 1}},            // scratch is the limit
+    {.images = 40, .height = 2, .width = 2, .in = 2, .out = 2, .padding = {1, 1, 1, 1}},              // many images a block
 };
 
 template <class T>

@@ -25,7 +25,8 @@ TEST_CASE("Conv2d: certificate for every option and awkward shapes") {
       {{.in_channels = 4, .out_channels = 6, .kernel_size = 3, .padding = 1, .groups = 2}, {2, 3, 3, 4}},
       {{.in_channels = 3, .out_channels = 6, .kernel_size = 2, .stride = 2, .groups = 3}, {1, 5, 5, 3}},
       {{.in_channels = 3, .out_channels = 3, .kernel_size = 3, .padding = 1, .groups = 3}, {2, 4, 3, 3}},
-      {{.in_channels = 5, .out_channels = 5, .kernel_size = {2, 3}, .stride = {2, 3}, .padding = {0, 2}, .dilation = 2, .groups = 5}, {1, 7, 8, 5}},
+      {{.in_channels = 5, .out_channels = 5, .kernel_size = {2, 3}, .stride = {2, 3}, .padding = {0, 2}, .dilation = 2, .groups = 5},
+          {1, 7, 8, 5}},
       {{.in_channels = 5, .out_channels = 9, .kernel_size = 1, .stride = 2}, {1, 3, 3, 5}},
       {{.in_channels = 9, .out_channels = 17, .kernel_size = {1, 2}}, {1, 2, 3, 9}},
   };

@@ -14,8 +14,8 @@ inline constexpr Index kPatchBytes = 192 * 1024;
 /// The weights that a correlation needs, as panels [group][panel][tap, source channel][target channel] of `width` columns. Weight
 /// (target n, source s, tap k) of group 0 lies at weight[n * target_step + s * source_step + k].
 template <class T>
-void pack_kernel(const Correlation& c, Index kernel_width, const T* weight, Index group_step, Index target_step, Index source_step, Index width,
-    T* packed) {
+void pack_kernel(const Correlation& c, Index kernel_width, const T* weight, Index group_step, Index target_step, Index source_step,
+    Index width, T* packed) {
   const Index panels = (c.target_channels + width - 1) / width, depth = c.depth();
   const auto pack_panel = [&](Index panel) {
     T* to = packed + panel * depth * width;
@@ -58,7 +58,8 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
   const Index most = kPatchBytes / static_cast<Index>(sizeof(T));
   const auto wanted_for = [&](Index pixels) { return PatchLayout(c, sizeof(T), pixels, most); };
   PatchLayout layout = wanted_for(32 * tile);
-  for (Index wanted = 16 * tile; threads > 1 && wanted >= 4 * tile && layout.blocks(c) < 4 * threads; wanted /= 2) layout = wanted_for(wanted);
+  for (Index wanted = 16 * tile; threads > 1 && wanted >= 4 * tile && layout.blocks(c) < 4 * threads; wanted /= 2)
+    layout = wanted_for(wanted);
   const Index blocks = layout.blocks(c);
   const Index parts = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
   const Index panels_per_part = (panels + parts - 1) / parts;
@@ -88,12 +89,13 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
     }
   };
   const double work = 2.0 * static_cast<double>(c.images * c.pixels() * depth) * static_cast<double>(target_pixel);
-  parallel_for(blocks * parts, work < 2e5 ? blocks * parts : 1, [&](Index begin, Index end) {  // below, waking threads costs more than it saves
-    auto scratch = Tensor<T, 1>::uninitialized({layout.scratch(c)});
-    auto offsets = Tensor<Index, 1>::uninitialized({2 * layout.images_per_block * layout.rows_per_block * x.targets});
-    for (Index unit = begin; unit < end; ++unit)
-      run_block(unit / parts, unit % parts, scratch.data(), offsets.data(), offsets.data() + offsets.size() / 2);
-  });
+  parallel_for(
+      blocks * parts, work < 2e5 ? blocks * parts : 1, [&](Index begin, Index end) {  // below, waking threads costs more than it saves
+        auto scratch = Tensor<T, 1>::uninitialized({layout.scratch(c)});
+        auto offsets = Tensor<Index, 1>::uninitialized({2 * layout.images_per_block * layout.rows_per_block * x.targets});
+        for (Index unit = begin; unit < end; ++unit)
+          run_block(unit / parts, unit % parts, scratch.data(), offsets.data(), offsets.data() + offsets.size() / 2);
+      });
 }
 
 }  // namespace detail
@@ -105,11 +107,13 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
 /// Lab notes, Zen 4, one core of 117 GFLOP/s: 114 to 117 from 24 to 256 channels on maps of 32x32 to 8x8 once the block is in L2.
 template <class T>
 void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
-  const Correlation c{g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
+  const Correlation c{
+      g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
   if (c.images * c.pixels() == 0) return;
   const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width;
   auto packed = Tensor<T, 1>::uninitialized({g.groups * panels * width * c.depth()});
-  detail::pack_kernel(c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.group_in() * g.taps(), g.taps(), width, packed.data());
+  detail::pack_kernel(
+      c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.group_in() * g.taps(), g.taps(), width, packed.data());
   Tensor<T, 1> padded_bias({g.groups * panels * width});
   for (Index n = 0; bias && n < g.out_channels; ++n) padded_bias[n / g.group_out() * panels * width + n % g.group_out()] = bias[n];
   detail::correlate(c, x, packed.data(), padded_bias.data(), width, y);
@@ -135,7 +139,8 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
           }
         continue;
       }
-      detail::pack_kernel(c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.taps(), g.group_in() * g.taps(), width, packed.data());
+      detail::pack_kernel(
+          c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.taps(), g.group_in() * g.taps(), width, packed.data());
       detail::correlate(c, dy, packed.data(), no_bias.data(), width, dx);
     }
 }
@@ -147,7 +152,8 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
 /// are large), each with its own accumulator; the shards are folded in order.
 template <class T>
 void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T* d_weight) {
-  const Correlation c{g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
+  const Correlation c{
+      g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
   if (c.images * c.pixels() == 0) return;
   const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width, columns = g.groups * panels, depth = c.depth();
   const PatchLayout layout(c, sizeof(T), 128, detail::kPatchBytes / static_cast<Index>(sizeof(T)));
@@ -192,7 +198,8 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
     }
   });
   parallel_for(total, 16384, [&](Index begin, Index end) {
-    dispatch<detail::AddRows<T>, T>(shards - 1, end - begin, static_cast<const T*>(partial.data() + total + begin), total, partial.data() + begin);
+    dispatch<detail::AddRows<T>, T>(
+        shards - 1, end - begin, static_cast<const T*>(partial.data() + total + begin), total, partial.data() + begin);
   });
   parallel_for(columns, total < 16384 ? columns : 1, [&](Index begin, Index end) {
     for (Index column = begin; column < end; ++column) {

@@ -106,7 +106,8 @@ void depthwise_correlate(const Correlation& c, const Conv2dGeometry& g, const T*
   parallel_for(c.images * y.targets, 1 + 65536 / std::max<Index>(1, row_work), [&](Index begin, Index end) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index image = unit / y.targets;
-      const DepthwiseRow<T> row{&c, unit % y.targets, source + image * source_image, ordered.data(), start.data(), target + image * target_image};
+      const DepthwiseRow<T> row{
+          &c, unit % y.targets, source + image * source_image, ordered.data(), start.data(), target + image * target_image};
       dispatch<DepthwiseRow<T>, T>(&row);
     }
   });
@@ -127,7 +128,8 @@ void depthwise_conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const
   for (Index phase_y = 0; phase_y < std::min(g.stride[0], g.size[0]); ++phase_y)
     for (Index phase_x = 0; phase_x < std::min(g.stride[1], g.size[1]); ++phase_x)
       detail::depthwise_correlate<T>(
-          detail::depthwise_correlation(g, input_gradient_axis(g, 0, phase_y), input_gradient_axis(g, 1, phase_x), false), g, dy, weight, nullptr, dx);
+          detail::depthwise_correlation(g, input_gradient_axis(g, 0, phase_y), input_gradient_axis(g, 1, phase_x), false), g, dy, weight,
+          nullptr, dx);
 }
 
 /// d_weight[c, k] += sum over pixels p of dy[p, c] x[p stride + k dilation - padding, c], over fixed shards of image rows, folded in order.

@@ -40,7 +40,8 @@ class Conv2d : public LayerBase<Conv2d<T>> {
   explicit Conv2d(const Conv2dOptions& options) : options_(options) {
     const auto& o = options_;
     require(o.in_channels > 0 && o.out_channels > 0 && o.groups > 0 && o.in_channels % o.groups == 0 && o.out_channels % o.groups == 0,
-        "Conv2d: in_channels (", o.in_channels, ") and out_channels (", o.out_channels, ") must be positive multiples of groups (", o.groups, ")");
+        "Conv2d: in_channels (", o.in_channels, ") and out_channels (", o.out_channels, ") must be positive multiples of groups (",
+        o.groups, ")");
     require(o.kernel_size.height > 0 && o.kernel_size.width > 0 && o.stride.height > 0 && o.stride.width > 0 && o.dilation.height > 0 &&
                 o.dilation.width > 0,
         "Conv2d: kernel_size (", o.kernel_size, "), stride (", o.stride, ") and dilation (", o.dilation, ") must be positive");
@@ -136,7 +137,9 @@ class Conv2d : public LayerBase<Conv2d<T>> {
   }
 
  private:
-  bool depthwise() const { return options_.groups == options_.in_channels && options_.groups == options_.out_channels && options_.groups > 1; }
+  bool depthwise() const {
+    return options_.groups == options_.in_channels && options_.groups == options_.out_channels && options_.groups > 1;
+  }
   kernels::Conv2dGeometry geometry(const Shape& x, const Shape& y) const {
     const auto& o = options_;
     return {x[0], {x[1], x[2]}, x[3], {y[1], y[2]}, y[3], {o.kernel_size.height, o.kernel_size.width}, {o.stride.height, o.stride.width},
