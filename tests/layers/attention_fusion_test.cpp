@@ -127,6 +127,23 @@ TEST_CASE("the weights are returned on request, and change nothing") {
   }
 }
 
+TEST_CASE("an observer sees the weights of inference passes") {
+  struct Keep final : AttentionObserver {
+    Tensor<float, 4> weights;
+    using AttentionObserver::seen;
+    void seen(const TensorView<const float, 4>& w) override { weights = Tensor<float, 4>(w); }
+  };
+  for (AttentionKind kind : kKinds) {
+    const auto layer =
+        with_random_parameters(AttentionFusion<float>({.features = 8, .num_heads = 2, .height = 5, .width = 5, .attention = kind}), 1);
+    const auto x = random_tensor<float, 4>({3, 5, 5, 8}, 1);
+    const auto before = layer.forward(x);
+    Keep keep;
+    CHECK(same_bits(layer.forward(x), before));
+    CHECK(same_bits(keep.weights, layer.attention_weights(x)));
+  }
+}
+
 TEST_CASE("a map and its tokens are the same thing") {
   const auto layer = with_random_parameters(AttentionFusion<float>({.features = 8, .num_heads = 2, .height = 3, .width = 5}), 1);
   const auto x = random_tensor<float, 4>({2, 3, 5, 8}, 1);

@@ -6,6 +6,7 @@
 
 #include <heed/kernels/attention.hpp>
 #include <heed/kernels/token_mixing.hpp>
+#include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/output_projection.hpp>
@@ -87,7 +88,10 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     output_shape(x.shape());
     const auto u = position_.forward(norm_.forward(as_tokens(x)));
     const auto projected = qkv_.forward(u);
-    const auto context = attend(projected, DropoutKey(), nullptr, nullptr);
+    Tensor<T, 4> weights;
+    if (attention_is_observed<T>()) weights = Tensor<T, 4>(weights_shape(u));
+    const auto context = attend(projected, DropoutKey(), nullptr, weights.data());
+    if (!weights.empty()) show_attention<T>(weights);
     return join(x, context, u);
   }
 
@@ -120,12 +124,13 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     return dx;
   }
 
-  /// The weights A of the inference pass, (N, heads, T, T): row [n, h, q] is what query token q takes from each token.
+  /// The weights A of the inference pass, (N, heads, T, T): row [n, h, q] is what query token q takes from each token. Inside a composed model
+  /// an AttentionObserver sees the same.
   template <int Rank>
   Tensor<T, 4> attention_weights(const TensorView<const T, Rank>& x) const {
     output_shape(x.shape());
     const auto projected = qkv_.forward(position_.forward(norm_.forward(as_tokens(x))));
-    Tensor<T, 4> weights({projected.size(0), options_.num_heads, projected.size(1), projected.size(1)});
+    Tensor<T, 4> weights(weights_shape(projected));
     attend(projected, DropoutKey(), nullptr, weights.data());
     return weights;
   }
@@ -171,6 +176,8 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     for (int axis = 1; axis + 1 < Rank; ++axis) tokens *= x.size(axis);
     return {x.data(), {sequences, tokens, features}};
   }
+
+  Shape weights_shape(const Tensor<T, 3>& u) const { return {u.size(0), options_.num_heads, u.size(1), u.size(1)}; }
 
   template <int Rank>
   Tensor<T, Rank> join(const TensorView<const T, Rank>& x, const Tensor<T, 3>& context, const Tensor<T, 3>& u) const {
