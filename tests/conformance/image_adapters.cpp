@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Operators on images. Files have (N, C, H, W), the library has (N, H, W, C).
+#include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv2d.hpp>
 
 #include "adapters.hpp"
@@ -35,8 +36,39 @@ void conv2d(Run<T>& run) {
   check_layer<4, 4>(run, layer, Channels::axis_1);
 }
 
+template <class T>
+void batch_norm(Run<T>& run) {
+  const ReferenceCase& reference = run.reference();
+  const bool training = reference.flag("training"), running = reference.has("in.running_mean");
+  const Tensor<T, 4> x = run.read_image("in.x");
+  heed::BatchNorm2d<T> layer({.num_features = x.size(3),
+      .eps = reference.number("eps", 1e-5),
+      .momentum = reference.number("momentum", 0.1),
+      .affine = reference.flag("affine", true),
+      .track_running_stats = running,
+      .frozen_statistics = !training});
+  run.set_parameters(layer);
+  if (running) {
+    layer.running_mean() = run.template read<1>("in.running_mean");
+    layer.running_var() = run.template read<1>("in.running_var");
+  }
+  typename heed::BatchNorm2d<T>::Cache cache;
+  if (!training || !running) run.expect_image("out.y", std::as_const(layer).forward(x));  // inference that uses the same statistics
+  run.expect_image("out.y", std::as_const(layer).forward(x, cache));
+  const Tensor<T, 4> dy = run.read_image("grad.out.y");
+  run.expect_image("grad.in.x", layer.backward(dy, cache));
+  run.expect_parameter_gradients(layer);
+  if (reference.has("out.running_mean")) {
+    run.expect("out.running_mean", layer.running_mean());
+    run.expect("out.running_var", layer.running_var());
+  }
+}
+
 }  // namespace
 
-void add_image_adapters(Adapters& adapters) { adapters["conv2d"] = CONFORMANCE_ADAPTER(conv2d); }
+void add_image_adapters(Adapters& adapters) {
+  adapters["conv2d"] = CONFORMANCE_ADAPTER(conv2d);
+  adapters["batch_norm"] = CONFORMANCE_ADAPTER(batch_norm);
+}
 
 }  // namespace conformance

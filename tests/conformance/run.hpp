@@ -87,6 +87,13 @@ class Run {
     const Shape whole = shape(name);
     return Tensor<T, 2>(TensorView<const T, 2>(elements.data(), Shape{whole.rows(), whole.features()}));
   }
+  /// Booleans of any shape, in the order of the file.
+  Tensor<bool, 1> read_flags(const std::string& name) {
+    used_.insert(name);
+    auto result = Tensor<bool, 1>::uninitialized({shape(name).size()});
+    reference_.file().copy(reference_.file().at(name), result.data());
+    return result;
+  }
   /// From (N, C, ...) to (N, height, width, C).
   Tensor<T, 4> read_image(const std::string& name) {
     const auto elements = values(name);
