@@ -130,19 +130,19 @@ struct NormalizeRows {
 
 /// dx = dy a + (x - mean) b + c, row by row.
 template <class T>
-struct GradientRows {
+struct BatchNormGradientRows {
   Index rows, features;
   const T *x, *dy, *mean, *a, *b, *c;
   T* dx;
 
   template <class Isa>
-  HEED_INLINE static void run(const GradientRows* g) {
+  HEED_INLINE static void run(const BatchNormGradientRows* g) {
     for (Index i = 0; i < g->rows; ++i) sweep_channels<Isa, T>(0, g->features, Row{*g, i * g->features});
   }
 
  private:
   struct Row {
-    const GradientRows& g;
+    const BatchNormGradientRows& g;
     Index first;
 
     template <class P>
@@ -284,8 +284,9 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
   }
   detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index) {
     const T* a = factors.data() + group * 3 * f;
-    const detail::GradientRows<T> g{end - begin, f, x + begin * f, dy + begin * f, mean + group * f, a, a + f, a + 2 * f, dx + begin * f};
-    dispatch<detail::GradientRows<T>, T>(&g);
+    const detail::BatchNormGradientRows<T> g{
+        end - begin, f, x + begin * f, dy + begin * f, mean + group * f, a, a + f, a + 2 * f, dx + begin * f};
+    dispatch<detail::BatchNormGradientRows<T>, T>(&g);
   });
 }
 
