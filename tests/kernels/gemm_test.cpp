@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "reference/gemm_reference.hpp"
+#include "reference/random_tensor.hpp"
+
+#include <heed/kernels/gemm.hpp>
+
+using namespace heed;
+using kernels::MatrixRef;
+using reference::random_tensor;
+using reference::same_bits;
+
+namespace {
+
+/// Both operands plain and transposed, C with room between its rows, with and without adding.
+template <class T>
+void check(Index rows, Index cols, Index depth) {
+  const auto a = random_tensor<T, 1>({rows * depth}, 1), b = random_tensor<T, 1>({depth * cols}, 2);
+  const Index c_row = cols + 5;
+  const auto before = random_tensor<T, 1>({rows * c_row}, 3);
+  // Partial sums grow as the root of the depth, and each is rounded: errors grow as the depth.
+  const double tolerance = (std::is_same_v<T, float> ? 1.2e-7 : 2.3e-16) * (4 + 0.7 * static_cast<double>(depth));
+  for (bool a_transposed : {false, true})
+    for (bool b_transposed : {false, true})
+      for (bool add : {false, true}) {
+        INFO(rows << "x" << depth << (a_transposed ? "ᵀ" : "") << " by " << depth << "x" << cols << (b_transposed ? "ᵀ" : "")
+                  << (add ? ", added" : ""));
+        const MatrixRef<T> left = a_transposed ? MatrixRef<T>{a.data(), rows}.transposed() : MatrixRef<T>{a.data(), depth};
+        const MatrixRef<T> right = b_transposed ? MatrixRef<T>{b.data(), depth}.transposed() : MatrixRef<T>{b.data(), cols};
+        auto c = before;
+        kernels::gemm(rows, cols, depth, left, right, c.data(), c_row, add);
+        const auto expected = reference::gemm(rows, cols, depth, a.data(), left.row, left.col, b.data(), right.row, right.col);
+        double worst = 0;
+        bool kept = true;
+        for (Index i = 0; i < rows; ++i)
+          for (Index j = 0; j < c_row; ++j) {
+            const T now = c[i * c_row + j], old = before[i * c_row + j];
+            if (j >= cols)
+              kept = kept && now == old;
+            else
+              worst = std::max(worst, std::abs(static_cast<double>(now) - (add ? static_cast<double>(old) : 0) -
+                                               static_cast<double>(expected[static_cast<std::size_t>(i * cols + j)])));
+          }
+        CHECK(worst < tolerance);
+        CHECK(kept);
+      }
+}
+
+struct Negate {
+  template <class T>
+  void operator()(Index, Index rows, Index, Index cols, T* c, Index c_row) const {
+    for (Index i = 0; i < rows; ++i)
+      for (Index j = 0; j < cols; ++j) c[i * c_row + j] = -c[i * c_row + j];
+  }
+};
+
+/// C = A B for 300 x 130, A 300 x `depth`.
+Tensor<float, 2> product(Index rows, Index depth, int threads) {
+  ThreadScope limit(threads);
+  const auto a = random_tensor<float, 2>({300, depth}, 1), b = random_tensor<float, 2>({depth, 130}, 2);
+  auto c = Tensor<float, 2>::uninitialized({rows, 130});
+  kernels::gemm<float>(rows, 130, depth, {a.data(), depth}, {b.data(), 130}, c.data(), 130);
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("gemm against three loops over awkward sizes") {
+  for (Index rows : {1, 2, 13, 14, 15, 57})
+    for (Index cols : {1, 15, 16, 17, 33, 65})
+      for (Index depth : {1, 3, 16, 65}) {
+        check<float>(rows, cols, depth);
+        check<double>(rows, cols, depth);
+      }
+}
+
+TEST_CASE("gemm over several blocks of depth, rows and columns") {
+  for (Index depth : {383, 384, 385, 1000}) check<float>(5, 17, depth);
+  check<float>(250, 100, 60);
+  check<float>(40, 5, 512);  // rows that share cache sets are copied
+  check<double>(20, 7, 256);
+  check<double>(3, 700, 9);
+}
+
+TEST_CASE("the bits of a row do not depend on threads or on other rows") {
+  for (Index depth : {7, 64, 500, 512}) {
+    const auto c = product(300, depth, 1);
+    for (int threads : {2, 3, 8}) CHECK(same_bits(product(300, depth, threads), c));
+    for (Index rows : {1, 5, 13, 15, 299}) CHECK(same_bits(product(rows, depth, 2), c.slice(0, rows)));
+  }
+}
+
+TEST_CASE("an epilogue sees every element once, after the last block of depth") {
+  for (Index depth : {0, 5, 900})
+    for (int threads : {1, 4}) {
+      ThreadScope limit(threads);
+      const auto a = random_tensor<float, 2>({90, depth + 1}, 1), b = random_tensor<float, 2>({depth + 1, 70}, 2);
+      auto plain = Tensor<float, 2>::uninitialized({90, 70}), negated = plain, biased = plain;
+      kernels::gemm<float>(90, 70, depth, {a.data(), depth + 1}, {b.data(), 70}, plain.data(), 70);
+      kernels::gemm<float>(90, 70, depth, {a.data(), depth + 1}, {b.data(), 70}, negated.data(), 70, false, Negate{});
+      const auto bias = random_tensor<float, 1>({70}, 3);
+      kernels::gemm<float>(
+          90, 70, depth, {a.data(), depth + 1}, {b.data(), 70}, biased.data(), 70, false, kernels::AddBias<float>{bias.data()});
+      for (Index i = 0; i < 90; ++i)
+        for (Index j = 0; j < 70; ++j) {
+          REQUIRE(negated(i, j) == -plain(i, j));
+          REQUIRE(biased(i, j) == plain(i, j) + bias[j]);
+        }
+    }
+}
+
+TEST_CASE("empty products") {
+  Tensor<float, 2> c({2, 3});
+  c.fill(5);
+  kernels::gemm<float>(2, 3, 0, {nullptr, 0}, {nullptr, 3}, c.data(), 3, true);
+  CHECK(c(1, 2) == 5);
+  kernels::gemm<float>(2, 3, 0, {nullptr, 0}, {nullptr, 3}, c.data(), 3);
+  CHECK(c(1, 2) == 0);
+  kernels::gemm<float>(0, 3, 4, {nullptr, 4}, {c.data(), 0}, nullptr, 3);
+  kernels::gemm<float>(2, 0, 4, {c.data(), 0}, {nullptr, 0}, nullptr, 0);
+}
+
+TEST_CASE("a packed operand serves many products") {
+  const auto b = random_tensor<float, 2>({500, 40}, 2);
+  kernels::PackedOperand<float> packed;
+  packed.pack(500, 40, {b.data(), 40});
+  for (Index rows : {1, 20}) {
+    const auto a = random_tensor<float, 2>({rows, 500}, 3);
+    auto c = Tensor<float, 2>::uninitialized({rows, 40}), direct = c;
+    kernels::gemm(rows, kernels::MatrixOperand<float>{{a.data(), 500}}, packed, c.data(), 40);
+    kernels::gemm<float>(rows, 40, 500, {a.data(), 500}, {b.data(), 40}, direct.data(), 40);
+    CHECK(same_bits(c, direct));
+  }
+}
