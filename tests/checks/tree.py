@@ -16,7 +16,7 @@ ROOMS = {
     "compose": ["core"],
     "losses": ["core", "kernels"],
     "optim": ["core"],
-    "data": ["core"],
+    "data": ["core", "io"],  # files of data sets are written whole or not at all, through io/atomic_file.hpp
     "io": ["core"],
     "train": ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io"],
     "testing": ["core"],
