@@ -23,13 +23,17 @@ void pack_kernel(const Correlation& c, Index kernel_width, const T* weight, Inde
     if (valid < width) std::fill_n(to, depth * width, T(0));
     const T* from = weight + panel / panels * group_step + n * target_step;
     for (Index s0 = 0; s0 < c.source_channels; s0 += 8)  // 8 channels x 9 taps x 32 columns stay in L1
-      for (Index j = 0; j < valid; ++j)
-        for (Index s = s0; s < std::min(s0 + 8, c.source_channels); ++s)
-          for (Index ty = 0; ty < c.axis[0].taps; ++ty)
-            for (Index tx = 0; tx < c.axis[1].taps; ++tx)
-              to[((ty * c.axis[1].taps + tx) * c.source_channels + s) * width + j] =
-                  from[j * target_step + s * source_step + (c.axis[0].tap_first + ty * c.axis[0].tap_spacing) * kernel_width +
-                       c.axis[1].tap_first + tx * c.axis[1].tap_spacing];
+      for (Index ty = 0; ty < c.axis[0].taps; ++ty)
+        for (Index tx = 0; tx < c.axis[1].taps; ++tx) {
+          const Index tap =
+              (c.axis[0].tap_first + ty * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + tx * c.axis[1].tap_spacing;
+          const Index end = std::min(s0 + 8, c.source_channels);
+          for (Index j = 0; j < valid; ++j) {
+            const T* source = from + j * target_step + tap;
+            T* target = to + (ty * c.axis[1].taps + tx) * c.source_channels * width + j;
+            for (Index s = s0; s < end; ++s) target[s * width] = source[s * source_step];
+          }
+        }
   };
   const Index count = c.groups * panels;
   parallel_for(count, depth * width < 16384 ? count : 1, [&](Index begin, Index end) {  // small ones are not worth a parallel region
@@ -181,9 +185,13 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
     for (Index i = 0; i < block.images; ++i) {
       const Index pixels = block.rows * axis_x.targets;
       const T* from = dy + ((block.image + i) * c.pixels() + block.row * axis_x.targets) * g.out_channels + group * g.group_out() + n;
-      pack_panels(pixels, valid, from, g.out_channels, 1, width, packed + i * pixels * width);
+      T* to = packed + i * pixels * width;
+      for (Index p = 0; p < pixels; ++p) {
+        std::copy_n(from + p * g.out_channels, valid, to + p * width);
+        std::fill_n(to + p * width + valid, width - valid, T(0));
+      }
     }
-    multiply_offsets<T>({depth, width, a, offsets.data(), axis_x.step * layout.pixel, rows, block.images * block.rows, packed, width,
+    multiply_offsets<T>({depth, valid, a, offsets.data(), axis_x.step * layout.pixel, rows, block.images * block.rows, packed, width,
         first ? zeros.data() : sums, first ? 0 : width, sums, offsets.data() + depth});
   };
   parallel_for(shards * columns, 1, [&](Index begin, Index end) {
@@ -193,6 +201,7 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
     for (Index unit = begin; unit < end; ++unit) {
       const Index column = unit % columns, first = unit / columns * blocks_per_shard;
       T* sums = partial.data() + unit / columns * total + column * panel_size;
+      if (g.group_out() % width != 0) std::fill_n(sums, panel_size, T(0));  // columns that are not stored are read all the same
       for (Index index = first; index < std::min(blocks, first + blocks_per_shard); ++index)
         run_block(index, column, scratch.data(), packed.data(), rows.data(), sums, index == first);
     }
