@@ -79,9 +79,10 @@ TEST_CASE("JSON errors are sentences with an offset", "[json]") {
   CHECK(message_of("") == "doc: at offset 0: expected a value, found the end of the text");
   CHECK(message_of("{\"a\":1,\"b\":2,\"a\":3}") == "doc: in the object at offset 0: expected each key once, found \"a\" twice");
   CHECK(message_of("\"\xff\"") == "doc: at offset 1: expected UTF-8, found byte 0xff");
-  const char* refused[] = {"{", "[", "\"", "\"\\", "\"\\u12", "\"\\x\"", "\"\\ud834\"", "\"\\ud834\\u0041\"", "\"\\udd1e\"", "tru", "nul",
-      "NaN", "01", "-", "1.", ".5", "1e", "1e+", "+1", "1e999", "[1,]", "{1:2}", "{\"a\" 1}", "{\"a\":}", "[] []", "1 x", "\"\n\"",
-      "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "/* */ 1", "'a'", "\xef\xbb\xbf{}", "[1}", "{\"a\":1]"};
+  const char* refused[] = {"{", "[", "\"", "\"\\", "\"\\u12", "\"\\x\"", "\"\\ud834\"", "\"\\ud834\\u0041\"", "\"\\ud834\\ue000\"",
+      "\"\\udd1e\"", "tru", "nul", "NaN", "01", "-", "1.", ".5", "1e", "1e+", "+1", "1e999", "[1,]", "{1:2}", "{\"a\" 1}", "{\"a\":}",
+      "[] []", "1 x", "\"\n\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "/* */ 1", "'a'",
+      "\xef\xbb\xbf{}", "[1}", "{\"a\":1]"};
   for (const char* source : refused) {
     INFO(source);
     CHECK(message_of(source) != "accepted");

@@ -115,6 +115,20 @@ TEST_CASE("The bytes are those of the format's own library", "[safetensors]") {
   }
 }
 
+TEST_CASE("The header is padded to the next multiple of 8 bytes", "[safetensors]") {
+  const ScratchFolder folder;
+  const float one = 1;
+  for (std::size_t length = 1; length <= 8; ++length) {
+    SafetensorsWriter writer;
+    writer.add(std::string(length, 'x'), Dtype::f32, {}, &one);
+    writer.write(folder.file("f"));
+    const std::string bytes = heed::read_file(folder.file("f"));
+    const std::size_t data = bytes.size() - sizeof one, text = bytes.find_last_not_of(' ', data - 1) + 1;
+    CHECK(data % 8 == 0);
+    CHECK(data - text < 8);
+  }
+}
+
 TEST_CASE("16-bit floats are converted when they are read", "[safetensors]") {
   const std::uint16_t half[2] = {0x3c00, 0xc000}, brain[2] = {0x3f80, 0xc000};
   const ScratchFolder folder;
@@ -180,6 +194,12 @@ TEST_CASE("Hostile headers get errors that say where and what", "[safetensors]")
         "safetensors file");
   CHECK(message_of(std::string("\x10\0\0\0\0\0\0\0{}", 10)) ==
         "f: at offset 0: expected 16 bytes of header, found 2 in the file; it is cut, or is no safetensors file");
+  for (char extra = 1; extra <= 8; ++extra) {  // a length that ends between the header's end and 8 bytes behind it
+    std::string longer = file_of("{}      ", 0);
+    longer[0] = static_cast<char>(longer[0] + extra);
+    CHECK(message_of(longer) == "f: at offset 0: expected " + std::to_string(8 + extra) +
+                                    " bytes of header, found 8 in the file; it is cut, or is no safetensors file");
+  }
   CHECK(message_of(file_of("[]", 0)) == "f: at offset 8: expected a header that starts with '{'; this is probably no safetensors file");
   CHECK(message_of(file_of("", 0)) == "f: at offset 8: expected a header that starts with '{'; this is probably no safetensors file");
   CHECK(message_of(file_of("{\"w\":1}", 0)) == "f: at offset 8: tensor \"w\": expected an object, found a whole number");
@@ -201,6 +221,8 @@ TEST_CASE("Hostile headers get errors that say where and what", "[safetensors]")
         "f: at offset 62: tensor \"w\": expected 12 bytes for shape 3 of F32, found 8 between its data_offsets");
   CHECK(message_of(file_of(header("\"F32\"", "[2]", "[0,8]"), 7)) ==
         "f: at offset 62: tensor \"w\": data_offsets: expected a part of the 7 bytes of data, found [0, 8]; the file is cut or damaged");
+  CHECK(message_of(file_of(header("\"F32\"", "[2]", "[-8,0]"), 8)) ==
+        "f: at offset 63: tensor \"w\": data_offsets: expected a part of the 8 bytes of data, found [-8, 0]; the file is cut or damaged");
   CHECK(message_of(file_of(header("\"F32\"", "[2]", "[0,8]"), 9)) ==
         "f: at offset 70: expected the end of the file, found 1 more bytes that belong to no tensor");
   CHECK(message_of(file_of(header("\"F32\"", "[2]", "[1,9]"), 9)) ==

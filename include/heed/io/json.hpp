@@ -349,7 +349,6 @@ class JsonParser {
     };
     const bool negative = take('-');
     if (!take('0')) digits(negative ? "a digit" : "a value");
-    if (digit()) error("no digit after a leading zero");
     if (take('.')) {
       whole = false;
       digits("a digit after '.'");
