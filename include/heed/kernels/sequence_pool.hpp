@@ -3,7 +3,7 @@
 
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
-#include <heed/kernels/exponential.hpp>
+#include <heed/kernels/softmax.hpp>
 
 namespace heed::kernels {
 
@@ -40,27 +40,12 @@ template <class T>
 struct SequencePoolForward {
   template <class Isa>
   HEED_INLINE static void run(Index sequences, const SequencePoolShape<T>* shape, const T* x, T* weights, T* y) {
-    using P = Packet<Isa, T>;
     const Index tokens = shape->tokens, width = shape->width;
     for (Index n = 0; n < sequences; ++n, x += tokens * width, weights += tokens, y += width) {
-      T largest = T(0);
-      for (Index t = 0; t < tokens; ++t) {
-        weights[t] = dot_product<Isa>(width, x + t * width, shape->direction);
-        if (t == 0 || weights[t] > largest) largest = weights[t];
-      }
-      P sum = P::zero();
-      for (Index t = 0; t < tokens; t += P::lanes) {
-        // Lanes past the end hold e^0: the sum takes what was stored.
-        const P e = exponential(P::load_partial(weights + t, tokens - t, largest) - P::broadcast(largest));
-        e.store_partial(weights + t, tokens - t);
-        sum = sum + P::load_partial(weights + t, tokens - t);
-      }
-      const T factor = T(1) / sum.sum();
+      for (Index t = 0; t < tokens; ++t) weights[t] = dot_product<Isa>(width, x + t * width, shape->direction);
+      softmax_row<Isa>(tokens, weights, weights);
       std::fill_n(y, width, T(0));
-      for (Index t = 0; t < tokens; ++t) {
-        weights[t] = weights[t] * factor;
-        add_multiple<Isa>(width, weights[t], x + t * width, y);
-      }
+      for (Index t = 0; t < tokens; ++t) add_multiple<Isa>(width, weights[t], x + t * width, y);
     }
   }
 };

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include <benchmark/benchmark.h>
+
+#include <heed/layers/gelu.hpp>
+
+namespace {
+
+using namespace heed;
+
+constexpr Index kRows = 8192, kWidth = 1024;
+
+Tensor<float, 2> counted() {
+  Tensor<float, 2> x({kRows, kWidth});
+  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) / 25 - 2;
+  return x;
+}
+
+/// 10 operations an element forward, three times as many with backward (the peer's count).
+void count_flops(benchmark::State& state, double passes) {
+  state.counters["GFLOPS"] =
+      benchmark::Counter(1e-9 * 10 * passes * static_cast<double>(kRows * kWidth), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void gelu_forward(benchmark::State& state, GeluApproximation approximate) {
+  const Gelu<float> layer({approximate});
+  const auto x = counted();
+  for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
+  count_flops(state, 1);
+}
+BENCHMARK_CAPTURE(gelu_forward, exact, GeluApproximation::none)
+    ->Name("gelu/8192x1024/forward")
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(gelu_forward, tanh, GeluApproximation::tanh)
+    ->Name("gelu/8192x1024/tanh/forward")
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+void gelu_forward_backward(benchmark::State& state) {
+  Gelu<float> layer;
+  Gelu<float>::Cache cache;
+  const auto x = counted();
+  for (auto _ : state) {
+    const auto y = layer.forward(x, cache);
+    benchmark::DoNotOptimize(layer.backward(y, cache).data());
+  }
+  count_flops(state, 3);
+}
+BENCHMARK(gelu_forward_backward)->Name("gelu/8192x1024/forward_backward")->UseRealTime()->Unit(benchmark::kMillisecond);
+
+}  // namespace
