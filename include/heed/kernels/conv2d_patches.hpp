@@ -73,13 +73,13 @@ struct PatchLayout {
   Index pixel, row, image;  ///< elements from one to the next
   Index images_per_block, rows_per_block;
 
-  /// `wanted` pixels a block, fewer if their source takes more than `most` elements of scratch.
-  PatchLayout(const Correlation& c, std::size_t element_bytes, Index wanted, Index most) {
+  /// `wanted` pixels a block, fewer if their source takes more than `most` elements of scratch. `copy`: also where no border is needed.
+  PatchLayout(const Correlation& c, std::size_t element_bytes, Index wanted, Index most, bool copy) {
     const CorrelationAxis &y = c.axis[0], &x = c.axis[1];
     // Neighbouring pixels that lie a multiple of 2 KiB apart share cache sets.
     const auto conflicts = [&](Index pitch) { return pitch * x.step * static_cast<Index>(element_bytes) % 2048 == 0 && x.targets > 4; };
     const Index channels = c.source_channels * c.groups;
-    in_place = y.stays_inside() && x.stays_inside() && !conflicts(channels);
+    in_place = !copy && y.stays_inside() && x.stays_inside() && !conflicts(channels);
     pixel = in_place ? channels : c.source_channels + (conflicts(c.source_channels) ? 16 : 0);
     row = pixel * (in_place ? x.source_size : x.extent(x.targets));
     image = row * (in_place ? y.source_size : y.extent(y.targets));

@@ -103,7 +103,7 @@ struct MultiplyOffsets {
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) sums[i].store(p.c + p.c_offset[row + i]);
     } else {
-      T spill[Rows][Sums::columns];
+      T spill[Rows][TileShape<Isa>::vectors * Packet<Isa, T>::lanes];
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) sums[i].store(spill[i]);
       for (int i = 0; i < Rows; ++i) sweep_channels<Isa, T>(0, p.cols, CopyColumns<T>{spill[i], p.c + p.c_offset[row + i]});
