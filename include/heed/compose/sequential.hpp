@@ -152,7 +152,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
   template <std::size_t I, class X>
   auto train(const X& x, Cache& cache) const {
-    if constexpr (I + 1 < kCount) Tensor<scalar, 1>().swap(cache.between[I]);  // of an earlier pass: its memory is free for this one
+    if constexpr (I + 1 < kCount) cache.between[I].release();  // of an earlier pass: its memory is free for this one
     auto y = [&] {
       LayerScope scope(names_[I]);
       return get<I>().forward(x, std::get<I>(cache.layers));
@@ -175,7 +175,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     if constexpr (End == 1) {
       return dx;
     } else {
-      Tensor<scalar, 1>().swap(cache.between[End - 2]);  // nobody reads it again: the next gradients take its memory while it is warm
+      cache.between[End - 2].release();  // nobody reads it again: the next gradients take its memory while it is warm
       return back<End - 1>(dx, cache);
     }
   }

@@ -56,7 +56,7 @@ class Stack : public LayerBase<Stack<Block>> {
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       const std::string name = std::to_string(i);
       LayerScope scope(name);
-      if (i + 1 < blocks_.size()) Tensor<scalar, 1>().swap(cache.between[i]);  // of an earlier pass: its memory is free for this one
+      if (i + 1 < blocks_.size()) cache.between[i].release();  // of an earlier pass: its memory is free for this one
       if (i == 0) {
         y = blocks_[i].forward(x, cache.blocks[i]);
       } else {
@@ -78,7 +78,7 @@ class Stack : public LayerBase<Stack<Block>> {
       const std::string name = std::to_string(i);
       LayerScope scope(name);
       d = i + 1 == blocks_.size() ? blocks_[i].backward(dy, cache.blocks[i]) : blocks_[i].backward(d, cache.blocks[i]);
-      if (i > 0) Tensor<scalar, 1>().swap(cache.between[i - 1]);  // nobody reads it again
+      if (i > 0) cache.between[i - 1].release();  // nobody reads it again
     }
     return d;
   }

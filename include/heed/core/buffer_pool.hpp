@@ -27,14 +27,15 @@ class BufferPool {
     return *pool;
   }
 
-  /// At least `bytes` bytes, uninitialised; null for 0. Throws std::bad_alloc.
-  void* acquire(std::size_t bytes) {
+  /// At least `bytes` bytes, uninitialised; null for 0. Throws std::bad_alloc. With `fresh`, idle buffers are left for others: what stays
+  /// (gradients, an optimiser's state) must not take away, in a first step, what passes by, or the second step would have to ask again.
+  void* acquire(std::size_t bytes, bool fresh = false) {
     if (bytes == 0) return nullptr;
     const int c = size_class(bytes);
     {
       std::lock_guard lock(mutex_);
       ++acquired_;
-      if (Node* node = free_[c]) {
+      if (Node* node = fresh ? nullptr : free_[c]) {
         free_[c] = node->next;
         idle_bytes_ -= class_bytes(c);
         return node;

@@ -32,34 +32,69 @@ inline int thread_count() {
 #endif
 }
 
+namespace detail {
+
+inline constexpr int kMaxWorkers = 256;  // scratch of a call is found through an array of this length on the stack
+
+inline int worker_count(Index chunks) { return static_cast<int>(std::min<Index>({chunks, chunks > 1 ? thread_count() : 1, kMaxWorkers})); }
+
+/// The one parallel loop: calls `run(chunk, worker)` for each chunk in any order, with a worker below `workers` for each thread.
+template <class Run>
+void run_chunks(Index chunks, int workers, const Run& run) {
+  if (workers <= 1) {
+    for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, 0);
+    return;
+  }
+#if defined(HEED_PARALLEL_OPENMP)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
+  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, omp_get_thread_num());
+#elif defined(HEED_PARALLEL_STD_THREAD)
+  // Threads are started by the call and joined before it returns: nothing lives longer than its use.
+  std::atomic<Index> next{0};
+  const auto work = [&](int worker) {
+    ThreadScope inner(1);
+    for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk, worker);
+  };
+  std::vector<std::thread> helpers;
+  for (int i = 1; i < workers; ++i) helpers.emplace_back(work, i);
+  work(0);
+  for (std::thread& helper : helpers) helper.join();
+#endif
+}
+
+/// Makes the scratch of the remaining workers, one a stack frame, and then calls `then()`.
+template <class Scratch, class Make, class Then>
+void with_scratch(int worker, int workers, Scratch** slots, const Make& make, const Then& then) {
+  if (worker == workers) return then();
+  auto scratch = make();
+  slots[worker] = &scratch;
+  with_scratch(worker + 1, workers, slots, make, then);
+}
+
+}  // namespace detail
+
 /// Calls `body(begin, end)` for the ranges [0, grain), [grain, 2 grain), ... that cover [0, count), on up to `thread_count()` threads in
 /// any order. The ranges depend on `count` and `grain` alone, so a body that writes only what belongs to its range gives the same bits
 /// with any number of threads. The body must not throw.
 template <class Body>
 void parallel_for(Index count, Index grain, const Body& body) {
-  grain = std::max<Index>(grain, 1);
-  const Index chunks = (count + grain - 1) / grain;
-  const int threads = static_cast<int>(std::min<Index>(chunks, chunks > 1 ? thread_count() : 1));
-  const auto run = [&](Index chunk) { body(chunk * grain, std::min(count, (chunk + 1) * grain)); };
-  if (threads <= 1) {
-    for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk);
-    return;
-  }
-#if defined(HEED_PARALLEL_OPENMP)
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk);
-#elif defined(HEED_PARALLEL_STD_THREAD)
-  // Threads are started by the call and joined before it returns: nothing lives longer than its use.
-  std::atomic<Index> next{0};
-  const auto work = [&] {
-    ThreadScope inner(1);
-    for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk);
-  };
-  std::vector<std::thread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  for (std::thread& helper : helpers) helper.join();
-#endif
+  const Index step = std::max<Index>(grain, 1), chunks = (count + step - 1) / step;
+  detail::run_chunks(
+      chunks, detail::worker_count(chunks), [&](Index chunk, int) { body(chunk * step, std::min(count, (chunk + 1) * step)); });
+}
+
+/// The same for bodies that need memory of their own: calls `body(begin, end, scratch)`, with one `make()` for each thread. The calling
+/// thread makes them all before the loop starts, so what a call takes from the pool does not depend on which thread does what.
+template <class Make, class Body>
+void parallel_for(Index count, Index grain, const Make& make, const Body& body) {
+  const Index step = std::max<Index>(grain, 1), chunks = (count + step - 1) / step;
+  const int workers = detail::worker_count(chunks);
+  decltype(make())* slots[detail::kMaxWorkers];
+  if (chunks > 0)
+    detail::with_scratch(0, workers, slots, make, [&] {
+      detail::run_chunks(
+          chunks, workers, [&](Index chunk, int worker) { body(chunk * step, std::min(count, (chunk + 1) * step), *slots[worker]); });
+    });
 }
 
 /// The most shards that a sum over rows is cut into, whatever the number of threads: enough to balance a few dozen cores.

@@ -29,7 +29,7 @@ class Parameter {
   T* value() { return value_.data(); }
   /// The gradient, zeros at first use. Models that only infer never allocate it.
   T* gradient() {
-    if (gradient_.size() != size()) gradient_ = Tensor<T, 1>({size()});
+    if (gradient_.size() != size()) gradient_ = Tensor<T, 1>::lasting({size()});
     return gradient_.data();
   }
   /// Null as long as no gradient was asked for.

@@ -17,9 +17,9 @@ namespace heed {
 
 /// A row-major Eigen matrix over memory that it does not own; T may be const.
 template <class T>
-using MatrixMap = Eigen::Map<std::conditional_t<std::is_const_v<T>,
-    const Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>,
-    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>>;
+using MatrixMap = Eigen::Map<
+    std::conditional_t<std::is_const_v<T>, const Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>,
+        Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>>;
 
 /// Pointer and shape of row-major elements that somebody else owns. Free to make and to copy; const T for reading only.
 /// Kernels take views. A view is valid as long as the memory it looks at.
@@ -118,13 +118,24 @@ class Tensor : public TensorView<const T, Rank> {
     return result;
   }
 
-  /// Takes the shape; keeps the memory if it is large enough. The elements are unspecified afterwards.
-  void resize(const Shape& shape) {
+  /// Zeros that are here to stay (gradients, optimiser state): their memory comes from the system and not from the pool's idle buffers.
+  static Tensor lasting(const Shape& shape) {
+    Tensor result;
+    result.resize(shape, true);
+    result.fill(T(0));
+    return result;
+  }
+
+  /// Gives the memory back to the pool.
+  void release() noexcept { Tensor().swap(*this); }
+
+  /// Takes the shape; keeps the memory if it is large enough. The elements are unspecified afterwards. (`fresh`: see `lasting`.)
+  void resize(const Shape& shape, bool fresh = false) {
     require<ShapeError>(shape.rank() == Rank, "Tensor: shape ", shape, " has rank ", shape.rank(), ", the type says ", Rank);
     const Index count = shape.size();
     if (count > capacity_) {
       free();
-      auto* memory = static_cast<T*>(BufferPool::instance().acquire(static_cast<std::size_t>(count) * sizeof(T)));
+      auto* memory = static_cast<T*>(BufferPool::instance().acquire(static_cast<std::size_t>(count) * sizeof(T), fresh));
       if constexpr (!std::is_trivially_default_constructible_v<T>) std::uninitialized_value_construct_n(memory, count);
       this->data_ = memory;
       capacity_ = count;

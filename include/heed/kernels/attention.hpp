@@ -203,8 +203,8 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
   ranges = (a.queries + job_rows - 1) / job_rows;
   const double work = 2.0 * static_cast<double>(job_rows) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width);
   const Index grain = std::max<Index>(1, static_cast<Index>(5e6 / (work + 1)));  // some 50 microseconds
-  parallel_for(heads * ranges, grain, [&](Index begin, Index end) {
-    detail::ForwardScratch<T> scratch(a, job_rows, weights != nullptr, sizes);
+  const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, job_rows, weights != nullptr, sizes); };
+  parallel_for(heads * ranges, grain, make_scratch, [&](Index begin, Index end, detail::ForwardScratch<T>& scratch) {
     for (Index job = begin; job < end; ++job) {
       const Index head = job / ranges, first = job % ranges * job_rows;
       detail::forward_head(

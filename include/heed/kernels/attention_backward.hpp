@@ -306,11 +306,12 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   };
 
   const Index threads = thread_count();
+  const auto make_scratch = [&] { return detail::BackwardScratch<T>(a, sizes); };
   if (threads == 1 || chunks == 1 || jobs >= 2 * threads || (g.d_bias && g.d_bias.key == 0)) {
     const double work = 5.0 * static_cast<double>(a.queries) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width) *
                         static_cast<double>(a.heads / a.kv_heads * job_batches * job_heads);
-    parallel_for(jobs, std::max<Index>(1, static_cast<Index>(1e7 / (work + 1))), [&](Index begin, Index end) {  // some 100 microseconds
-      detail::BackwardScratch<T> scratch(a, sizes);
+    const Index grain = std::max<Index>(1, static_cast<Index>(1e7 / (work + 1)));  // some 100 microseconds
+    parallel_for(jobs, grain, make_scratch, [&](Index begin, Index end, detail::BackwardScratch<T>& scratch) {
       for (Index job = begin; job < end; ++job) run(job, 0, chunks, g.dq, scratch);
     });
   } else {
@@ -320,8 +321,7 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
     for (Index c = 0; c < chunks; c += wave) {
       const Index count = std::min(wave, chunks - c);
       if (c > 0) std::fill_n(parts.data(), count * part, T(0));
-      parallel_for(jobs * count, 1, [&](Index begin, Index end) {
-        detail::BackwardScratch<T> scratch(a, sizes);
+      parallel_for(jobs * count, 1, make_scratch, [&](Index begin, Index end, detail::BackwardScratch<T>& scratch) {
         for (Index job = begin; job < end; ++job) {
           const HeadRows<T> dq{parts.data() + job % count * part, a.heads * a.queries * a.width, a.queries * a.width, a.width};
           run(job / count, c + job % count, c + job % count + 1, dq, scratch);

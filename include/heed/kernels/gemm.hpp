@@ -123,8 +123,8 @@ void gemm(
     block_rows = rows;
   }
   const Index row_blocks = (rows + block_rows - 1) / block_rows, col_blocks = (b.cols + block_cols - 1) / block_cols;
-  parallel_for(row_blocks * col_blocks, 1, [&](Index begin, Index end) {
-    auto scratch = Tensor<T, 1>::uninitialized({std::min(block_rows, rows) * (step + Operand::kScratchPadding)});
+  const auto make_scratch = [&] { return Tensor<T, 1>::uninitialized({std::min(block_rows, rows) * (step + Operand::kScratchPadding)}); };
+  parallel_for(row_blocks * col_blocks, 1, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
     for (Index block = begin; block < end; ++block) {
       const Index row = block / col_blocks * block_rows, count = std::min(block_rows, rows - row);
       const Index col = block % col_blocks * block_cols, cols = std::min(block_cols, b.cols - col);

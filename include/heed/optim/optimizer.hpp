@@ -171,7 +171,7 @@ class Optimizer {
 
   void make_state(Entry& e) const {
     if (!e.state.empty()) return;
-    for (std::size_t s = 0; s < state_keys(e.group).size(); ++s) e.state.emplace_back(Shape{e.parameter->size()});
+    for (std::size_t s = 0; s < state_keys(e.group).size(); ++s) e.state.push_back(Tensor<T, 1>::lasting({e.parameter->size()}));
   }
 
   std::vector<Entry> entries_;
