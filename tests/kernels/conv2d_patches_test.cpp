@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include <set>
+#include <vector>
+
+#include <heed/kernels/conv2d_patches.hpp>
+
+#include "catch.hpp"
+
+using heed::Index;
+using heed::kernels::Conv2dGeometry;
+using heed::kernels::Correlation;
+using heed::kernels::CorrelationAxis;
+using heed::kernels::PatchBlock;
+using heed::kernels::PatchLayout;
+
+TEST_CASE("the phases of an input gradient visit every product of the forward pass once") {
+  for (const Index size : {1, 4, 9})
+    for (const Index kernel : {1, 2, 3, 5})
+      for (const Index stride : {1, 2, 3, 4, 6})
+        for (const Index dilation : {1, 2, 3, 4})
+          for (const Index padding : {0, 1, 4}) {
+            const Index room = size + 2 * padding - dilation * (kernel - 1) - 1;
+            if (room < 0) continue;
+            const Index out = room / stride + 1;
+            const Conv2dGeometry g{1, {size, 1}, 1, {out, 1}, 1, {kernel, 1}, {stride, 1}, {dilation, 1}, {padding, 0}, 1};
+            std::set<std::vector<Index>> forward, gradient;  // (input, output, tap)
+            const auto walk = [](const CorrelationAxis& a, const auto& product) {
+              for (Index j = 0; j < a.targets; ++j)
+                for (Index m = 0; m < a.taps; ++m) {
+                  const Index source = j * a.step + m * a.tap_step + a.origin;
+                  if (source >= 0 && source < a.source_size) product(a.first + j * a.spacing, source, a.tap_first + m * a.tap_spacing);
+                }
+            };
+            walk(heed::kernels::forward_axis(g, 0), [&](Index o, Index i, Index tap) { forward.insert({i, o, tap}); });
+            std::size_t products = 0;
+            Index pixels = 0;
+            for (Index phase = 0; phase < stride; ++phase) {
+              const auto axis = heed::kernels::input_gradient_axis(g, 0, phase);
+              walk(axis, [&](Index i, Index o, Index tap) { gradient.insert({i, o, tap}), ++products; });
+              pixels += axis.targets;
+            }
+            INFO("size " << size << " kernel " << kernel << " stride " << stride << " dilation " << dilation << " padding " << padding);
+            CHECK(forward == gradient);
+            CHECK(products == gradient.size());
+            CHECK(pixels == size);
+          }
+}
+
+TEST_CASE("blocks cover all targets, and their sources are the image with zeros around it") {
+  std::vector<float> x(3 * 7 * 6 * 4);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+  for (const Index padding : {0, 2})
+    for (const Index wanted : {1, 9, 30, 1000})
+      for (const Index most : {1, 100, 100000})
+        for (const bool copy : {true, false}) {
+          const Index out[] = {7 + 2 * padding - 2, 6 + 2 * padding - 2};
+          const Conv2dGeometry g{3, {7, 6}, 4, {out[0], out[1]}, 2, {3, 3}, {1, 1}, {1, 1}, {padding, padding}, 2};
+          const Correlation c{3, 2, {heed::kernels::forward_axis(g, 0), heed::kernels::forward_axis(g, 1)}, 2, 1, {out[0], out[1]}};
+          const PatchLayout layout(c, sizeof(float), wanted, most, copy);
+          CHECK(layout.in_place == (!copy && padding == 0));
+          std::vector<float> scratch(static_cast<std::size_t>(layout.scratch(c)));
+          Index seen = 0;
+          for (Index index = 0; index < layout.blocks(c); ++index) {
+            const PatchBlock block(c, layout, index);
+            CHECK(block.pixels(c) > 0);
+            seen += block.pixels(c);
+            for (Index group = 0; group < 2; ++group) {
+              const float* source = block.source(c, layout, x.data(), group, scratch.data());
+              for (Index n = 0; n < block.images; ++n)
+                for (Index r = 0; r < block.rows + 2; ++r)
+                  for (Index i = 0; i < out[1] + 2; ++i)
+                    for (Index channel = 0; channel < 2; ++channel) {
+                      const Index y = block.row + r - padding, column = i - padding;
+                      const bool inside = y >= 0 && y < 7 && column >= 0 && column < 6;
+                      const Index element = (((block.image + n) * 7 + y) * 6 + column) * 4 + group * 2 + channel;
+                      const float expected = inside ? x[static_cast<std::size_t>(element)] : 0;
+                      REQUIRE(source[n * block.stored_image + r * layout.row + i * layout.pixel + channel] == expected);
+                    }
+            }
+          }
+          CHECK(seen == 3 * c.pixels());
+        }
+}
+
+TEST_CASE("pixels a multiple of 2 KiB apart are copied apart") {
+  const Conv2dGeometry g{1, {8, 8}, 512, {8, 8}, 2, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 1};
+  const Correlation c{1, 1, {heed::kernels::forward_axis(g, 0), heed::kernels::forward_axis(g, 1)}, 512, 2, {8, 8}};
+  const PatchLayout layout(c, sizeof(float), 64, 100000, false);
+  CHECK_FALSE(layout.in_place);
+  CHECK(layout.pixel == 528);
+}
