@@ -168,6 +168,7 @@ TEST_CASE("attention fusion names its parameters and says what does not fit") {
   std::string names;
   layer.parameters([&](const std::string& name, const Parameter<float>&) { names += name + " "; });
   CHECK(names == "norm.weight norm.bias position.weight qkv.weight qkv.bias out.weight out.bias ");
+  CHECK(layer.activation_products({2, 3, 3, 8}) == 2.0 * 2 * 9 * 9 * 8);
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 4, 8}), Catch::Contains("PositionalEncoding: input is 2x3x4x8"));
   CHECK_THROWS_WITH(layer.output_shape({9, 8}), Catch::Contains("AttentionFusion: input 9x8 is neither"));
   CHECK_THROWS_WITH(

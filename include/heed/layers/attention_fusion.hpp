@@ -80,7 +80,14 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
 
   Shape output_shape(const Shape& in) const {
     require<ShapeError>(in.rank() == 3 || in.rank() == 4, "AttentionFusion: input ", in, " is neither (N, T, C) nor (N, H, W, C)");
-    return position_.output_shape(in);
+    const Shape u = child_shape("position", position_, child_shape("norm", norm_, in));
+    child_shape("qkv", qkv_, u);
+    return in;
+  }
+  /// Multiply-adds of scores and of weights with values, for model summaries.
+  double activation_products(const Shape& in) const {
+    const double rows = static_cast<double>(in.rows()), tokens = in[0] > 0 ? rows / static_cast<double>(in[0]) : 0;
+    return options_.attention == AttentionKind::full ? 2 * rows * tokens * static_cast<double>(options_.features) : 0;
   }
 
   template <int Rank>
@@ -121,6 +128,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     qkv_.backward_add(d_projected, cache.qkv, du.view());
     const auto d_normalized = position_.backward(du, cache.position);
     norm_.backward_add(d_normalized, cache.norm, dx.view().template reshaped<3>(cache.u.shape()));
+    release(cache.normalized, cache.u, cache.projected, cache.context, cache.log_sum);
     return dx;
   }
 

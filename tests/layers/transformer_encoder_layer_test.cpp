@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "reference/layer_rules.hpp"
+
+#include <heed/layers/transformer_encoder_layer.hpp>
+#include <heed/testing/check_gradients.hpp>
+
+using namespace heed;
+using reference::largest_difference;
+using reference::random_tensor;
+using reference::same_bits;
+using reference::with_random_parameters;
+using Options = TransformerEncoderLayerOptions;
+
+namespace {
+
+void certify(const Options& options, const Shape& shape) {
+  const auto report = check_gradients(with_random_parameters(TransformerEncoderLayer<double>(options), 2), shape);
+  INFO(report.to_string());
+  CHECK(report.passed());
+}
+
+}  // namespace
+
+TEST_CASE("encoder layers are certified: both orders of norms, both activations") {
+  for (bool norm_first : {false, true})
+    for (FeedForwardActivation activation : {FeedForwardActivation::relu, FeedForwardActivation::gelu}) {
+      const Options plain{.d_model = 4, .nhead = 2, .dim_feedforward = 5, .dropout = 0, .activation = activation, .norm_first = norm_first};
+      certify(plain, {2, 3, 4});
+      certify(plain, {1, 1, 4});  // one token
+      Options dropout = plain;
+      dropout.dropout = 0.3;
+      certify(dropout, {2, 3, 4});
+      Options causal = plain;
+      causal.causal = true, causal.bias = false;
+      certify(causal, {2, 5, 4});
+    }
+}
+
+TEST_CASE("inference and training agree without dropout, masks included") {
+  Tensor<bool, 2> keys({2, 6});
+  keys.fill(true);
+  keys(1, 4) = keys(1, 5) = false;  // the second sequence ends after four tokens
+  AttentionMask<float> mask;
+  mask.attend_keys = keys;
+  for (bool norm_first : {false, true}) {
+    const auto layer = with_random_parameters(
+        TransformerEncoderLayer<float>({.d_model = 8, .nhead = 2, .dim_feedforward = 12, .dropout = 0, .norm_first = norm_first}), 1);
+    auto x = random_tensor<float, 3>({2, 6, 8}, 1);
+    TransformerEncoderLayer<float>::Cache cache;
+    const auto y = layer.forward(x, mask);
+    CHECK(same_bits(layer.forward(x, mask, cache), y));
+    // What lies in the padding changes no other token.
+    for (Index c = 0; c < 8; ++c) x(1, 4, c) = x(1, 5, c) = 3;
+    const auto other = layer.forward(x, mask);
+    CHECK(same_bits(other.slice(0, 1), y.slice(0, 1)));
+    for (Index t = 0; t < 4; ++t)
+      for (Index c = 0; c < 8; ++c) CHECK(other(1, t, c) == y(1, t, c));
+  }
+}
+
+TEST_CASE("the layer is its parts in the order of the formula") {
+  const Options options{.d_model = 8, .nhead = 2, .dim_feedforward = 12, .activation = FeedForwardActivation::gelu, .norm_first = true};
+  auto layer = with_random_parameters(TransformerEncoderLayer<double>(options), 1);
+  const auto x = random_tensor<double, 3>({2, 3, 8}, 1);
+  // With a feed-forward net and an output projection of zeros nothing is added to x.
+  for (auto& [name, parameter] : named_parameters(layer))
+    if (name.starts_with("linear2") || name.starts_with("self_attn.out_proj")) std::fill_n(parameter->value(), parameter->size(), 0.0);
+  CHECK(same_bits(layer.forward(x), x));
+}
+
+TEST_CASE("causal layers do not see later tokens") {
+  for (bool norm_first : {false, true}) {
+    const auto layer = with_random_parameters(
+        TransformerEncoderLayer<float>({.d_model = 8, .nhead = 2, .dim_feedforward = 9, .norm_first = norm_first, .causal = true}), 1);
+    auto x = random_tensor<float, 3>({1, 5, 8}, 1);
+    const auto before = layer.forward(x);
+    x(0, 3, 2) = 5;
+    const auto after = layer.forward(x);
+    for (Index t = 0; t < 3; ++t)
+      for (Index c = 0; c < 8; ++c) CHECK(after(0, t, c) == before(0, t, c));
+    CHECK(after(0, 4, 0) != before(0, 4, 0));
+  }
+}
+
+TEST_CASE("the four masks of dropout differ, and inference has none") {
+  const Options options{.d_model = 64, .nhead = 2, .dim_feedforward = 64, .dropout = 0.5};
+  const auto layer = with_random_parameters(TransformerEncoderLayer<float>(options), 1);
+  const auto x = random_tensor<float, 3>({1, 4, 64}, 1);
+  StepScope step(1, 1);
+  TransformerEncoderLayer<float>::Cache cache;
+  layer.forward(x, cache);
+  const std::uint64_t keys[] = {cache.dropout.key(), cache.dropout1.key(), cache.dropout2.key(), cache.self_attn.dropout.key()};
+  for (int i = 0; i < 4; ++i)
+    for (int j = 0; j < i; ++j) CHECK(keys[i] != keys[j]);
+  CHECK(same_bits(layer.forward(x), layer.forward(x)));
+}
+
+TEST_CASE("encoder layers keep the rules of layers") {
+  for (bool norm_first : {false, true})
+    reference::check_layer_rules<3>(
+        with_random_parameters(
+            TransformerEncoderLayer<float>(
+                {.d_model = 32, .nhead = 4, .dim_feedforward = 64, .activation = FeedForwardActivation::gelu, .norm_first = norm_first}),
+            1, -0.2, 0.2),
+        {5, 65, 32});
+}
+
+TEST_CASE("parameters have torch's names, and what does not fit is said") {
+  TransformerEncoderLayer<float> layer({.d_model = 8, .nhead = 2, .dim_feedforward = 16});
+  std::string names;
+  layer.parameters([&](const std::string& name, const Parameter<float>&) { names += name + " "; });
+  CHECK(names ==
+        "self_attn.in_proj_weight self_attn.in_proj_bias self_attn.out_proj.weight self_attn.out_proj.bias linear1.weight linear1.bias "
+        "linear2.weight linear2.bias norm1.weight norm1.bias norm2.weight norm2.bias ");
+  CHECK_THROWS_WITH(layer.output_shape({2, 3, 9}), Catch::Contains("TransformerEncoderLayer: input 2x3x9"));
+  CHECK_THROWS_WITH(TransformerEncoderLayer<float>({.d_model = 9, .nhead = 2}), Catch::Contains("d_model (9)"));
+}
