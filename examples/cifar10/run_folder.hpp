@@ -21,7 +21,7 @@ class RunFolder {
     std::error_code ignored;
     if (folder.empty()) {
       int number = 1;
-      do folder_ = fs::path("runs") / (net + '-' + std::to_string(number++));
+      do folder_ = fs::path("runs") / (heed::text(net, '-', number++));
       while (fs::exists(folder_, ignored));
       return;
     }

@@ -77,7 +77,7 @@ TEST_CASE("a summary knows shapes, parameters and multiply-adds of a composed mo
   CHECK(summary.multiply_adds == 480 + 640 + 400 + 640);
   // The frozen first weight needs no gradient, nor does the input.
   CHECK(summary.training_flops() == 2 * (480 + 3 * 640 + 3 * 400 + 3 * 640));
-  CHECK(summary.activations == 10 * (8 + 8 + 8));
+  CHECK(summary.activations == 10 * (8 + 8 + 8 + 8));
 }
 
 TEST_CASE("the table of a summary has one row for what cannot be looked into, and no row for composers") {

@@ -30,7 +30,7 @@ struct ModelSummary {
   Shape in = {}, out = {};
   Index parameters = 0, frozen = 0, buffers = 0;
   double multiply_adds = 0;
-  Index activations = 0;         ///< numbers that all layers without children give, one after another: what training keeps, at most
+  Index activations = 0;         ///< numbers in the outputs of all innermost layers whose shape is known: about what training keeps
   std::size_t scalar_bytes = 0;  ///< of one number
 
   /// Of one forward pass: 2 for a multiply-add.
@@ -132,7 +132,13 @@ ModelSummary summarize(const Model& model, const Shape& in) {
     summary.frozen += layer.frozen;
     summary.buffers += layer.buffers;
     summary.multiply_adds += layer.multiply_adds;
-    if (!layer.has_children && layer.out.rank() > 0) summary.activations += layer.out.size();
+  }
+  for (std::size_t i = 0; i < walk.layers.size(); ++i) {
+    const LayerSummary& layer = walk.layers[i];
+    bool innermost = layer.out.rank() > 0;  // of the layers whose shape is known
+    for (std::size_t j = i + 1; j < walk.layers.size() && walk.layers[j].depth > layer.depth; ++j)
+      innermost = innermost && walk.layers[j].out.rank() == 0;
+    if (innermost) summary.activations += layer.out.size();
   }
   summary.layers = std::move(walk.layers);
   return summary;
@@ -149,9 +155,7 @@ inline std::string short_number(double value, const char* unit = "") {
                      : value >= 9.995                                                                               ? 1
                                                                                                                     : 2;
   std::snprintf(digits, sizeof digits, "%.*f", places, value);
-  std::string result = digits;
-  if (*kPrefixes[prefix] || *unit) result += ' ';
-  return result + kPrefixes[prefix] + unit;
+  return text(digits, *kPrefixes[prefix] || *unit ? " " : "", kPrefixes[prefix], unit);
 }
 /// 1234567 as "1,234,567".
 inline std::string grouped(Index value) {
@@ -187,8 +191,8 @@ inline std::string summary_table(const ModelSummary& summary) {
         frozen += summary.layers[j].frozen;
         flops += summary.layers[j].flops();
       }
-    std::string count = parameters == 0 ? "" : detail::grouped(parameters);
-    if (frozen > 0) count += frozen == parameters ? " frozen" : " (" + detail::grouped(frozen) + " frozen)";
+    std::string count = parameters == 0 ? std::string() : detail::grouped(parameters);
+    if (frozen > 0) count += frozen == parameters ? std::string(" frozen") : text(" (", detail::grouped(frozen), " frozen)");
     rows.push_back({{layer.path, layer.kind, shape_of(layer.out), count, flops > 0 ? detail::short_number(flops) : ""}});
   }
   std::size_t width[5] = {};
@@ -199,23 +203,24 @@ inline std::string summary_table(const ModelSummary& summary) {
     std::string one;
     for (int c = 0; c < 5; ++c) {
       const std::string gap(width[c] - row.cells[c].size(), ' ');
-      one += (c == 0 ? "" : "  ") + (c < 3 ? row.cells[c] + gap : gap + row.cells[c]);
+      if (c > 0) one += "  ";
+      one += c < 3 ? text(row.cells[c], gap) : text(gap, row.cells[c]);
     }
     one.resize(one.find_last_not_of(' ') + 1);
-    table += one + '\n';
+    table += one;
+    table += '\n';
   };
-  const auto rule = [&] { table += std::string(width[0] + width[1] + width[2] + width[3] + width[4] + 8, '-') + '\n'; };
+  const auto rule = [&] { table += text(std::string(width[0] + width[1] + width[2] + width[3] + width[4] + 8, '-'), '\n'); };
   for (std::size_t r = 0; r < rows.size(); ++r) {
     line(rows[r]);
     if (r == 0) rule();
   }
   rule();
-  table += "input " + summary.in.to_string() + ", output " + summary.out.to_string() + "; " + detail::grouped(summary.parameters) +
-           " parameters (" + detail::grouped(summary.frozen) + " frozen), " + detail::short_number(summary.parameter_bytes(), "B") +
-           " with buffers\n" + detail::short_number(summary.flops(), "FLOP") + " forward, " +
-           detail::short_number(summary.training_flops(), "FLOP") + " to train on, " +
-           detail::short_number(summary.activation_bytes(), "B") + " of activations, for this input\n";
-  return table;
+  using detail::grouped, detail::short_number;
+  return text(table, "input ", summary.in, ", output ", summary.out, "; ", grouped(summary.parameters), " parameters (",
+      grouped(summary.frozen), " frozen), ", short_number(summary.parameter_bytes(), "B"), " with buffers\n",
+      short_number(summary.flops(), "FLOP"), " forward, ", short_number(summary.training_flops(), "FLOP"), " to train on, ",
+      short_number(summary.activation_bytes(), "B"), " of activations, for this input\n");
 }
 
 }  // namespace heed

@@ -14,6 +14,7 @@
 #include <heed/losses/cross_entropy.hpp>
 #include <heed/optim/clip_gradient_norm.hpp>
 #include <heed/optim/optimizer.hpp>
+#include <heed/optim/schedule.hpp>
 #include <heed/train/metrics.hpp>
 
 namespace heed {

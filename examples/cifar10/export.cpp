@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include <filesystem>
+#include <optional>
+
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include <heed/core/initialize.hpp>
+#include <heed/data/batches.hpp>
+#include <heed/io/model_file.hpp>
+#include <heed/io/safetensors.hpp>
+#include <heed/train/trainer.hpp>
+
+#include "data_source.hpp"
+#include "nets.hpp"
+#include "recipe.hpp"
+#include "whitening.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+/// Writes initial.safetensors, batches.safetensors and losses.json: what a twin needs to make the same steps, and what came out here.
+template <class T>
+void export_as(const ExportOptions& options, const DataSource& data) {
+  namespace fs = std::filesystem;
+  const fs::path folder = options.folder;
+  const heed::Normalization normalization = normalization_of(data, data.images.train);
+  const heed::SeedScope seed(options.seed);
+  Net<T> net = make_net<T>(options.net);
+  set_whitening(net, first_images<T>(data.images.train, 5000, normalization));
+  // Blocks that start at zero would hide what lies behind them in the first steps.
+  for (const auto& [name, parameter] : heed::named_parameters(net))
+    if (name == "attention.out.weight") heed::initialize(*parameter, heed::Initializer::normal, {.value = 0.02});
+  heed::save_model((folder / "initial.safetensors").string(), net);
+
+  TrainOptions recipe;
+  recipe.net = options.net;
+  const auto optimizer = make_optimizer<T>(recipe, heed::named_parameters(net));
+  const double smoothing = recipe_of(options.net.net).label_smoothing;
+  const heed::WarmupSchedule schedule = make_schedule(options.steps);
+  heed::Trainer trainer(net, heed::CrossEntropyLoss<T>({.label_smoothing = smoothing}), *optimizer, schedule, {.seed = options.seed});
+  heed::Batches<T> batches(data.images.train, {.batch_size = options.batch_size,
+                                                  .shuffle = true,
+                                                  .drop_last = true,
+                                                  .seed = options.seed,
+                                                  .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
+                                                  .normalization = normalization});
+  std::vector<heed::Tensor<T, 4>> images;
+  std::vector<heed::Tensor<std::int64_t, 1>> labels;
+  nlohmann::ordered_json losses = nlohmann::ordered_json::array(), factors = nlohmann::ordered_json::array(), rates;
+  Index epoch = 0;
+  batches.start_epoch(0);
+  for (Index step = 0; step < options.steps; ++step) {
+    const heed::Batch<T>* batch = batches.next();
+    if (!batch) {
+      batches.start_epoch(++epoch);
+      batch = batches.next();
+    }
+    images.push_back(batch->images);
+    heed::Tensor<std::int64_t, 1>& copied = labels.emplace_back(heed::Tensor<std::int64_t, 1>({batch->size()}));
+    for (Index i = 0; i < batch->size(); ++i) copied[i] = batch->labels[static_cast<std::size_t>(i)];
+    const heed::StepReport report = trainer.step(batch->images, batch->labels);
+    losses.push_back(report.loss);
+    factors.push_back(report.learning_rate_factor);
+  }
+  heed::SafetensorsWriter writer;
+  for (std::size_t step = 0; step < images.size(); ++step) {
+    writer.add(heed::text("images.", step), images[step]);
+    writer.add(heed::text("labels.", step), labels[step]);
+  }
+  writer.write((folder / "batches.safetensors").string());
+  heed::save_model((folder / "final.safetensors").string(), net);
+
+  const Rates main = main_rates(recipe);
+  for (const auto& [name, parameter] : heed::named_parameters(net)) {
+    const Rates own = rates_of(name, parameter->shape(), main);
+    rates[name] = {{"learning_rate", own.learning_rate}, {"weight_decay", own.weight_decay}, {"frozen", parameter->frozen()}};
+  }
+  const nlohmann::ordered_json record{{"net", options.net.net}, {"attention", options.net.attention},
+      {"logit_scale", options.net.logit_scale}, {"precision", options.precision}, {"label_smoothing", smoothing},
+      {"learning_rate_factors", factors}, {"rates", rates}, {"losses", losses}};
+  heed::write_file((folder / "losses.json").string(), record.dump(1) + '\n');
+  fmt::print("{} steps of {} in {}: loss {:.6f} to {:.6f}; written to {}\n", options.steps, options.net.net, options.precision,
+      losses.front().get<double>(), losses.back().get<double>(), options.folder);
+}
+
+}  // namespace
+
+int export_steps(const ExportOptions& options) {
+  std::optional<heed::ThreadScope> threads;
+  if (options.threads > 0) threads.emplace(options.threads);
+  std::error_code error;
+  heed::require<heed::FileError>(
+      options.overwrite || !std::filesystem::exists(std::filesystem::path(options.folder) / "losses.json", error), options.folder,
+      ": the folder holds exported steps; choose another one, or replace them with --overwrite");
+  const DataSource data = find_data(options.data);
+  std::filesystem::create_directories(options.folder, error);
+  if (error) heed::fail<heed::FileError>(options.folder, ": cannot make the folder: ", error.message());
+  if (options.precision == "double")
+    export_as<double>(options, data);
+  else
+    export_as<float>(options, data);
+  return 0;
+}
+
+}  // namespace cifar10
