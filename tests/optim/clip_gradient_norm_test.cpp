@@ -34,8 +34,11 @@ TEMPLATE_TEST_CASE("gradients are scaled together to the norm", "", float, doubl
     CHECK(model.gradient(2) == before);  // small enough: untouched
     CHECK(clip_gradient_norm(model.named(), norm / 4) == Approx(norm).epsilon(1e-13));
     const double factor = norm / 4 / (norm + 1e-6);
+    const auto after = model.gradient(2);
+    double worst = 0;
     for (std::size_t i = 0; i < before.size(); ++i)
-      CHECK(static_cast<double>(model.gradient(2)[i]) == Approx(static_cast<double>(before[i]) * factor).epsilon(1e-6));
+      worst = std::max(worst, std::abs(static_cast<double>(after[i]) - static_cast<double>(before[i]) * factor));
+    CHECK(worst < factor * (sizeof(T) == 4 ? 1e-6 : 1e-14));  // gradients are below 5, each is rounded twice
     CHECK(plain_norm(model) == Approx(norm / 4).epsilon(1e-5));
   }
 }

@@ -58,7 +58,8 @@ TEST_CASE("the step schedule is torch's StepLR") {
 // The numbers were printed by torch.optim.lr_scheduler.OneCycleLR with max_lr = 1.
 TEST_CASE("the one-cycle schedule is torch's OneCycleLR") {
   const auto agrees = [](const OneCycleSchedule& schedule, const std::vector<double>& rates) {
-    for (std::size_t step = 0; step < rates.size(); ++step) CHECK(schedule(static_cast<Index>(step)) == Approx(rates[step]).epsilon(1e-12).margin(1e-16));
+    for (std::size_t step = 0; step < rates.size(); ++step)
+      CHECK(schedule(static_cast<Index>(step)) == Approx(rates[step]).epsilon(1e-12).margin(1e-16));
     CHECK(schedule(static_cast<Index>(rates.size()) + 5) == Approx(rates.back()));
   };
   agrees({.steps = 10}, {0.04, 0.52, 1, 0.950484632013474, 0.811745653949763, 0.611262021936289, 0.388741978063711, 0.188258346050237,
@@ -71,6 +72,6 @@ TEST_CASE("the one-cycle schedule is torch's OneCycleLR") {
 
 TEST_CASE("one-cycle schedules of one step and without a rise are numbers") {
   CHECK(OneCycleSchedule{.steps = 1}(0) == Approx(1 / 25.0 / 1e4));
-  CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0.1}(0) == 1);
+  CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0.05, .decay = Decay::linear}(0) == Approx(1 - 0.5 / 9.5 * (1 - 4e-6)));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0}(9) == Approx(1 / 25.0 / 1e4));
 }

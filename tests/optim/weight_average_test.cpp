@@ -39,9 +39,11 @@ TEMPLATE_TEST_CASE("the average follows the recursion, for parameters and buffer
       move_weights(model, buffer, step);
       average.update();
       const double decay = warm_up ? std::min(0.3, step / (step + 9.0)) : 0.3;  // 0.1, 0.18, 0.25, 0.3, 0.3
-      for (std::size_t k = 0; k < model.names.size(); ++k)
-        for (std::size_t i = 0; i < expected[k].size(); ++i)
-          expected[k][i] = decay * expected[k][i] + (1 - decay) * static_cast<double>(model.value(k)[i]);
+      for (std::size_t k = 0; k < model.names.size(); ++k) {
+        const std::vector<T> weight = model.value(k);
+        for (std::size_t i = 0; i < weight.size(); ++i)
+          expected[k][i] = decay * expected[k][i] + (1 - decay) * static_cast<double>(weight[i]);
+      }
       expected_buffer = decay * expected_buffer + (1 - decay) * static_cast<double>(buffer[0]);
     }
     CHECK(average.updates() == 5);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <iterator>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <heed/core/parallel.hpp>

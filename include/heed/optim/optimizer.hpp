@@ -171,6 +171,7 @@ class Optimizer {
 
   void make_state(Entry& e) const {
     if (!e.state.empty()) return;
+    HEED_ASSERT(state_keys(e.group).size() <= kMaxStates);
     for (std::size_t s = 0; s < state_keys(e.group).size(); ++s) e.state.push_back(Tensor<T, 1>::lasting({e.parameter->size()}));
   }
 

@@ -50,7 +50,7 @@ struct WarmupSchedule {
   }
 };
 
-/// `gamma` times smaller after every `step_size` steps (torch's StepLR).
+/// Multiplied by `gamma` after every `step_size` steps (torch's StepLR).
 struct StepSchedule {
   Index step_size = 1;
   double gamma = 0.1;

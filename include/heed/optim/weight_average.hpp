@@ -45,8 +45,9 @@ class WeightAverage {
       const std::vector<NamedParameter<T>>& parameters, const std::vector<NamedBuffer<T>>& buffers, WeightAverageOptions options = {})
       : options_(options) {
     require(options.decay >= 0 && options.decay < 1, "WeightAverage: decay must lie in [0, 1), is ", options.decay);
-    for (const auto& [name, parameter] : parameters) entries_.push_back({name, parameter, nullptr, Tensor<T, 1>({parameter->size()})});
-    for (const auto& [name, buffer] : buffers) entries_.push_back({name, nullptr, buffer, Tensor<T, 1>({buffer->size()})});
+    for (const auto& [name, parameter] : parameters)
+      entries_.push_back({name, parameter, nullptr, Tensor<T, 1>::lasting({parameter->size()})});
+    for (const auto& [name, buffer] : buffers) entries_.push_back({name, nullptr, buffer, Tensor<T, 1>::lasting({buffer->size()})});
     for (Entry& e : entries_) std::copy_n(e.weight(), e.average.size(), e.average.data());
   }
 
