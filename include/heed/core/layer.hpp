@@ -135,6 +135,12 @@ inline void require_gradient_shape(std::string_view layer, const Shape& dy, cons
       " rows of ", expected.features(), " features; backward takes the gradient of that output, once a forward");
 }
 
+/// The check of a `backward` whose cache owns tensors, which it gives back to the pool when it is done: `kept` is one of them.
+template <class Kept>
+void require_filled(std::string_view layer, const Kept& kept) {
+  require(!kept.empty(), layer, ": backward follows one forward(x, cache); this cache was never filled, or has been used already");
+}
+
 /// Sees what shapes a composed model asks of its children while it lives: `model.output_shape(in)` becomes a list of all layers with
 /// their shapes, in the order in which they run. `heed::summarize` is written on it.
 class ShapeObserver {

@@ -186,6 +186,12 @@ class Tensor : public TensorView<const T, Rank> {
   Index capacity_ = 0;
 };
 
+/// Gives the memory of tensors that have served back to the pool: what `backward` does with the tensors of its cache.
+template <class... Tensors>
+void release(Tensors&... tensors) noexcept {
+  (tensors.release(), ...);
+}
+
 /// Looks at the caller's `data` without a copy.
 template <int Rank, class T>
 TensorView<T, Rank> wrap(T* data, const Shape& shape) {

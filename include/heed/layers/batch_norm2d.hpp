@@ -88,6 +88,7 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
     require_gradient_shape("BatchNorm2d", dy.shape(), output_shape(dy.shape()), cache.x.rows());
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     if (dx.empty()) return dx;
+    require_filled("BatchNorm2d", cache.mean);
     const bool batch = !options_.frozen_statistics;
     kernels::batch_norm_backward(cache.rows, cache.x.data(), dy.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr,
         cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(),
@@ -96,6 +97,7 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
     if (batch && options_.track_running_stats)
       kernels::batch_norm_update_running(
           cache.rows, cache.mean.data(), cache.variance.data(), options_.momentum, running_mean_.data(), running_var_.data());
+    release(cache.mean, cache.mean_rest, cache.variance, cache.inv_std);
     return dx;
   }
 

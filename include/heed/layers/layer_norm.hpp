@@ -120,8 +120,10 @@ class LayerNorm : public LayerBase<LayerNorm<T>> {
     const Index rows = cache.x.size(0);
     require<ShapeError>(dy.size() == cache.x.size() && dx.shape() == output_shape(dy.shape()), "LayerNorm: dy is ", dy.shape(),
         ", the forward pass of this cache gave ", rows, " times ", options_.normalized_shape);
+    if (rows > 0) require_filled("LayerNorm", cache.mean);
     kernels::layer_norm_backward(kernel_shape(rows), cache.x.data(), dy.data(), cache.mean.data(), cache.inv_std.data(), dx.data(), add,
         weight_.empty() || weight_.frozen() ? nullptr : weight_.gradient(), bias_.empty() || bias_.frozen() ? nullptr : bias_.gradient());
+    release(cache.mean, cache.inv_std);
   }
 
   LayerNormOptions options_;

@@ -82,10 +82,12 @@ class MaxPool2d : public LayerBase<MaxPool2d<T>> {
     require_gradient_shape("MaxPool2d", dy.shape(), expected, expected.rows());
     auto dx = Tensor<T, 4>::uninitialized(cache.x);
     const auto g = geometry(cache.x, dy.shape());
+    if (!dy.empty()) narrow() ? require_filled("MaxPool2d", cache.winner) : require_filled("MaxPool2d", cache.wide_winner);
     if (narrow())
       kernels::max_pool2d_backward(g, dy.data(), std::as_const(cache.winner).data(), dx.data());
     else
       kernels::max_pool2d_backward(g, dy.data(), std::as_const(cache.wide_winner).data(), dx.data());
+    release(cache.winner, cache.wide_winner);
     return dx;
   }
 

@@ -56,8 +56,10 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
     const auto& x = cache.x;
     require_gradient_shape("SequencePool", dy.shape(), {x.size(0), options_.features}, x.size(0));
     auto dx = Tensor<T, InputRank>::uninitialized(x.shape());
+    if (!x.empty()) require_filled("SequencePool", cache.weights);
     kernels::sequence_pool_backward(
         kernel_shape(x.shape()), x.data(), cache.weights.data(), dy.data(), dx.data(), weight_.frozen() ? nullptr : weight_.gradient());
+    release(cache.weights);
     return dx;
   }
 
