@@ -219,6 +219,30 @@ TEST_CASE("An epoch is resumed at any batch", "[data]") {
   }
 }
 
+TEST_CASE("What was prepared for one epoch is not taken for another", "[data]") {
+  const ImageDataset data = random_images(50, {3, 3, 3});
+  Batches<float> straight(data, kEverything), jumping(data, kEverything);
+  const Pass<float> expected = collect(straight, 5, 1);
+  jumping.start_epoch(3);
+  jumping.next();  // batch 1 of epoch 3 is being made
+  CHECK(collect(jumping, 5, 1) == expected);
+}
+
+TEST_CASE("Examples of a batch that are fetched at the same time have a place each", "[data]") {
+  struct Recorder {
+    mutable std::vector<const std::uint8_t*> places = std::vector<const std::uint8_t*>(40);
+    Index size() const { return 40; }
+    Shape image_shape() const { return {2, 2, 1}; }
+    int classes() const { return 1; }
+    int label(Index) const { return 0; }
+    void fetch(Index example, std::uint8_t* pixels) const { places[static_cast<std::size_t>(example)] = pixels; }
+  };
+  const Recorder data;
+  Batches<float> batches(data, {.batch_size = 40});
+  batches.next();
+  for (std::size_t i = 1; i < 40; ++i) CHECK(data.places[i] == data.places[0] + 4 * i);
+}
+
 TEST_CASE("A batch stays as it is until the next call, while the one after it is made", "[data]") {
   const ImageDataset data = random_images(64, {4, 4, 3});
   BatchOptions options = kEverything;
