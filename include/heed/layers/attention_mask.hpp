@@ -6,6 +6,17 @@
 
 namespace heed {
 
+namespace detail {
+template <class X>
+inline constexpr bool kOwnsElements = false;
+template <class T, int Rank>
+inline constexpr bool kOwnsElements<Tensor<T, Rank>> = true;
+}  // namespace detail
+
+/// Deduced for `X&& x` when x is a tensor that dies with the call: what a cache must not keep a view of.
+template <class X>
+concept TemporaryTensor = !std::is_reference_v<X> && detail::kOwnsElements<std::remove_const_t<X>>;
+
 /// A view of a mask of any rank up to 4, whose axes are, from the last on, keys, queries, heads and batch. Missing axes and axes of size 1
 /// repeat, as in NumPy: (keys), (queries, keys), (heads, queries, keys), (batch, 1, queries, keys), ...
 template <class M>
@@ -50,9 +61,9 @@ class MaskView {
 /// long as the cache of a training pass.
 template <class T>
 struct AttentionMask {
-  MaskView<bool> attend;       ///< true = attend; up to (batch, heads, queries, keys)
-  MaskView<bool> attend_keys;  ///< true = attend; (batch, keys): false for padding
-  MaskView<T> bias;            ///< added to the scores, -inf masks; up to (batch, heads, queries, keys)
+  MaskView<bool> attend = {};       ///< true = attend; up to (batch, heads, queries, keys)
+  MaskView<bool> attend_keys = {};  ///< true = attend; (batch, keys): false for padding
+  MaskView<T> bias = {};            ///< added to the scores, -inf masks; up to (batch, heads, queries, keys)
 
   /// Puts the masks on a problem of attention whose sizes are set.
   void bind(std::string_view who, kernels::Attention<T>& a) const {

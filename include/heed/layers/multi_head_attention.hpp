@@ -114,6 +114,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   }
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, Cache& cache) const { return train(x, x, x, true, {}, cache, false); }
   Tensor<T, 3> forward(Tensor<T, 3>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  Tensor<T, 3> forward(Tensor<T, 3>&& x, const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const = delete;
   /// Training of cross-attention.
   Tensor<T, 3> forward(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v,
       const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const {
@@ -124,9 +125,18 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     return train(q, k, v, false, {}, cache, false);
   }
 
+  template <class Q, class K, class V>
+    requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
+  Tensor<T, 3> forward(Q&& q, K&& k, V&& v, Cache& cache)
+  const = delete;  // they must outlive the cache
+  template <class Q, class K, class V, class... Rest>
+    requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
+  Tensor<T, 3> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...)
+  const = delete;
+
   /// What comes back through the weights that forward was asked to keep: of each head (N, heads, T, S'), or of their average (N, 1, T, S').
   struct More {
-    MaskView<T> d_weights;
+    MaskView<T> d_weights = {};
     bool averaged = false;  ///< d_weights belongs to `average_over_heads(weights)` and is (N, T, S')
   };
 

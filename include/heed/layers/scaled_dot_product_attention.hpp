@@ -53,8 +53,8 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
 
   /// What else flows back, and what else is wanted.
   struct More {
-    MaskView<T> d_weights;  ///< gradient of the returned weights (B, H, Tq, Tk); they must have been asked for in forward
-    T* d_bias = nullptr;    ///< the gradient of the bias is **added** here, in the bias' own shape
+    MaskView<T> d_weights = {};  ///< gradient of the returned weights (B, H, Tq, Tk); they must have been asked for in forward
+    T* d_bias = nullptr;         ///< the gradient of the bias is **added** here, in the bias' own shape
   };
 
   explicit ScaledDotProductAttention(const Options& options = {}) : options_(options) {
@@ -108,6 +108,15 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
       const TensorView<const T, Rank>& q, const TensorView<const T, Rank>& k, const TensorView<const T, Rank>& v, Cache& cache) const {
     return forward(q, k, v, AttentionMask<T>(), cache);
   }
+
+  template <class Q, class K, class V, class... Rest>
+    requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
+  Tensor<T, std::remove_cvref_t<Q>::rank> forward(Q&& q, K&& k, V&& v, Cache& cache, const Rest&...)
+  const = delete;  // they must outlive the cache
+  template <class Q, class K, class V, class... Rest>
+    requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
+  Tensor<T, std::remove_cvref_t<Q>::rank> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...)
+  const = delete;
 
   /// dv = Aᵀ dy, dS = A ∘ (dy vᵀ - δ), dq = scale dS k, dk = scale dSᵀ q; derived in docs/layers/scaled_dot_product_attention.md.
   template <int Rank>
