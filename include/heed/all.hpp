@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Everything: heed.hpp, and what reads data, writes files, runs the training loop and certifies gradients.
+#include <heed/heed.hpp>
+
+#include <heed/data/augment.hpp>
+#include <heed/data/batches.hpp>
+#include <heed/data/cifar.hpp>
+#include <heed/data/dataset.hpp>
+#include <heed/data/generated.hpp>
+#include <heed/data/normalize.hpp>
+#include <heed/data/shuffle.hpp>
+#include <heed/data/views.hpp>
+#include <heed/io/atomic_file.hpp>
+#include <heed/io/dtype.hpp>
+#include <heed/io/json.hpp>
+#include <heed/io/model_file.hpp>
+#include <heed/io/safetensors.hpp>
+#include <heed/io/utf8.hpp>
+#include <heed/testing/check_gradients.hpp>
+#include <heed/train/attention_map.hpp>
+#include <heed/train/evaluate.hpp>
+#include <heed/train/metrics.hpp>
+#include <heed/train/summary.hpp>
+#include <heed/train/trainer.hpp>
