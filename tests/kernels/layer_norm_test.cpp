@@ -102,6 +102,16 @@ TEST_CASE("rows far from zero keep the digits that float has left") {
   CHECK(equal.y < 1e-2);
 }
 
+TEST_CASE("what the first sum of a long row loses is put right in mean and variance") {
+  // Whole numbers around 2e6 are exact in float, their sums are not: the first mean is off by some hundredths and more.
+  constexpr Index width = 6000;
+  Tensor<float, 1> x({width}), y({width}), mean({1}), inv_std({1});
+  for (Index j = 0; j < width; ++j) x[j] = 2000001 + static_cast<float>(j % 2);
+  kernels::layer_norm_forward<float>({1, width, nullptr, nullptr, 1e-5}, x.data(), y.data(), mean.data(), inv_std.data());
+  CHECK(mean[0] == 2000001.5f);
+  CHECK(inv_std[0] == Approx(1 / std::sqrt(0.25 + 1e-5)).epsilon(1e-5));
+}
+
 TEST_CASE("layer norm runs on any number-like type") {
   // 3 rows of 5 in a number-like type; the double path must agree in value.
   const auto x = random_tensor<double, 1>({15}, 1);

@@ -64,6 +64,15 @@ TEST_CASE("huge scores, masked scores, not a number") {
   for (int i = 8; i < 12; ++i) CHECK(std::isnan(y[i]));
 }
 
+TEST_CASE("a row far below zero is an ordinary row") {
+  for (Index width : {1, 3, 16, 19}) {
+    Tensor<float, 2> x({1, width}), y({1, width});
+    x.fill(-1000);
+    kernels::softmax_forward(1, width, x.data(), y.data());
+    for (Index j = 0; j < width; ++j) CHECK(y[j] == Approx(1.0 / static_cast<double>(width)));
+  }
+}
+
 TEST_CASE("the bits of a row do not depend on threads or on other rows") {
   const auto x = random_tensor<float, 2>({500, 77}, 1);
   const auto run = [&](int threads, Index first, Index rows) {
