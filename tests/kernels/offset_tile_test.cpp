@@ -23,6 +23,7 @@ TEMPLATE_TEST_CASE("products read through offsets agree with their sum", "", flo
     for (const Index cols :
         {Index{1}, Index{3}, width / 4, width / 4 + 1, width / 2, width / 2 + 1, 3 * width / 4, 3 * width / 4 + 1, width})
       for (const Index a_step : {Index{1}, Index{7}}) {
+        if (cols < 1 || cols > width) continue;  // narrow instruction sets
         INFO(rows << " rows, " << cols << " columns, step " << a_step);
         std::vector<Index> a_offset, c_offset;
         for (Index i = 0; i < rows; ++i) a_offset.push_back(i * 37 % 1000), c_offset.push_back((rows - 1 - i) * (width + 5));

@@ -17,8 +17,8 @@ struct BatchNormRows {
 
   Index begin(Index group) const { return group * group_rows; }
   Index count(Index group) const { return (group + 1 == groups ? rows : (group + 1) * group_rows) - group * group_rows; }
-  /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them.
-  Index chunk_rows() const { return std::max<Index>(1, 16384 / features); }
+  /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them; at most 1024, so that sums in float keep their digits.
+  Index chunk_rows() const { return std::clamp<Index>(16384 / features, 1, 1024); }
   Index chunks_of(Index group) const { return (count(group) + chunk_rows() - 1) / chunk_rows(); }
   Index chunks_before(Index group) const { return group * ((group_rows + chunk_rows() - 1) / chunk_rows()); }
   Index chunks() const { return chunks_before(groups - 1) + chunks_of(groups - 1); }

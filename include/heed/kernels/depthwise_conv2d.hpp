@@ -95,7 +95,7 @@ void depthwise_correlate(const Correlation& c, const Conv2dGeometry& g, const T*
   const CorrelationAxis &y = c.axis[0], &x = c.axis[1];
   const Index channels = c.groups, source_image = y.source_size * x.source_size * channels;
   const Index target_image = c.target_size[0] * c.target_size[1] * channels;
-  Tensor<T, 1> ordered({y.taps * x.taps * channels}), start({channels});  // no bias: zeros
+  Tensor<T, 1> ordered({std::max<Index>(1, y.taps * x.taps) * channels}), start({channels});  // no bias: zeros
   for (Index ty = 0; ty < y.taps; ++ty)
     for (Index tx = 0; tx < x.taps; ++tx) {
       const Index tap = (y.tap_first + ty * y.tap_spacing) * g.kernel[1] + x.tap_first + tx * x.tap_spacing;
