@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Operators on images. Files have (N, C, H, W), the library has (N, H, W, C).
+#include <heed/layers/avg_pool2d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv2d.hpp>
+#include <heed/layers/global_avg_pool2d.hpp>
+#include <heed/layers/max_pool2d.hpp>
 
 #include "adapters.hpp"
 
@@ -15,21 +18,18 @@ heed::Size2d size_of(const ReferenceCase& reference, const std::string& attribut
   if (sizes.size() == 2) return {sizes[0], sizes[1]};
   unsupported(attribute, " of ", sizes.size(), " numbers");
 }
-heed::Padding2d padding_of(const ReferenceCase& reference) {
-  const heed::Size2d size = size_of(reference, "padding");
-  return {size.height, size.width};
-}
 
 template <class T>
 void conv2d(Run<T>& run) {
   const ReferenceCase& reference = run.reference();
   const Shape weight = run.shape("param.weight");
+  const heed::Size2d padding = size_of(reference, "padding");
   const Index groups = reference.integer("groups", 1);
   heed::Conv2d<T> layer({.in_channels = weight[1] * groups,
       .out_channels = weight[0],
       .kernel_size = {weight[2], weight[3]},
       .stride = size_of(reference, "stride"),
-      .padding = padding_of(reference),
+      .padding = {padding.height, padding.width},
       .dilation = size_of(reference, "dilation"),
       .groups = groups,
       .bias = reference.flag("bias", true)});
@@ -64,10 +64,60 @@ void batch_norm(Run<T>& run) {
   }
 }
 
+template <class T>
+void avg_pool2d(Run<T>& run) {
+  const ReferenceCase& reference = run.reference();
+  heed::AvgPool2d<T> layer({.kernel_size = size_of(reference, "kernel_size"),
+      .stride = size_of(reference, "stride"),
+      .padding = size_of(reference, "padding"),
+      .ceil_mode = reference.flag("ceil_mode"),
+      .count_include_pad = reference.flag("count_include_pad", true)});
+  check_layer<4, 4>(run, layer, Channels::axis_1);
+}
+
+template <class T>
+void global_avg_pool2d(Run<T>& run) {
+  heed::GlobalAvgPool2d<T> layer;
+  check_layer<4, 2>(run, layer, Channels::axis_1);
+}
+
+template <class T>
+void max_pool2d(Run<T>& run) {
+  const ReferenceCase& reference = run.reference();
+  heed::MaxPool2d<T> layer({.kernel_size = size_of(reference, "kernel_size"),
+      .stride = size_of(reference, "stride"),
+      .padding = size_of(reference, "padding"),
+      .dilation = size_of(reference, "dilation"),
+      .ceil_mode = reference.flag("ceil_mode")});
+  check_layer<4, 4>(run, layer, Channels::axis_1);
+
+  // The winner of a window, flat within its plane, is the one pixel that a gradient of that window alone reaches.
+  const Tensor<T, 4> x = run.read_image("in.x");
+  typename heed::MaxPool2d<T>::Cache cache;
+  const Shape y = layer.output_shape(x.shape());
+  Tensor<T, 4> dy(y);
+  std::vector<std::int64_t> winners;
+  for (Index n = 0; n < y[0]; ++n)
+    for (Index c = 0; c < y[3]; ++c)
+      for (Index window = 0; window < y[1] * y[2]; ++window) {
+        const Index element = (n * y[1] * y[2] + window) * y[3] + c;
+        dy[element] = T(1);
+        std::as_const(layer).forward(x, cache);
+        const Tensor<T, 4> dx = layer.backward(dy, cache);
+        dy[element] = T(0);
+        for (Index pixel = 0; pixel < x.size(1) * x.size(2); ++pixel)
+          if (dx[(n * x.size(1) * x.size(2) + pixel) * x.size(3) + c] != T(0)) winners.push_back(pixel);
+      }
+  run.expect_whole("out.indices", winners);
+}
+
 }  // namespace
 
 void add_image_adapters(Adapters& adapters) {
   adapters["conv2d"] = CONFORMANCE_ADAPTER(conv2d);
+  adapters["avg_pool2d"] = CONFORMANCE_ADAPTER(avg_pool2d);
+  adapters["global_avg_pool2d"] = CONFORMANCE_ADAPTER(global_avg_pool2d);
+  adapters["max_pool2d"] = CONFORMANCE_ADAPTER(max_pool2d);
   adapters["batch_norm"] = CONFORMANCE_ADAPTER(batch_norm);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Operators that work row by row or element by element.
+#include <heed/kernels/softmax.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/linear.hpp>
@@ -52,11 +53,36 @@ void gelu(Run<T>& run) {
   activation(run, heed::Gelu<T>({.approximate = tanh ? heed::GeluApproximation::tanh : heed::GeluApproximation::none}));
 }
 
+/// Along the last axis, or along axis 1 by turning that one to the end.
+template <class T>
+void softmax(Run<T>& run) {
+  const Shape shape = run.shape("in.x");
+  const Index dim = run.reference().integer("dim", -1);
+  const bool last = dim == -1 || dim == shape.rank() - 1;
+  if (!last && dim != 1) unsupported("softmax along axis ", dim, " of ", shape.rank());
+  const auto read = [&](const std::string& name) {
+    if (last) return run.read_rows(name);
+    const Tensor<T, 4> image = run.read_image(name);
+    return Tensor<T, 2>(image.as_rows());
+  };
+  const auto expect = [&](const std::string& name, const Tensor<T, 2>& rows, const Allowance& allowance) {
+    if (last) return run.expect_rows(name, rows, allowance);
+    run.expect_image(name, TensorView<const T, 4>(rows.data(), run.read_image(name).shape()), allowance);
+  };
+  const Tensor<T, 2> x = read("in.x"), dy = read("grad.out.y");
+  Tensor<T, 2> y(x.shape()), dx(x.shape());
+  heed::kernels::softmax_forward(x.rows(), x.features(), x.data(), y.data());
+  expect("out.y", y, {});
+  heed::kernels::softmax_backward(x.rows(), x.features(), y.data(), dy.data(), dx.data());
+  expect("grad.in.x", dx, {.contributions = 2 * largest(dy.span())});  // y (dy - sum of y dy): a difference where y is near 1
+}
+
 }  // namespace
 
 void add_row_adapters(Adapters& adapters) {
   adapters["linear"] = CONFORMANCE_ADAPTER(linear);
   adapters["layer_norm"] = CONFORMANCE_ADAPTER(layer_norm);
+  adapters["softmax"] = CONFORMANCE_ADAPTER(softmax);
   adapters["relu"] = CONFORMANCE_ADAPTER(relu);
   adapters["silu"] = CONFORMANCE_ADAPTER(silu);
   adapters["gelu"] = CONFORMANCE_ADAPTER(gelu);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <set>
 #include <string>
@@ -76,23 +77,16 @@ class Run {
     used_.insert(name);
     return reference_.file().values<U>(name);
   }
-  template <int Rank>
-  Tensor<T, Rank> read(const std::string& name) {
+  template <int Rank, class U = T>
+  Tensor<U, Rank> read(const std::string& name) {
     used_.insert(name);
-    return reference_.file().tensor<T, Rank>(name);
+    return reference_.file().tensor<U, Rank>(name);
   }
   /// As rows x features.
   Tensor<T, 2> read_rows(const std::string& name) {
     const auto elements = values(name);
     const Shape whole = shape(name);
     return Tensor<T, 2>(TensorView<const T, 2>(elements.data(), Shape{whole.rows(), whole.features()}));
-  }
-  /// Booleans of any shape, in the order of the file.
-  Tensor<bool, 1> read_flags(const std::string& name) {
-    used_.insert(name);
-    auto result = Tensor<bool, 1>::uninitialized({shape(name).size()});
-    reference_.file().copy(reference_.file().at(name), result.data());
-    return result;
   }
   /// From (N, C, ...) to (N, height, width, C).
   Tensor<T, 4> read_image(const std::string& name) {
@@ -143,6 +137,12 @@ class Run {
   void expect_number(const std::string& name, const Value& value, const Allowance& allowance = {}) {
     const T number = static_cast<T>(value);
     expect(name, &number, Shape{}, allowance);
+  }
+
+  /// The same for whole numbers, which must be equal.
+  void expect_whole(const std::string& name, const std::vector<std::int64_t>& numbers) {
+    Comparison& c = add(name, Shape{static_cast<Index>(numbers.size())}, Shape{shape(name).size()});
+    if (c.fault.empty() && numbers != reference_.file().values<std::int64_t>(name)) c.fault = "other numbers";
   }
 
   /// Gives each parameter of `model` the file's `param.` + its name; every parameter must be there.
@@ -200,7 +200,7 @@ class Run {
       if (std::isfinite(expected[i])) c.magnitude = std::max(c.magnitude, std::abs(expected[i]));
       if (found == expected[i] || (std::isnan(found) && std::isnan(expected[i]))) continue;  // infinities, and NaN where the file says so
       const double difference = std::abs(found - expected[i]);
-      c.error = difference <= c.error ? c.error : difference;  // keeps NaN
+      if (!std::isnan(c.error) && !(difference <= c.error)) c.error = difference;  // a NaN stays
     }
     constexpr double kEpsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
     if constexpr (std::is_same_v<T, double>)
