@@ -164,6 +164,7 @@ struct Packet<Isa, T> {
     // lane, in the loop); with 16 bytes it is the loop below that is slow (47 instead of 75 GFLOP/s in a GEMM tile).
     if constexpr (Isa::bytes == Baseline::bytes) return {s - Vector{}};
     Packet r;
+#pragma GCC unroll 16  // without it the 14x2 tile of a GEMM runs at 76 instead of 116 GFLOP/s
     for (int i = 0; i < lanes; ++i) r.v[i] = s;
     return r;
   }
