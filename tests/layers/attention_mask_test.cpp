@@ -20,8 +20,7 @@ TEST_CASE("AttentionMask: axes broadcast from the last on", "[attention_mask]") 
   CHECK(strides({1, 3, 4, 1}) == std::vector<Index>{0, 4, 1, 0});
   CHECK(strides({4, 5}) == std::vector<Index>{0, 0, 5, 1});
   CHECK(strides({1, 5}) == std::vector<Index>{0, 0, 0, 1});
-  CHECK_THROWS_WITH(
-      strides({4, 6}), Catch::Contains("Test: the mask 4x6 does not fit the weights (batch, heads, queries, keys) = 2x3x4x5"));
+  CHECK_THROWS_WITH(strides({4, 6}), contains("Test: the mask 4x6 does not fit the weights (batch, heads, queries, keys) = 2x3x4x5"));
   CHECK_THROWS_AS(strides({3, 1, 4, 5}), ShapeError);
 }
 
@@ -35,8 +34,8 @@ TEST_CASE("AttentionMask: binding to a problem", "[attention_mask]") {
   AttentionMask<float>{.attend_keys = keys, .bias = bias}.bind("Test", a);
   CHECK(a.key_mask.row(1, 2, 3) == keys.data() + 5);
   CHECK(a.bias.row(1, 2, 3) == bias.data());
-  CHECK_THROWS_WITH(AttentionMask<float>{.attend_keys = wrong}.bind("Test", a),
-      Catch::Contains("the mask of keys is 1x5, it must be (batch, keys) = 2x5"));
+  CHECK_THROWS_WITH(
+      AttentionMask<float>{.attend_keys = wrong}.bind("Test", a), contains("the mask of keys is 1x5, it must be (batch, keys) = 2x5"));
 }
 
 TEST_CASE("TorchAttentionMask: true = masked out there, true = attend here", "[attention_mask]") {

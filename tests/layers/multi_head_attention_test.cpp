@@ -309,16 +309,16 @@ TEST_CASE("MultiHeadAttention: an observer sees the weights of inference", "[mul
 }
 
 TEST_CASE("MultiHeadAttention: errors are sentences", "[multi_head_attention]") {
-  CHECK_THROWS_WITH(MultiHeadAttention<float>({.embed_dim = 7, .num_heads = 2}),
-      Catch::Contains("embed_dim (7) must be a positive multiple of num_heads (2)"));
+  CHECK_THROWS_WITH(
+      MultiHeadAttention<float>({.embed_dim = 7, .num_heads = 2}), contains("embed_dim (7) must be a positive multiple of num_heads (2)"));
   CHECK_THROWS_AS(MultiHeadAttention<float>({.embed_dim = 4, .dropout = -0.1}), std::invalid_argument);
   MultiHeadAttention<float> layer({.embed_dim = 4, .num_heads = 2});
-  CHECK_THROWS_WITH(layer.output_shape({2, 3, 5}), Catch::Contains("must have embed_dim = 4"));
-  CHECK_THROWS_WITH(layer.output_shape({2, 3, 4}, {2, 5, 4}, {2, 6, 4}), Catch::Contains("one number of tokens for k and v"));
+  CHECK_THROWS_WITH(layer.output_shape({2, 3, 5}), contains("must have embed_dim = 4"));
+  CHECK_THROWS_WITH(layer.output_shape({2, 3, 4}, {2, 5, 4}, {2, 6, 4}), contains("one number of tokens for k and v"));
   const auto x = random_tensor<float, 3>({2, 3, 4}, 1);
   MultiHeadAttention<float>::Cache cache;
   layer.forward(x, cache);
-  CHECK_THROWS_WITH(layer.backward_cross(x, cache), Catch::Contains("after forward(x, cache) it is backward"));
+  CHECK_THROWS_WITH(layer.backward_cross(x, cache), contains("after forward(x, cache) it is backward"));
   CHECK_THROWS_AS(layer.backward(random_tensor<float, 3>({2, 4, 4}, 1), cache), ShapeError);
   Tensor<bool, 2> mask({4, 3});
   CHECK_THROWS_AS(layer.forward(x, {.attend = mask}), ShapeError);

@@ -223,17 +223,17 @@ TEST_CASE("ScaledDotProductAttention: dropout is repeatable, and the same in bac
 
 TEST_CASE("ScaledDotProductAttention: errors are sentences", "[scaled_dot_product_attention]") {
   const ScaledDotProductAttention<float> layer({.num_heads = 2});
-  CHECK_THROWS_WITH(layer.output_shape({1, 2, 3, 4}, {1, 2, 3, 5}, {1, 2, 3, 4}), Catch::Contains("must have equal head widths"));
-  CHECK_THROWS_WITH(layer.output_shape({1, 2, 3, 4}, {1, 2, 3, 4}, {1, 2, 4, 4}), Catch::Contains("equal heads and tokens"));
-  CHECK_THROWS_WITH(layer.output_shape({1, 3, 3, 4}, {1, 2, 3, 4}, {1, 2, 3, 4}), Catch::Contains("multiple of the heads of k"));
-  CHECK_THROWS_WITH(layer.output_shape({3, 4}, {3, 4}, {3, 4}), Catch::Contains("must all be"));
-  CHECK_THROWS_WITH(layer.output_shape({1, 3, 5}, {1, 3, 5}, {1, 3, 5}), Catch::Contains("head widths"));
+  CHECK_THROWS_WITH(layer.output_shape({1, 2, 3, 4}, {1, 2, 3, 5}, {1, 2, 3, 4}), contains("must have equal head widths"));
+  CHECK_THROWS_WITH(layer.output_shape({1, 2, 3, 4}, {1, 2, 3, 4}, {1, 2, 4, 4}), contains("equal heads and tokens"));
+  CHECK_THROWS_WITH(layer.output_shape({1, 3, 3, 4}, {1, 2, 3, 4}, {1, 2, 3, 4}), contains("multiple of the heads of k"));
+  CHECK_THROWS_WITH(layer.output_shape({3, 4}, {3, 4}, {3, 4}), contains("must all be"));
+  CHECK_THROWS_WITH(layer.output_shape({1, 3, 5}, {1, 3, 5}, {1, 3, 5}), contains("head widths"));
   CHECK_THROWS_AS(ScaledDotProductAttention<float>({.num_heads = 3, .num_kv_heads = 2}), std::invalid_argument);
   CHECK_THROWS_AS(ScaledDotProductAttention<float>({.dropout = 1.5}), std::invalid_argument);
   const auto x = random_tensor<float, 4>({1, 1, 3, 4}, 1);
   ScaledDotProductAttention<float>::Cache cache;
   auto own = layer;
   layer.forward(x, x, x, cache);
-  CHECK_THROWS_WITH(own.backward(x, cache, {.d_weights = random_tensor<float, 4>({1, 1, 3, 3}, 2)}), Catch::Contains("not asked to keep"));
+  CHECK_THROWS_WITH(own.backward(x, cache, {.d_weights = random_tensor<float, 4>({1, 1, 3, 3}, 2)}), contains("not asked to keep"));
   CHECK_THROWS_AS(own.backward(random_tensor<float, 4>({1, 1, 4, 4}, 2), cache), ShapeError);
 }
