@@ -13,7 +13,8 @@ template <class T>
 void check(Index sequences, Index tokens, Index width, double range, double tolerance) {
   INFO(sequences << "x" << tokens << "x" << width << " in ±" << range);
   const auto x = random_tensor<T, 3>({sequences, tokens, width}, 1, -range, range);
-  const auto g = random_tensor<T, 1>({width}, 2), dy = random_tensor<T, 2>({sequences, width}, 3);
+  const auto g = random_tensor<T, 1>({width}, 2);
+  const auto dy = random_tensor<T, 2>({sequences, width}, 3);
   Tensor<T, 2> weights({sequences, tokens}), y({sequences, width});
   Tensor<T, 3> dx(x.shape());
   Tensor<T, 1> d_g({width});
