@@ -38,14 +38,15 @@ void export_as(const ExportOptions& options, const DataSource& data) {
   recipe.net = options.net;
   const auto optimizer = make_optimizer<T>(recipe, heed::named_parameters(net));
   const double smoothing = recipe_of(options.net.net).label_smoothing;
-  const heed::WarmupSchedule schedule = make_schedule(options.steps);
-  heed::Trainer trainer(net, heed::CrossEntropyLoss<T>({.label_smoothing = smoothing}), *optimizer, schedule, {.seed = options.seed});
   heed::Batches<T> batches(data.images.train, {.batch_size = options.batch_size,
                                                   .shuffle = true,
                                                   .drop_last = true,
                                                   .seed = options.seed,
                                                   .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
                                                   .normalization = normalization});
+  // The first steps of a whole run, warm-up and all.
+  heed::Trainer trainer(net, heed::CrossEntropyLoss<T>({.label_smoothing = smoothing}), *optimizer,
+      make_schedule(recipe_of(options.net.net).epochs * batches.size()), {.seed = options.seed});
   std::vector<heed::Tensor<T, 4>> images;
   std::vector<heed::Tensor<std::int64_t, 1>> labels;
   nlohmann::ordered_json losses = nlohmann::ordered_json::array(), factors = nlohmann::ordered_json::array(), rates;

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Makes the training steps that `cifar10 export DIR` has made, in PyTorch, from the same weights on the same batches, and compares.
+
+    cifar10 export /tmp/steps --net demo --precision double
+    python3 examples/pytorch_twin/twin.py /tmp/steps
+
+Needs torch and numpy. Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. The net is written down here a
+second time, in torch's own layers; parameters are found by their names in the file. docs/twin.md tells what was seen.
+"""
+import json
+import math
+import pathlib
+import sys
+
+import numpy
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+WIDTHS = {"demo": ([24, 64, 96], 4), "small": ([32, 128, 128], 4), "large": ([64, 256, 256], 8), "article": ([32, 96], 4)}
+DTYPES = {"F64": numpy.float64, "F32": numpy.float32, "I64": numpy.int64}
+TOLERANCE = {"double": 1e-8, "float": 1e-4}
+
+
+def read_safetensors(path):
+    """All tensors of a file, by name: the header's length, a JSON header, the data."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        values = numpy.frombuffer(content[begin:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        tensors[name] = torch.from_numpy(values.copy())
+    return tensors
+
+
+def positions(side, width):
+    """Sines and cosines of the row in the first half of the channels, of the column in the second: (side * side, width)."""
+    half = (width + 1) // 2
+
+    def code(position, channels):
+        angles = [position / 10000 ** (c // 2 * 2 / channels) for c in range(channels)]
+        return [math.sin(a) if c % 2 == 0 else math.cos(a) for c, a in enumerate(angles)]
+
+    rows = [code(t // side, half) + code(t % side, width - half) for t in range(side * side)]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+class Attention(nn.Module):
+    """Y = X + W_o [C; U] + b with U = LN(X) + P."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(2 * width, width)
+        self.positions = positions(7, width)
+
+    def forward(self, x):
+        batch, width, height, columns = x.shape
+        tokens = x.flatten(2).transpose(1, 2)
+        u = self.norm(tokens) + self.positions.to(x.dtype)
+        q, k, v = self.qkv(u).view(batch, height * columns, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.transpose(-1, -2) / math.sqrt(width // self.heads)).softmax(-1)
+        context = (weights @ v).transpose(1, 2).reshape(batch, height * columns, width)
+        y = tokens + self.out(torch.cat([context, u], -1))
+        return y.transpose(1, 2).reshape(x.shape)
+
+
+def norm(width):
+    return nn.BatchNorm2d(width, eps=1e-5, momentum=0.4)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), norm(outputs)
+        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), norm(outputs)
+
+    def forward(self, x):
+        x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        return F.gelu(self.norm2(self.conv2(x)))
+
+
+class ShortBlock(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), norm(outputs)
+
+    def forward(self, x):
+        return F.gelu(self.norm(F.max_pool2d(self.conv(x), 2)))
+
+
+class Net(nn.Module):
+    def __init__(self, record):
+        super().__init__()
+        widths, heads = WIDTHS[record["net"]]
+        self.scale = record["logit_scale"]
+        self.whiten = nn.Conv2d(3, 24, 2)
+        inputs = 24
+        for i, outputs in enumerate(widths):
+            setattr(self, f"block{i + 1}", (ShortBlock if record["net"] == "article" else Block)(inputs, outputs))
+            inputs = outputs
+        self.blocks = len(widths)
+        self.attention = Attention(widths[1], heads) if record["attention"] == "full" else None
+        self.head = nn.Linear(inputs, 10)
+
+    def forward(self, x):
+        x = F.gelu(self.whiten(x))
+        for i in range(self.blocks):
+            x = getattr(self, f"block{i + 1}")(x)
+            if i == 1 and self.attention is not None:
+                x = self.attention(x)
+        return self.head(x.amax((2, 3))) * self.scale
+
+
+def main(folder):
+    torch.set_num_threads(2)
+    record = json.loads((folder / "losses.json").read_text())
+    net = Net(record).to(torch.float64 if record["precision"] == "double" else torch.float32)
+    missing, unexpected = net.load_state_dict(read_safetensors(folder / "initial.safetensors"), strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        sys.exit(f"twin: the file and the net differ: missing {missing}, unexpected {unexpected}")
+    groups = []
+    for name, parameter in net.named_parameters():
+        rates = record["rates"][name]
+        parameter.requires_grad_(not rates["frozen"])
+        if not rates["frozen"]:
+            groups.append({"params": [parameter], "lr": 0.0, "base": rates["learning_rate"], "weight_decay": rates["weight_decay"]})
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-8)
+    batches = read_safetensors(folder / "batches.safetensors")
+
+    worst = 0.0
+    for step, (expected, factor) in enumerate(zip(record["losses"], record["learning_rate_factors"])):
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        logits = net(batches[f"images.{step}"].permute(0, 3, 1, 2))
+        loss = F.cross_entropy(logits, batches[f"labels.{step}"], label_smoothing=record["label_smoothing"])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        difference = abs(loss.item() - expected) / abs(loss.item())
+        worst = max(worst, difference)
+        print(f"step {step:2}  heed {expected:.12f}  PyTorch {loss.item():.12f}  relative difference {difference:.1e}")
+
+    final, far = read_safetensors(folder / "final.safetensors"), ("", 0.0)
+    for name, value in net.state_dict().items():
+        if name in final:
+            error = ((value - final[name]).norm() / value.norm().clamp_min(1e-30)).item()
+            far = max(far, (name, error), key=lambda entry: entry[1])
+    tolerance = TOLERANCE[record["precision"]]
+    print(f"{record['net']} in {record['precision']}: largest difference of a loss {worst:.1e} (tolerance {tolerance:g}); of the weights and "
+          f"running statistics after {len(record['losses'])} steps {far[1]:.1e} ({far[0]})")
+    return 0 if worst <= tolerance else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(pathlib.Path(sys.argv[1])))
