@@ -158,11 +158,14 @@ TEST_CASE("each row's own loss, and its gradient") {
   CrossEntropyOptions options = c.options;
   options.reduction = Reduction::sum;
   const CrossEntropyLoss<double> sum(options);
-  Tensor<double, 1> losses;
+  Tensor<double, 1> losses({40});
+  losses.fill(7.0);
   Tensor<double, 2> d_rows, d_sum;
 
   mean.rows(logits, c.labels, losses, d_rows);
   const auto expected = reference::cross_entropy_rows(c.logits, c.labels, 10, 0.1, c.options.weight, 0);
+  CHECK(losses.shape() == Shape{17});
+  CHECK(losses.data()[17] == 7);  // the tensor kept its memory, and what lies behind the rows was left alone
   for (Index r = 0; r < 17; ++r) CHECK(losses[r] == Approx(expected[static_cast<std::size_t>(r)]).margin(1e-14));
   sum(logits, c.labels, d_sum);
   for (Index i = 0; i < d_sum.size(); ++i) CHECK(d_rows[i] == d_sum[i]);

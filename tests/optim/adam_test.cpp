@@ -135,6 +135,7 @@ TEST_CASE("rules change any option of Adam") {
   CHECK(o.amsgrad);
   CHECK(o.maximize);
   CHECK_FALSE(optimizer.options_of("p0").amsgrad);
+  CHECK(optimizer.named_state().size() == 2 + 3);
 }
 
 TEST_CASE("zero gradients move nothing and make no NaN") {

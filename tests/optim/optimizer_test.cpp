@@ -21,6 +21,33 @@ std::vector<std::string> state_names(Method& optimizer) {
   return names;
 }
 
+/// A method of one's own: adds gradients to the value and to a state, through the loop that all methods share.
+class Adder final : public Optimizer<float> {
+ public:
+  explicit Adder(const std::vector<NamedParameter<float>>& parameters) : Optimizer<float>(parameters, Adam<float>::Rules{}) {}
+  std::string_view kind() const override { return "Adder"; }
+
+  /// The loop alone, on arrays of the caller.
+  static void add(float* value, const float* gradient, float* sum, Index count) {
+    run(Rule{}, {.group = 0, .step = 1, .learning_rate_factor = 1, .value = value, .gradient = gradient, .state = {sum}, .count = count});
+  }
+
+ protected:
+  struct Rule {
+    static constexpr int kStates = 1;
+    template <class P>
+    HEED_INLINE void operator()(P& value, const P& gradient, P* state) const {
+      value = value + gradient;
+      state[0] = state[0] + gradient + gradient;
+    }
+  };
+  std::span<const std::string_view> state_keys(std::size_t) const override {
+    static constexpr std::string_view keys[] = {"sum"};
+    return keys;
+  }
+  void update(const Piece& piece) const override { run(Rule{}, piece); }
+};
+
 std::string message_of(const std::vector<NamedParameter<float>>& parameters, const Adam<float>::Rules& rules) {
   try {
     Adam<float> optimizer(parameters, {}, rules);
@@ -139,6 +166,34 @@ TEST_CASE("tied parameters are stepped once") {
   Sgd<double> optimizer(parameters, {.learning_rate = 1});
   optimizer.step();
   for (std::size_t i = 0; i < 10; ++i) CHECK(model.value(0)[i] == Approx(before[i] - gradient[i]));
+}
+
+TEST_CASE("a method of one's own is a rule and the names of its state") {
+  ParameterSet<float> model({5, 40000});
+  model.draw_gradients(0);
+  const auto before = model.value(1), gradient = model.gradient(1);
+  Adder optimizer(model.named());
+  optimizer.step();
+  optimizer.step();
+  CHECK(state_names(optimizer) == std::vector<std::string>{"p0.sum", "p1.sum"});
+  const Tensor<float, 1>& sum = *optimizer.named_state()[1].tensor;
+  const auto after = model.value(1);
+  bool equal = true;
+  for (std::size_t i = 0; i < 40000; ++i)
+    equal = equal && after[i] == before[i] + gradient[i] + gradient[i] && sum[static_cast<Index>(i)] == 4 * gradient[i];
+  CHECK(equal);
+}
+
+TEST_CASE("a pass leaves alone what lies behind the end") {
+  const std::vector<float> gradient(60, 2.0f);
+  for (Index count = 1; count < 40; ++count) {
+    std::vector<float> value(60, 1.0f), sum(60, 0.0f);
+    Adder::add(value.data(), gradient.data(), sum.data(), count);
+    for (Index i = 0; i < 60; ++i) {
+      CHECK(value[static_cast<std::size_t>(i)] == (i < count ? 3.0f : 1.0f));
+      CHECK(sum[static_cast<std::size_t>(i)] == (i < count ? 4.0f : 0.0f));
+    }
+  }
 }
 
 TEST_CASE("mistakes get a sentence") {

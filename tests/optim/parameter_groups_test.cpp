@@ -50,6 +50,11 @@ TEST_CASE("a star stands for any run of characters") {
   CHECK(name_matches("*ab", "aab"));  // the first try takes too little
   CHECK(name_matches("*aab", "aaaab"));
   CHECK(name_matches("", ""));
+  CHECK(name_matches("abc*", "abc"));
+  CHECK(name_matches("abc**", "abc"));
+  // What lies behind the end of a pattern is none of its business.
+  CHECK(name_matches(std::string_view("ab*").substr(0, 2), "ab"));
+  CHECK(name_matches(std::string_view("*a*").substr(0, 2), "aba"));
 
   CHECK_FALSE(name_matches("", "x"));
   CHECK_FALSE(name_matches("bias", "0.bias"));

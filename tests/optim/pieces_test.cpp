@@ -13,10 +13,10 @@ namespace {
 std::vector<std::vector<int>> visits(const std::vector<Index>& sizes, Index grain) {
   std::vector<std::vector<int>> count;
   for (Index size : sizes) count.emplace_back(static_cast<std::size_t>(size), 0);
-  const auto size_of = [&](std::size_t k) { return sizes[k]; };
+  const auto size_of = [&](std::size_t k) { return sizes.at(k); };
   const Index length = line_length(sizes.size(), size_of);
   for (Index begin = 0; begin < length; begin += grain)
-    for_each_piece(sizes.size(), size_of, begin, std::min(length, begin + grain), [&](std::size_t k, Index from, Index to) {
+    for_each_piece(sizes.size(), size_of, begin, begin + grain, [&](std::size_t k, Index from, Index to) {
       CHECK(from < to);
       for (Index i = from; i < to; ++i) ++count[k][static_cast<std::size_t>(i)];
     });

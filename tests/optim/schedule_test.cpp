@@ -71,6 +71,7 @@ TEST_CASE("the one-cycle schedule is torch's OneCycleLR") {
 }
 
 TEST_CASE("one-cycle schedules of one step and without a rise are numbers") {
+  CHECK(OneCycleSchedule{.steps = 2, .pct_start = 0.5}(0) == 1);
   CHECK(OneCycleSchedule{.steps = 1}(0) == Approx(1 / 25.0 / 1e4));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0.05, .decay = Decay::linear}(0) == Approx(1 - 0.5 / 9.5 * (1 - 4e-6)));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0}(9) == Approx(1 / 25.0 / 1e4));

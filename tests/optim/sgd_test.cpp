@@ -102,7 +102,7 @@ TEST_CASE("Sgd agrees with numbers printed by torch 2") {
 
 TEST_CASE("rules change any option of Sgd") {
   ParameterSet<float> model({2, 2});
-  Sgd<float> optimizer(model.named(), {.momentum = 0.5},
+  Sgd<float> optimizer(model.named(), {},
       {{"p1", {.learning_rate = 1, .momentum = 0.25, .dampening = 0.0, .weight_decay = 3, .nesterov = true, .maximize = true}}});
   const SgdOptions o = optimizer.options_of("p1");
   CHECK(o.learning_rate == 1);
@@ -111,7 +111,9 @@ TEST_CASE("rules change any option of Sgd") {
   CHECK(o.weight_decay == 3);
   CHECK(o.nesterov);
   CHECK(o.maximize);
-  CHECK(optimizer.options_of("p0").momentum == 0.5);
+  CHECK(optimizer.options_of("p0").momentum == 0);
+  REQUIRE(optimizer.named_state().size() == 1);
+  CHECK(optimizer.named_state()[0].name == "p1.momentum_buffer");
   CHECK(optimizer.kind() == "SGD");
 }
 

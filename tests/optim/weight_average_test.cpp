@@ -71,6 +71,15 @@ TEST_CASE("weights that do not move keep their bits in the average") {
   CHECK(model.value(0) == before);
 }
 
+TEST_CASE("averaging leaves alone what lies behind the end") {
+  const std::vector<float> weight(60, 3.0f);
+  for (Index count = 1; count < 40; ++count) {
+    std::vector<float> average(60, 1.0f);
+    dispatch<detail::AverageKernel<float>, float>(average.data(), weight.data(), count, 0.5f);
+    for (Index i = 0; i < 60; ++i) CHECK(average[static_cast<std::size_t>(i)] == (i < count ? 2.0f : 1.0f));
+  }
+}
+
 TEST_CASE("the averages go into the model for a scope, and out again") {
   ParameterSet<double> model({40000, 3});
   Tensor<double, 1> buffer({2});

@@ -33,7 +33,8 @@ struct ScaleArray {
   template <class Isa>
   HEED_INLINE static void run(T* x, Index count, T factor) {
     using P = Packet<Isa, T>;
-    for (Index i = 0; i < count; i += P::lanes) (P::load_partial(x + i, count - i) * P::broadcast(factor)).store_partial(x + i, count - i);
+    for (Index left = count; left > 0; left -= P::lanes, x += P::lanes)
+      (P::load_partial(x, left) * P::broadcast(factor)).store_partial(x, left);
   }
 };
 

@@ -153,16 +153,15 @@ class Optimizer {
     HEED_INLINE static void run(Rule rule, Piece piece) {
       using P = Packet<Isa, T>;
       P state[kMaxStates];
-      for (Index i = 0; i < piece.count; i += P::lanes) {
-        const Index count = std::min<Index>(P::lanes, piece.count - i);
-        P value = P::load_partial(piece.value + i, count);
-        const P gradient = P::load_partial(piece.gradient + i, count);
+      for (Index i = 0, left = piece.count; left > 0; i += P::lanes, left -= P::lanes) {
+        P value = P::load_partial(piece.value + i, left);
+        const P gradient = P::load_partial(piece.gradient + i, left);
 #pragma GCC unroll 3
-        for (int s = 0; s < Rule::kStates; ++s) state[s] = P::load_partial(piece.state[s] + i, count);
+        for (int s = 0; s < Rule::kStates; ++s) state[s] = P::load_partial(piece.state[s] + i, left);
         rule(value, gradient, state);
-        value.store_partial(piece.value + i, count);
+        value.store_partial(piece.value + i, left);
 #pragma GCC unroll 3
-        for (int s = 0; s < Rule::kStates; ++s) state[s].store_partial(piece.state[s] + i, count);
+        for (int s = 0; s < Rule::kStates; ++s) state[s].store_partial(piece.state[s] + i, left);
       }
     }
   };

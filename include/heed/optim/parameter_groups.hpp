@@ -23,12 +23,12 @@ inline bool name_matches(std::string_view pattern, std::string_view name) {
   std::size_t p = 0, n = 0, star = std::string_view::npos, tried = 0;
   while (n < name.size()) {
     if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;  // the star takes nothing at first
+      star = ++p;  // behind the star, which takes nothing at first
       tried = n;
     } else if (p < pattern.size() && pattern[p] == name[n]) {
       ++p, ++n;
     } else if (star != std::string_view::npos) {
-      p = star + 1;  // the last star takes one character more
+      p = star;  // the last star takes one character more
       n = ++tried;
     } else {
       return false;
@@ -43,7 +43,7 @@ inline bool name_matches(std::string_view pattern, std::string_view name) {
 template <class Named, class Changes>
 std::vector<std::size_t> assign_groups(const std::vector<Named>& parameters, const std::vector<ParameterRule<Changes>>& rules) {
   std::vector<std::size_t> groups;
-  std::vector<bool> used(rules.size()), matched(rules.size());
+  std::vector<bool> matched(rules.size() + 1), used(rules.size() + 1);  // the last place is the optimiser's own options
   for (const Named& parameter : parameters) {
     std::size_t group = rules.size();
     for (std::size_t r = rules.size(); r-- > 0;)
@@ -51,7 +51,7 @@ std::vector<std::size_t> assign_groups(const std::vector<Named>& parameters, con
         matched[r] = true;
         group = r;
       }
-    if (group < rules.size()) used[group] = true;
+    used[group] = true;
     groups.push_back(group);
   }
   for (std::size_t r = 0; r < rules.size(); ++r) {

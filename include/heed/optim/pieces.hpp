@@ -30,7 +30,8 @@ Index line_length(std::size_t arrays, const SizeOf& size_of) {
 template <class SizeOf, class Body>
 void for_each_piece(std::size_t arrays, const SizeOf& size_of, Index begin, Index end, const Body& body) {
   Index start = 0;
-  for (std::size_t k = 0; k < arrays && start < end; ++k) {
+  for (std::size_t k = 0; k < arrays; ++k) {
+    if (start >= end) return;
     const Index size = size_of(k);
     const Index from = std::max<Index>(begin - start, 0), to = std::min(end - start, size);
     if (from < to) body(k, from, to);

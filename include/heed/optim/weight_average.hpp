@@ -23,9 +23,9 @@ struct AverageKernel {
   template <class Isa>
   HEED_INLINE static void run(T* average, const T* weight, Index count, T rate) {
     using P = Packet<Isa, T>;
-    for (Index i = 0; i < count; i += P::lanes) {
-      const P a = P::load_partial(average + i, count - i), w = P::load_partial(weight + i, count - i);
-      P::fma(P::broadcast(rate), w - a, a).store_partial(average + i, count - i);  // exact where weight and average agree
+    for (Index left = count; left > 0; left -= P::lanes, average += P::lanes, weight += P::lanes) {
+      const P a = P::load_partial(average, left), w = P::load_partial(weight, left);
+      P::fma(P::broadcast(rate), w - a, a).store_partial(average, left);  // exact where weight and average agree
     }
   }
 };
