@@ -68,7 +68,7 @@ struct SoftmaxRows {
       const T largest = P::max(m0, m1).largest();
       // A row in which everything is masked so far: weights 2^(masked - 0) = 0.
       const T shift = largest < T(0.5 * kMaskedScore) ? T(0) : largest;
-      state->before[i] = exp2_of_nonpositive(Packet<Scalar, T>{state->largest[i] - shift}).v;
+      state->before[i] = state->sum[i] == T(0) ? T(0) : exp2_of_nonpositive(Packet<Scalar, T>{state->largest[i] - shift}).v;
       state->largest[i] = largest;
       const T sum = x.problem->dropout.active() ? exponentials<Isa, true>(x, i, s, shift) : exponentials<Isa, false>(x, i, s, shift);
       state->sum[i] = state->sum[i] * state->before[i] + sum;

@@ -191,7 +191,9 @@ struct MaskScores {
     using P = Packet<Isa, T>;
     const ScoreBlock<T>& x = *block;
     const Attention<T>& a = *x.problem;
+    using W = WholePacket<Isa, T>;
     const Index lanes = P::lanes;
+    const P masked = P::broadcast(T(kMaskedScore));
     for (Index i = 0; i < x.rows; ++i) {
       T* s = x.scores + i * x.row;
       const Index query = x.query + i, end = std::clamp<Index>(a.causal_end(query) - x.key, 0, x.keys);
@@ -210,7 +212,7 @@ struct MaskScores {
           for (Index j = 0; j < end; ++j) x.bias_row[j] = bias[j * a.bias.key];
           bias = x.bias_row;
         }
-        const P unit = P::broadcast(T(kLog2E)), masked = P::broadcast(T(kMaskedScore));
+        const P unit = P::broadcast(T(kLog2E));
         for (Index j = 0; j < end; j += lanes)  // max in this order keeps NaN
           P::max(masked, P::fma(P::load_partial(bias + j, end - j), unit, P::load(s + j))).store(s + j);
       }
@@ -224,7 +226,9 @@ struct MaskScores {
         select_row<Isa>(flags, end, x.padded, s);
       }
       if (x.flags) select_row<Isa>(x.flags, end, x.padded, s);
-      for (Index j = end; j < x.padded; ++j) s[j] = T(kMaskedScore);
+      const W last = W::broadcast(static_cast<std::uint32_t>(end));
+      for (Index j = end / lanes * lanes; j < x.padded; j += lanes)
+        W::select_less(W::count_from(static_cast<std::uint32_t>(j)), last, P::load(s + j), masked).store(s + j);
     }
   }
 };
