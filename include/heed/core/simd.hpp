@@ -57,6 +57,7 @@ struct Packet<Scalar, T> {
 
   static Packet zero() { return {T(0)}; }
   static Packet broadcast(const T& s) { return {s}; }
+  static Packet load_broadcast(const T* p) { return {*p}; }
   static Packet load(const T* p) { return {*p}; }
   static Packet load_partial(const T* p, Index count, const T& fill = T(0)) { return {count > 0 ? *p : fill}; }
   void store(T* p) const { *p = v; }
@@ -80,6 +81,17 @@ struct Packet<Scalar, T> {
   }
   T sum() const { return v; }
   T largest() const { return v; }
+
+  /// Whole numbers of a smaller type (uint8_t, int32_t), one a lane, as T.
+  template <class Number>
+  static Packet load_numbers(const Number* p) {
+    return {T(static_cast<std::int32_t>(*p))};
+  }
+  template <class Number>
+  void store_numbers(Number* p) const {
+    using Source = std::conditional_t<std::is_floating_point_v<T>, T, double>;  // number-like types convert to double
+    *p = static_cast<Number>(static_cast<Source>(v));
+  }
 
   static void transpose(Packet (&)[1]) {}
   /// Flags of one byte for `flag_groups` packets are read at once.
@@ -164,10 +176,12 @@ struct Packet<Isa, T> {
     // lane, in the loop); with 16 bytes it is the loop below that is slow (47 instead of 75 GFLOP/s in a GEMM tile).
     if constexpr (Isa::bytes == Baseline::bytes) return {s - Vector{}};
     Packet r;
-#pragma GCC unroll 16  // without it the 14x2 tile of a GEMM runs at 76 instead of 116 GFLOP/s
     for (int i = 0; i < lanes; ++i) r.v[i] = s;
     return r;
   }
+  /// *p in every lane: for factors that a loop reads from memory. (With `broadcast` g++ runs the 14x2 tile of a GEMM at 76 instead of
+  /// 116 GFLOP/s; this form in turn inserts lane by lane when the number is in a register.)
+  HEED_INLINE static Packet load_broadcast(const T* p) { return {*p - Vector{}}; }
   HEED_INLINE static Packet load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
   /// The first `count` elements, `fill` in the other lanes.
   HEED_INLINE static Packet load_partial(const T* p, Index count, T fill = T(0)) {
@@ -217,6 +231,26 @@ struct Packet<Isa, T> {
 #pragma GCC unroll 16
       for (int i = 0; i < half; ++i) spill[i] = spill[i] > spill[i + half] ? spill[i] : spill[i + half];
     return spill[0];
+  }
+
+  /// Whole numbers of a smaller type (uint8_t, int32_t), one a lane, as T.
+  template <class Number>
+  HEED_INLINE static Packet load_numbers(const Number* p) {
+    // g++ 12 widens bytes to 32 bits lane by lane, but step by step it does not.
+    using Step = std::conditional_t<sizeof(Number) == 1, std::uint16_t, Number>;
+    typedef Number Numbers __attribute__((vector_size(lanes * sizeof(Number))));
+    typedef Step Steps __attribute__((vector_size(lanes * sizeof(Step))));
+    typedef std::int32_t Wide __attribute__((vector_size(lanes * 4)));
+    Numbers numbers;
+    std::memcpy(&numbers, p, sizeof numbers);
+    return {__builtin_convertvector(__builtin_convertvector(__builtin_convertvector(numbers, Steps), Wide), Vector)};
+  }
+  template <class Number>
+  HEED_INLINE void store_numbers(Number* p) const {
+    typedef Number Numbers __attribute__((vector_size(lanes * sizeof(Number))));
+    typedef std::int32_t Wide __attribute__((vector_size(lanes * 4)));
+    const Numbers numbers = __builtin_convertvector(__builtin_convertvector(v, Wide), Numbers);
+    std::memcpy(p, &numbers, sizeof numbers);
   }
 
   /// Lane j of rows[i] goes to lane i of rows[j].

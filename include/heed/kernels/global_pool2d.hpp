@@ -21,7 +21,7 @@ struct GlobalMax {
     P best = P::broadcast(T(-HUGE_VAL)), place = P::zero(), nan = P::zero();
     for (Index i = 0; i < pixels; ++i) take_larger(P::load(x + i * channels + channel), T(static_cast<double>(i)), best, place, nan);
     (best + nan).store(y + channel);
-    if (winner) store_numbers<P, T>(place, winner + channel);
+    if (winner) place.store_numbers(winner + channel);
   }
   template <class Isa>
   HEED_INLINE static void run(const GlobalMax* image) {

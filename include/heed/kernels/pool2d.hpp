@@ -48,10 +48,6 @@ inline Index pool2d_windows(Index size, Index kernel, Index stride, Index paddin
 
 namespace detail {
 
-/// What a T is converted to on its way to a whole number: number-like types have a conversion to double.
-template <class T>
-using whole_source = std::conditional_t<std::is_floating_point_v<T>, T, double>;
-
 /// For each input position and tap the window that reads this position through this tap, or -1: table[position * kernel + tap].
 inline Tensor<Index, 1> windows_of(const Pool2dGeometry& g, int axis) {
   auto table = Tensor<Index, 1>::uninitialized({g.size[axis] * g.kernel[axis]});
@@ -62,20 +58,6 @@ inline Tensor<Index, 1> windows_of(const Pool2dGeometry& g, int axis) {
       table[i * g.kernel[axis] + k] = read ? shifted / g.stride[axis] : -1;
     }
   return table;
-}
-
-/// Whole numbers that a packet holds, to bytes or 32-bit numbers and back. (Loops of fixed length: the compiler makes conversions of them.)
-template <class P, class T, class Number>
-HEED_INLINE void store_numbers(const P& numbers, Number* to) {
-  T spill[P::lanes];
-  numbers.store(spill);
-  for (int i = 0; i < P::lanes; ++i) to[i] = static_cast<Number>(static_cast<std::int32_t>(static_cast<whole_source<T>>(spill[i])));
-}
-template <class P, class T, class Number>
-HEED_INLINE P load_numbers(const Number* from) {
-  T spill[P::lanes];
-  for (int i = 0; i < P::lanes; ++i) spill[i] = T(static_cast<std::int32_t>(from[i]));
-  return P::load(spill);
 }
 
 /// Keeps the larger of two numbers and where it was seen; a number that is not larger leaves the first one (so the first maximum wins), and
@@ -105,7 +87,7 @@ struct MaxWindow {
       for (Index kx = first[1]; kx < end[1]; ++kx)
         take_larger(P::load(x + ky * tap_row + kx * tap_pixel + channel), T(static_cast<double>(ky * kernel_width + kx)), best, place, nan);
     (best + nan).store(y + channel);
-    if (winner) store_numbers<P, T>(place, winner + channel);
+    if (winner) place.store_numbers(winner + channel);
   }
 };
 
@@ -143,10 +125,9 @@ struct MaxPixel {
       for (Index kx = 0; kx < kernel[1]; ++kx) {
         if (windows_x[kx] < 0) continue;
         const Index window = (windows_y[ky] * out_width + windows_x[kx]) * channels + channel;
-        const double tap = static_cast<double>(ky * kernel[1] + kx);
-        const P place = load_numbers<P, T>(winner + window), d = P::load(dy + window);
-        const P from_below = P::select_greater(place, P::broadcast(T(tap - 0.5)), d, P::zero());
-        sum = sum + P::select_greater(P::broadcast(T(tap + 0.5)), place, from_below, P::zero());
+        // One comparison: g++ 12 makes a mask of two into scalar code.
+        const P off = P::load_numbers(winner + window) - P::broadcast(T(static_cast<double>(ky * kernel[1] + kx)));
+        sum = sum + P::select_greater(P::broadcast(T(0.5)), off * off, P::load(dy + window), P::zero());
       }
     }
     sum.store(dx + channel);

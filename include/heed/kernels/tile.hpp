@@ -33,7 +33,7 @@ HEED_INLINE void multiply_tile(
     for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + k * b_step + j * P::lanes);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      const P av = P::broadcast(a[i * a_row + k * a_step]);
+      const P av = P::load_broadcast(a + i * a_row + k * a_step);
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j] = P::fma(av, bv[j], acc[i][j]);
     }
