@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A room includes only the rooms that it may; no header includes itself in a circle; costly std headers stay out of the hot rooms."""
+"""A room includes only the rooms that it may; no header includes itself in a circle; costly std headers stay out of the hot rooms; all.hpp
+reaches every header."""
 import re
 
 import tree
@@ -51,5 +52,14 @@ def walk(name, path):
 for name in edges:
     if name not in state:
         walk(name, [name])
+
+# all.hpp leaves nothing out.
+reached, ahead = set(), ["include/heed/all.hpp"]
+while ahead:
+    name = ahead.pop()
+    if name not in reached:
+        reached.add(name)
+        ahead += edges.get(name, [])
+faults += [f"{name}: include/heed/all.hpp does not reach it" for name in edges if name not in reached]
 
 tree.finish("include_direction", faults, f"{len(found)} headers")
