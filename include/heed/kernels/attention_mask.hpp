@@ -56,13 +56,13 @@ struct Attention {
   Index queries = 0, keys = 0, width = 0, value_width = 0;
   HeadRows<const T> q, k, v;
   double scale = 1;
-  double softcap = 0;            ///< > 0: scores become softcap * tanh(score / softcap), before bias and masks
-  bool causal = false;           ///< query i attends keys j <= i + causal_offset
-  Index causal_offset = 0;       ///< 0 aligns the diagonal at the top left; keys - queries at the bottom right; the length of a past
-  MaskRef<const bool> mask;      ///< true = attend
-  MaskRef<const bool> key_mask;  ///< true = attend; strides of head and query are 0
-  MaskRef<const T> bias;         ///< added to the scores
-  AttentionDropout dropout;
+  double softcap = 0;                 ///< > 0: scores become softcap * tanh(score / softcap), before bias and masks
+  bool causal = false;                ///< query i attends keys j <= i + causal_offset
+  Index causal_offset = 0;            ///< 0 aligns the diagonal at the top left; keys - queries at the bottom right; the length of a past
+  MaskRef<const bool> mask = {};      ///< true = attend
+  MaskRef<const bool> key_mask = {};  ///< true = attend; strides of head and query are 0
+  MaskRef<const T> bias = {};         ///< added to the scores
+  AttentionDropout dropout = {};
 
   Index kv_head(Index h) const { return h / (heads / kv_heads); }
   /// Number of leading keys that query i may see.
