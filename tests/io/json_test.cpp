@@ -115,8 +115,8 @@ TEST_CASE("Changed JSON either reads or gets an error", "[json]") {
       const std::size_t position = random.below(8 * i + 2 * change + 100, source.size());
       source[position] = static_cast<char>(random.below(8 * i + 2 * change + 101, 256));
     }
-    source.resize(source.size() - random.below(4 * i + 1, 2) * random.below(4 * i + 2, source.size()));
-    accepted += message_of(source) == "accepted";
+    const std::size_t cut = random.below(4 * i + 1, 2) * random.below(4 * i + 2, source.size());
+    accepted += message_of(source.substr(0, source.size() - cut)) == "accepted";
   }
   CHECK(accepted > 0);
   CHECK(accepted < 20'000);
