@@ -114,7 +114,8 @@ class Net(nn.Module):
             x = getattr(self, f"block{i + 1}")(x)
             if i == 1 and self.attention is not None:
                 x = self.attention(x)
-        return self.head(x.amax((2, 3))) * self.scale
+        # Not amax, which shares the gradient among equal maxima: here as in heed the first one takes it all.
+        return self.head(F.max_pool2d(x, x.shape[2:]).flatten(1)) * self.scale
 
 
 def main(folder):
