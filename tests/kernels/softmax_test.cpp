@@ -73,7 +73,7 @@ TEST_CASE("a row far below zero is an ordinary row") {
   }
 }
 
-TEST_CASE("the bits of a row do not depend on threads or on other rows") {
+TEST_CASE("the softmax of a row does not depend on threads or on other rows") {
   const auto x = random_tensor<float, 2>({500, 77}, 1);
   const auto run = [&](int threads, Index first, Index rows) {
     ThreadScope limit(threads);
