@@ -43,7 +43,7 @@ inline bool name_matches(std::string_view pattern, std::string_view name) {
 template <class Named, class Changes>
 std::vector<std::size_t> assign_groups(const std::vector<Named>& parameters, const std::vector<ParameterRule<Changes>>& rules) {
   std::vector<std::size_t> groups;
-  std::vector<bool> matched(rules.size() + 1), used(rules.size() + 1);  // the last place is the optimiser's own options
+  std::vector<bool> matched(rules.size()), used(rules.size() + 1);  // used: and the optimiser's own options
   for (const Named& parameter : parameters) {
     std::size_t group = rules.size();
     for (std::size_t r = rules.size(); r-- > 0;)
