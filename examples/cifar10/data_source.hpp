@@ -53,7 +53,8 @@ inline DataSource find_data(std::string folder) {
         "  *** Its accuracies cannot be compared with anything. For the real data name their folder with   ***\n"
         "  *** --data or $CIFAR10_DIR, or unpack cifar-10-binary.tar.gz in data/.                           ***\n"
         "\n");
-    heed::write_generated_set(source.folder);
+    // The list of names is written last: where it is, the set is whole.
+    if (!fs::exists(fs::path(source.folder) / "batches.meta.txt", ignored)) heed::write_generated_set(source.folder);
   }
   source.images = heed::load_cifar10(source.folder);
   source.generated = heed::is_generated(source.images.train);

@@ -36,6 +36,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
 
   TrainOptions recipe;
   recipe.net = options.net;
+  recipe.optimizer = options.optimizer;
   const auto optimizer = make_optimizer<T>(recipe, heed::named_parameters(net));
   const double smoothing = recipe_of(options.net.net).label_smoothing;
   heed::Batches<T> batches(data.images.train, {.batch_size = options.batch_size,
@@ -79,8 +80,8 @@ void export_as(const ExportOptions& options, const DataSource& data) {
     rates[name] = {{"learning_rate", own.learning_rate}, {"weight_decay", own.weight_decay}, {"frozen", parameter->frozen()}};
   }
   const nlohmann::ordered_json record{{"net", options.net.net}, {"attention", options.net.attention},
-      {"logit_scale", options.net.logit_scale}, {"precision", options.precision}, {"label_smoothing", smoothing},
-      {"learning_rate_factors", factors}, {"rates", rates}, {"losses", losses}};
+      {"logit_scale", options.net.logit_scale}, {"precision", options.precision}, {"optimizer", options.optimizer},
+      {"label_smoothing", smoothing}, {"learning_rate_factors", factors}, {"rates", rates}, {"losses", losses}};
   heed::write_file((folder / "losses.json").string(), record.dump(1) + '\n');
   fmt::print("{} steps of {} in {}: loss {:.6f} to {:.6f}; written to {}\n", options.steps, options.net.net, options.precision,
       losses.front().get<double>(), losses.back().get<double>(), options.folder);

@@ -97,6 +97,7 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
   command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
       ->check(CLI::IsMember({"full", "none"}))
       ->capture_default_str();
+  command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adamw", "sgd"}))->capture_default_str();
   command->add_option("--precision", o.precision, "Of the steps")->check(CLI::IsMember({"double", "float"}))->capture_default_str();
   command->add_option("--steps", o.steps, "How many steps")->check(at_least(1, "a whole number from 1"))->capture_default_str();
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();

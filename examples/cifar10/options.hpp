@@ -77,6 +77,7 @@ struct ExportOptions {
   std::uint64_t seed = 0;
   std::string data;
   std::string precision = "double";  ///< or "float"
+  std::string optimizer = "adamw";   ///< or "sgd"
   bool overwrite = false;
   int threads = 0;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -62,13 +63,11 @@ inline std::string shortened(std::string text, Index width, int scale) {
 }
 }  // namespace detail
 
-/// Each picture beside the same with its heat map, two to a row where there are several, with title and caption, and a legend at the bottom.
+/// Each picture beside the same with its heat map, two to a row where there are several, with title and caption, and a legend at the
+/// bottom. Colours go up to each picture's own peak.
 inline Picture overlay_sheet(const std::vector<Attended>& items) {
   using namespace detail;
   constexpr Index kItemWidth = 2 * kTile + kGap / 2, kItemHeight = kTile + 2 * kLine + kGap;
-  double top = 2;  // a map without any peak shall look like one
-  for (const Attended& item : items)
-    for (Index i = 0; i < item.map.size(); ++i) top = std::max(top, static_cast<double>(item.map[i]));
   const Index columns = items.size() > 1 ? 2 : 1, rows = (static_cast<Index>(items.size()) + columns - 1) / columns;
   Picture sheet(rows * (kItemHeight + kGap) + kGap + 2 * kLine, columns * (kItemWidth + kGap) + kGap, kPaper);
 
@@ -76,19 +75,23 @@ inline Picture overlay_sheet(const std::vector<Attended>& items) {
     const Index y = kGap + static_cast<Index>(i) / columns * (kItemHeight + kGap),
                 x = kGap + static_cast<Index>(i) % columns * (kItemWidth + kGap);
     const Picture scaled = fit(items[i].picture);
+    const heed::Tensor<float, 2>& map = items[i].map;
+    const double peak = static_cast<double>(*std::max_element(map.data(), map.data() + map.size()));
+    const double top = std::max(peak, 2.0);  // a map without any peak shall look like one
     const Index down = (kTile - scaled.height()) / 2, along = (kTile - scaled.width()) / 2;
     sheet.paste(scaled, y + down, x + along);
-    sheet.paste(with_heat(scaled, items[i].map, top), y + down, x + kTile + kGap / 2 + along);
-    draw_text(sheet, y + kTile + 8, x, shortened(items[i].title, kItemWidth, 2), kPale, 2);
+    sheet.paste(with_heat(scaled, map, top), y + down, x + kTile + kGap / 2 + along);
+    const std::string note = fmt::format("  peak {:.1f} x average", peak);
+    draw_text(sheet, y + kTile + 8, x, shortened(items[i].title, kItemWidth - text_width(note, 2), 2) + note, kPale, 2);
     draw_text(sheet, y + kTile + 8 + kLine, x, shortened(items[i].caption, kItemWidth, 2), kInk, 2);
   }
 
   const Index y = sheet.height() - 2 * kLine, bar = kItemWidth / 3;
-  const std::string low = "attention received:  0", high = fmt::format("{:.1f} times the average", top);
+  const std::string low = "attention received:  0";
   draw_text(sheet, y, kGap, low, kInk, 2);
   const Index left = kGap + text_width(low, 2) + 8;
   for (Index x = 0; x < bar; ++x) sheet.fill(y - 2, left + x, 18, 1, heat_colour(static_cast<double>(x) / static_cast<double>(bar - 1)));
-  draw_text(sheet, y, left + bar + 8, high, kInk, 2);
+  draw_text(sheet, y, left + bar + 8, "peak", kInk, 2);
   return sheet;
 }
 

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
-#include <atomic>
-#include <cstdlib>
 #include <limits>
-#include <new>
+#include <vector>
 
-#include <heed/compose/any_layer.hpp>
 #include <heed/compose/sequential.hpp>
-#include <heed/core/buffer_pool.hpp>
 #include <heed/data/batches.hpp>
 #include <heed/data/generated.hpp>
 #include <heed/layers/dropout.hpp>
@@ -19,23 +15,6 @@
 #include <heed/optim/schedule.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/trainer.hpp>
-
-namespace {
-std::atomic<long> allocations{0};
-void* counted(std::size_t bytes, std::size_t alignment) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment)) return memory;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-// The allocation functions of this whole program are these.
-void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted(bytes, static_cast<std::size_t>(alignment)); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 using namespace heed;
 
@@ -76,24 +55,6 @@ TEST_CASE("training lowers the loss, and the same steps give the same weights") 
   const std::vector<double> once = run(1);
   CHECK(once == run(1));
   CHECK(once == run(3));
-}
-
-TEST_CASE("after its first step a training step asks the system for no memory") {
-  auto net = AnyLayer<float, 4, 2>(small_net());
-  AdamW<float> optimizer(named_parameters(net));
-  Trainer trainer(net, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 8}, {.max_gradient_norm = 1});
-  Tensor<float, 4> images({32, 32, 32, 3});
-  for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>(i % 17) - 8.0f;
-  const std::vector<int> labels(32, 4);
-  trainer.step(images, labels);
-  const long before = allocations.load();
-  const std::uint64_t pool_before = BufferPool::instance().from_system();
-  for (int i = 0; i < 4; ++i) trainer.step(images, labels);
-  const long after = allocations.load();
-  CHECK(after == before);
-  CHECK(BufferPool::instance().from_system() == pool_before);
-  const std::vector<float> seen(1000);
-  CHECK(allocations.load() > after);  // the counter counts
 }
 
 TEST_CASE("a requested stop ends the epoch after the running step") {

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The program cifar10 from the outside: short runs on a part of the generated set, their files, and what it says when something is wrong.
+set -u
+program=${HEED_BIN_DIR:?}/cifar10
+[[ -x $program ]] || exit 77
+unset CIFAR10_DIR
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+failures=0
+
+fault() {
+  echo "FAULT: $1"
+  failures=$((failures + 1))
+}
+# expect CODE TEXT COMMAND...: the exit code, and words that the output must hold.
+expect() {
+  local code=$1 words=$2 status=0
+  shift 2
+  output=$("$@" 2>&1) || status=$?
+  [[ $status == "$code" ]] || fault "$* ended with $status, expected $code: $output"
+  [[ $output == *"$words"* ]] || fault "$* did not say '$words' but: $output"
+}
+
+# --- data ----------------------------------------------------------------------------------------------------------------------------
+# Without data the generated set is written, read back and announced. (A source tree that holds the real data hides it.)
+if [[ -e ${HEED_SOURCE_DIR:-}/data/cifar-10-batches-bin/data_batch_1.bin ]]; then
+  whole=$HEED_SOURCE_DIR/data/cifar-10-batches-bin
+  kind=cifar10
+else
+  expect 0 "GENERATED SAMPLE SET" "$program" export steps --net article --steps 1 --batch-size 8
+  whole=data/generated-batches-bin
+  kind=generated
+fi
+mkdir part
+for batch in 1 2 3 4 5; do head -c $((3073 * 64)) "$whole/data_batch_$batch.bin" >"part/data_batch_$batch.bin"; done
+head -c $((3073 * 50)) "$whole/test_batch.bin" >part/test_batch.bin
+cp "$whole/batches.meta.txt" part/
+
+# --- a run ---------------------------------------------------------------------------------------------------------------------------
+expect 0 "test accuracy" "$program" train --net article --epochs 2 --batch-size 32 --data part --output run --seed 3
+[[ $output == *"AttentionFusion"* && $output == *"FLOP"* ]] || fault "no summary: $output"
+[[ $output == *"epoch  2/2"* ]] || fault "no line an epoch: $output"
+keys='"event" "dataset" "net" "attention" "seed" "threads" "epochs" "test_accuracy" "test_accuracy_flip" "test_accuracy_6view" "train_seconds" "images_per_second" "weights_hash"'
+found=$(tail -n 1 run/log.jsonl | grep -o '"[a-z0-9_]*":' | tr -d ':' | tr '\n' ' ')
+[[ ${found% } == "$keys" ]] || fault "the result has the keys $found"
+tail -n 1 run/log.jsonl | grep -q "\"event\":\"result\",\"dataset\":\"$kind\",\"net\":\"article\",\"attention\":\"full\",\"seed\":3" || fault "result: $(tail -n 1 run/log.jsonl)"
+[[ $(grep -c '"event":"epoch"' run/log.jsonl) == 2 ]] || fault "log: $(cat run/log.jsonl)"
+
+# The same seed gives the same weights, with another number of threads too; another seed does not.
+hash_of() { tail -n 1 "$1/log.jsonl" | grep -o '"weights_hash":"[0-9a-f]*"'; }
+expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output again --seed 3 --threads 1
+[[ $(hash_of run) == "$(hash_of again)" ]] || fault "one seed, two models: $(hash_of run) and $(hash_of again)"
+expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --seed 4
+[[ $(hash_of run) != "$(hash_of other)" ]] || fault "two seeds, one model"
+
+# Every arm and optimiser runs; without --output runs are numbered.
+for arm in none identity uniform convolution; do
+  expect 0 "attention $arm" "$program" train --net article --attention "$arm" --epochs 1 --batch-size 160 --data part --output "arm-$arm"
+done
+for optimizer in adam sgd; do
+  expect 0 "runs/demo-" "$program" train --optimizer "$optimizer" --epochs 1 --batch-size 160 --validation 160 --data part
+  [[ $output == *"validation accuracy"* ]] || fault "$optimizer: $output"
+done
+[[ -e runs/demo-1/model.safetensors && -e runs/demo-2/model.safetensors ]] || fault "runs are not numbered: $(ls -R runs)"
+
+# --- using the model -----------------------------------------------------------------------------------------------------------------
+accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | cut -d: -f2)
+expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$program" evaluate run/model.safetensors --data part --views 6
+printf 'P6\n40 30\n255\n' >picture.ppm
+head -c 3600 part/test_batch.bin >>picture.ppm
+expect 0 "%" "$program" predict run/model.safetensors picture.ppm picture.ppm --overlay seen.png
+[[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
+[[ $(grep -c "%" <<<"$output") == 2 ]] || fault "one line a picture: $output"
+
+# --- what is wrong gets a sentence, exit code 2, and changes nothing -----------------------------------------------------------------
+before=$(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum)
+listed=$(find . | sort)
+expect 2 "holds a run" "$program" train --net article --data part --output run
+expect 2 "--net" "$program" train --net huge --data part --output run --overwrite
+expect 2 "--epochs" "$program" train --epochs 0 --data part --output run --overwrite
+expect 2 "--label-smoothing" "$program" train --label-smoothing 1.5 --data part --output run --overwrite
+expect 2 "--batch-size 1000000" "$program" train --batch-size 1000000 --data part --output run --overwrite
+expect 2 "--validation 320" "$program" train --validation 320 --data part --output run --overwrite
+expect 2 "no such folder" "$program" train --data nowhere --output run --overwrite
+expect 2 "expected a folder" "$program" train --data part --output picture.ppm
+expect 2 "cifar10" "$program"
+expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
+expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
+expect 2 "no such file" "$program" predict run/model.safetensors missing.png
+expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt
+expect 2 "no attention to show" "$program" predict arm-none/model.safetensors picture.ppm --overlay seen.png
+[[ $(find . | sort) == "$listed" ]] || fault "files came or went: $(diff <(echo "$listed") <(find . | sort))"
+[[ $(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum) == "$before" ]] || fault "files were changed"
+
+head -c 5000 run/model.safetensors >cut.safetensors
+expect 2 "cut.safetensors: at offset" "$program" evaluate cut.safetensors --data part
+expect 2 "initial.safetensors" "$program" evaluate "$([[ -e steps ]] && echo steps/initial.safetensors || echo none/initial.safetensors)" --data part
+sed 's/"net":"article"/"net":"unknown"/; s/"net": "article"/"net": "unknown"/' run/model.safetensors >unknown.safetensors
+expect 2 "unknown" "$program" evaluate unknown.safetensors --data part
+cp -r part broken
+head -c 100000 part/data_batch_3.bin >broken/data_batch_3.bin
+expect 2 "data_batch_3.bin: at offset" "$program" train --data broken --output fresh
+rm broken/data_batch_3.bin
+expect 2 "data_batch_3.bin" "$program" train --data broken --output fresh
+[[ ! -e fresh ]] || fault "a run without data left a folder"
+
+# --overwrite replaces.
+expect 0 "" "$program" train --net article --epochs 1 --batch-size 160 --data part --output run --overwrite
+[[ $(grep -c '"event":"epoch"' run/log.jsonl) == 1 ]] || fault "the old log was kept: $(cat run/log.jsonl)"
+
+# --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
+"$program" train --net article --epochs 100000 --batch-size 32 --data part --output stopped >stopped.txt 2>&1 &
+running=$!
+for _ in $(seq 100); do
+  [[ -s stopped/log.jsonl ]] && grep -q '"event":"epoch"' stopped/log.jsonl && break
+  sleep 0.2
+done
+kill -INT "$running"
+status=0
+wait "$running" || status=$?
+[[ $status == 130 ]] || fault "Ctrl-C ended with $status: $(cat stopped.txt)"
+grep -q "saved in stopped/model.safetensors" stopped.txt || fault "Ctrl-C: $(tail -n 3 stopped.txt)"
+expect 0 "accuracy" "$program" evaluate stopped/model.safetensors --data part
+[[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
+
+[[ $failures == 0 ]] && echo "cifar10: all well"
+exit $((failures > 0))
