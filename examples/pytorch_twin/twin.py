@@ -4,8 +4,10 @@
     cifar10 export /tmp/steps --net demo --precision double
     python3 examples/pytorch_twin/twin.py /tmp/steps
 
-Needs torch and numpy. Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. The net is written down here a
-second time, in torch's own layers; parameters are found by their names in the file. docs/twin.md tells what was seen.
+Needs torch and numpy. The net is written down here a second time, in torch's own layers; parameters are found by their names in the file.
+Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. In float the steps are made in double as well, to tell
+what rounding alone does: where PyTorch's own float losses are farther than the tolerance from those in double, heed's may be as far.
+docs/twin.md tells what was seen.
 """
 import json
 import math
@@ -166,15 +168,18 @@ def main(folder):
     tolerance = TOLERANCE[precision]
     print(f"{record['net']}, attention {record['attention']}, {record['optimizer']}, {precision}: losses of {len(heed)} steps at most {worst:.1e} apart "
           f"(tolerance {tolerance:g})")
+    passed = worst <= tolerance
     if precision == "float":
-        print(f"from the steps in double: heed at most {max(map(apart, heed, exact)):.1e}, PyTorch {max(map(apart, twin, exact)):.1e}")
+        heed_far, twin_far = max(map(apart, heed, exact)), max(map(apart, twin, exact))
+        print(f"from the steps in double: heed at most {heed_far:.1e}, PyTorch {twin_far:.1e}")
+        passed = passed or heed_far <= max(tolerance, twin_far)
     final, far = read_safetensors(folder / "final.safetensors"), ("", 0.0)
     for name, value in net.state_dict().items():
         if name in final:
             error = ((value - final[name]).norm() / value.norm().clamp_min(1e-30)).item()
             far = max(far, (name, error), key=lambda entry: entry[1])
     print(f"weights and running statistics afterwards: at most {far[1]:.1e} apart ({far[0]})")
-    return 0 if worst <= tolerance else 1
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":
