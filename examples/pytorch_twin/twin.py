@@ -5,9 +5,8 @@
     python3 examples/pytorch_twin/twin.py /tmp/steps
 
 Needs torch and numpy. The net is written down here a second time, in torch's own layers; parameters are found by their names in the file.
-Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. In float the steps are made in double as well, to tell
-what rounding alone does: where PyTorch's own float losses are farther than the tolerance from those in double, heed's may be as far.
-docs/twin.md tells what was seen.
+Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. In float the steps are made in double as well, to show
+what rounding alone does on either side.
 """
 import json
 import math
@@ -172,7 +171,6 @@ def main(folder):
     if precision == "float":
         heed_far, twin_far = max(map(apart, heed, exact)), max(map(apart, twin, exact))
         print(f"from the steps in double: heed at most {heed_far:.1e}, PyTorch {twin_far:.1e}")
-        passed = passed or heed_far <= max(tolerance, twin_far)
     final, far = read_safetensors(folder / "final.safetensors"), ("", 0.0)
     for name, value in net.state_dict().items():
         if name in final:
