@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Makes the training steps that `cifar10 export DIR` has made, in PyTorch, from the same weights on the same batches, and compares.
 
-    cifar10 export /tmp/steps --net demo --precision double
-    python3 examples/pytorch_twin/twin.py /tmp/steps
+    cifar10 export steps --net demo --precision double
+    python3 examples/pytorch_twin/twin.py steps
 
 Needs torch and numpy. The net is written down here a second time, in torch's own layers; parameters are found by their names in the file.
 Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. In float the steps are made in double as well, to show
