@@ -13,53 +13,6 @@ const Index kSizes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 27, 2
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("attention_blocks: products over every remainder of rows and columns", "[attention_blocks]", float, double) {
-  using T = TestType;
-  const TileSizes<T> sizes;
-  const Index depth = 7, pad = 48;
-  for (Index rows : kSizes)
-    for (Index cols : kSizes) {
-      const Index a_row = 9, b_row = sizes.whole_panels(cols) + 3, c_row = cols + 5;
-      const auto a = reference::random_tensor<T, 1>({(rows + kTileSlack) * a_row}, 1);
-      const auto at = reference::random_tensor<T, 1>({depth * (rows + pad)}, 2);  // the same product with A read down its columns
-      const auto b = reference::random_tensor<T, 1>({depth * b_row + 64}, 3);
-      const auto old = reference::random_tensor<T, 1>({rows * c_row}, 4);
-      const auto before = reference::random_tensor<T, 1>({rows}, 5), after = reference::random_tensor<T, 1>({rows}, 6);
-      for (int variant = 0; variant < 8; ++variant) {
-        const bool columns = variant & 1, accumulate = variant & 2, factors = variant & 4;
-        auto c = old;
-        multiply_tiles<T>({.rows = rows,
-            .cols = cols,
-            .depth = depth,
-            .a = columns ? at.data() : a.data(),
-            .a_row = columns ? 1 : a_row,
-            .a_step = columns ? rows + pad : 1,
-            .b = b.data(),
-            .b_row = b_row,
-            .b_panel = sizes.width,
-            .c = c.data(),
-            .c_row = c_row,
-            .accumulate = accumulate,
-            .before = factors ? before.data() : nullptr,
-            .after = factors ? after.data() : nullptr});
-        double worst = 0;
-        for (Index i = 0; i < rows; ++i)
-          for (Index j = 0; j < c_row; ++j) {
-            double exact = static_cast<double>(old[i * c_row + j]);
-            if (j < cols) {
-              exact *= accumulate ? (factors ? static_cast<double>(before[i]) : 1.0) : 0.0;
-              for (Index k = 0; k < depth; ++k)
-                exact += static_cast<double>(columns ? at[k * (rows + pad) + i] : a[i * a_row + k]) * static_cast<double>(b[k * b_row + j]);
-              if (factors) exact *= static_cast<double>(after[i]);
-            }
-            worst = std::max(worst, std::abs(static_cast<double>(c[i * c_row + j]) - exact));  // beyond cols: untouched
-          }
-        INFO(rows << " x " << cols << ", variant " << variant);
-        REQUIRE(worst < (sizeof(T) == 4 ? 2e-6 : 1e-14));
-      }
-    }
-}
-
 TEMPLATE_TEST_CASE(
     "attention_blocks: packing transposes, copies scale, and both leave out flagged rows", "[attention_blocks]", float, double) {
   using T = TestType;

@@ -130,6 +130,20 @@ struct WholePacket<Scalar, T> {
 #if HEED_HAS_VECTORS
 
 namespace detail {
+#if HEED_HAS_X86_DISPATCH
+// g++ declares its built-ins at the first function that has their target.
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,avx2"))) inline void declare_built_ins() {}
+#endif
+#if defined(__clang__)
+extern "C" float heed_quiet_sqrtf(float) __asm__("sqrtf") __attribute__((const));
+extern "C" double heed_quiet_sqrt(double) __asm__("sqrt") __attribute__((const));
+HEED_INLINE float quiet_sqrt(float x) { return heed_quiet_sqrtf(x); }
+HEED_INLINE double quiet_sqrt(double x) { return heed_quiet_sqrt(x); }
+#else
+HEED_INLINE float quiet_sqrt(float x) { return __builtin_sqrtf(x); }
+HEED_INLINE double quiet_sqrt(double x) { return __builtin_sqrt(x); }
+#endif
+
 template <class T>
 using bits_of = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
 
@@ -208,9 +222,20 @@ struct Packet<Isa, T> {
   }
   HEED_INLINE static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
   HEED_INLINE static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
+  /// Correctly rounded; NaN below 0.
   HEED_INLINE static Packet sqrt(const Packet& a) {
+    // A loop of plain sqrt sets errno and so stays a loop (five times the time of a step of Adam). g++ has vector built-ins, which it checks
+    // where they end up, after inlining; clang makes one instruction of calls that are declared free of side effects.
+#if HEED_HAS_X86_DISPATCH && defined(__SSE2__) && !defined(__clang__)
+    if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 4) return {__builtin_ia32_sqrtps512_mask(a.v, a.v, -1, 4)};
+    if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd512_mask(a.v, a.v, -1, 4)};
+    if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 4) return {__builtin_ia32_sqrtps256(a.v)};
+    if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd256(a.v)};
+    if constexpr (std::is_same_v<Isa, Baseline> && sizeof(T) == 4) return {__builtin_ia32_sqrtps(a.v)};
+    if constexpr (std::is_same_v<Isa, Baseline> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd(a.v)};
+#endif
     Packet r = a;
-    for (int i = 0; i < lanes; ++i) r.v[i] = static_cast<T>(__builtin_sqrt(a.v[i]));
+    for (int i = 0; i < lanes; ++i) r.v[i] = detail::quiet_sqrt(a.v[i]);
     return r;
   }
   /// The lanes are added in a tree: the order is fixed by the lanes alone.

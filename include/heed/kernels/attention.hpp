@@ -148,6 +148,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           .b_panel = sizes.width * a.width,
           .c = scratch.s,
           .c_row = scratch.s_row,
+          .slack = true,
           .whole_tiles = true});
       const ScoreBlock<T> block{
           &a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, flags, nullptr, scratch.flag_row, scratch.bias_row};
@@ -174,6 +175,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           .b_panel = sizes.width,
           .c = y.at(b, h, i),
           .c_row = y.row,
+          .slack = true,
           .accumulate = key > attended.begin,
           .before = state.before,
           .after = is_last ? state.sum : nullptr});

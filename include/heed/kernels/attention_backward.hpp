@@ -199,6 +199,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width * a.width,
           .c = scratch.s,
           .c_row = scratch.s_row,
+          .slack = true,
           .whole_tiles = true});
       multiply_tiles<T>({.rows = rows,
           .cols = padded,
@@ -211,6 +212,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width * a.value_width,
           .c = scratch.grad,
           .c_row = scratch.s_row,
+          .slack = true,
           .whole_tiles = true});
       const ScoreBlock<T> block{&a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, attended.flags, scratch.slope,
           scratch.flag_row, scratch.bias_row};
@@ -230,6 +232,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width,
           .c = dq.at(b, h, i),
           .c_row = dq.row,
+          .slack = true,
           .accumulate = true});
       multiply_tiles<T>({.rows = block_keys,
           .cols = a.value_width,
@@ -242,6 +245,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width,
           .c = g.dv.at(b, kv, key),
           .c_row = g.dv.row,
+          .slack = true,
           .accumulate = true});
       multiply_tiles<T>({.rows = block_keys,
           .cols = a.width,
@@ -254,6 +258,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width,
           .c = g.dk.at(b, kv, key),
           .c_row = g.dk.row,
+          .slack = true,
           .accumulate = true});
     }
   }

@@ -5,107 +5,9 @@
 
 namespace heed::kernels {
 
-// The building blocks of attention: products of register tiles, and copies that give operands the layout which tiles want.
-
-/// Rows (of the left operand) or columns that a register tile may read beyond a block, at most.
-inline constexpr Index kTileSlack = 4;
-
-/// C = A B for operands in scratch memory or in place. Differs from BlockProduct in that B may lie row by row as well as in panels, and in what
-/// happens at the edges: rows are rounded up to the next tile height (a tile of 8 rows takes as long as one of 5).
-template <class T>
-struct TileProduct {
-  Index rows, cols, depth;
-  const T* a;  ///< element (i, k) at a[i * a_row + k * a_step]; kTileSlack rows beyond the last can be read
-  Index a_row, a_step;
-  const T* b;  ///< element (k, j) of panel n at b[n * b_panel + k * b_row + j]; whole vectors can be read
-  Index b_row, b_panel;
-  T* c;
-  Index c_row;
-  bool whole_tiles = false;   ///< C is scratch: whole tiles are written, cols and rows rounded up
-  bool accumulate = false;    ///< C becomes C * before + A B instead of A B
-  const T* before = nullptr;  ///< a factor a row; null: 1
-  const T* after = nullptr;   ///< a factor a row of the result; null: 1
-};
+// Copies that give the operands of attention the layout which register tiles want.
 
 namespace detail {
-
-template <class T>
-struct MultiplyTiles {
-  template <class Isa, int Rows, int Vectors>
-  HEED_INLINE static void tile(const TileProduct<T>& p, Index row, Index n, const T* b) {
-    using P = Packet<Isa, T>;
-    P acc[Rows][Vectors];
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
-    multiply_tile<Isa, T, Rows, Vectors>(p.depth, p.a + row * p.a_row, p.a_row, p.a_step, b, p.b_row, acc);
-    T* c = p.c + row * p.c_row + n;
-    const Index rows = p.whole_tiles ? Rows : p.rows - row, cols = p.whole_tiles ? Vectors * P::lanes : p.cols - n;
-    if (cols >= Vectors * P::lanes) {
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) {
-        if (i < rows) {
-          const P before = P::broadcast(p.before ? p.before[row + i] : T(1)), after = P::broadcast(p.after ? p.after[row + i] : T(1));
-#pragma GCC unroll 8
-          for (int j = 0; j < Vectors; ++j) {
-            T* target = c + i * p.c_row + j * P::lanes;
-            if (p.accumulate) acc[i][j] = P::fma(P::load(target), before, acc[i][j]);
-            if (p.after) acc[i][j] = acc[i][j] * after;
-            acc[i][j].store(target);
-          }
-        }
-      }
-    } else {
-      T result[Vectors * P::lanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) {
-        if (i < rows) {
-          const T before = p.before ? p.before[row + i] : T(1), after = p.after ? p.after[row + i] : T(1);
-#pragma GCC unroll 8
-          for (int j = 0; j < Vectors; ++j) acc[i][j].store(result + j * P::lanes);
-          T* target = c + i * p.c_row;
-          for (Index j = 0; j < cols; ++j) target[j] = (p.accumulate ? T(target[j] * before + result[j]) : result[j]) * after;
-        }
-      }
-    }
-  }
-
-  template <class Isa, int Vectors>
-  HEED_INLINE static void panel(const TileProduct<T>& p, Index n, const T* b) {
-    constexpr int kRows = TileShape<Isa>::rows;
-    for (Index row = 0; row < p.rows;) {
-      const Index left = p.rows - row;
-      if (left >= kRows || (kRows > 2 && left == kRows - 1)) {
-        tile<Isa, kRows, Vectors>(p, row, n, b), row += kRows;
-      } else if (kRows > 8 && left > 4) {
-        if constexpr (kRows > 8) tile<Isa, 8, Vectors>(p, row, n, b);
-        row += 8;
-      } else if (kRows > 4 && left > 2) {
-        if constexpr (kRows > 4) tile<Isa, 4, Vectors>(p, row, n, b);
-        row += 4;
-      } else if (kRows > 2 && left > 1) {
-        if constexpr (kRows > 2) tile<Isa, 2, Vectors>(p, row, n, b);
-        row += 2;
-      } else {
-        tile<Isa, 1, Vectors>(p, row, n, b), row += 1;
-      }
-    }
-  }
-
-  template <class Isa>
-  HEED_INLINE static void run(const TileProduct<T>* product) {
-    const TileProduct<T>& p = *product;
-    constexpr Index lanes = Packet<Isa, T>::lanes, vectors = TileShape<Isa>::vectors, width = vectors * lanes;
-    for (Index n = 0; n < p.cols; n += width) {
-      const T* b = p.b + n / width * p.b_panel;
-      if (p.whole_tiles || p.cols - n > lanes)
-        panel<Isa, vectors>(p, n, b);
-      else
-        panel<Isa, 1>(p, n, b);  // half a panel: half the work
-    }
-  }
-};
 
 /// Rows of `cols` elements, those whose flag is 0 taken as zeros.
 template <class T>
@@ -186,12 +88,6 @@ struct Lanes {
 };
 
 }  // namespace detail
-
-/// Runs the product on the calling thread.
-template <class T>
-void multiply_tiles(const TileProduct<T>& product) {
-  dispatch<detail::MultiplyTiles<T>, T>(&product);
-}
 
 /// Sizes that follow from the instruction set in use.
 template <class T>

@@ -133,7 +133,18 @@ void gemm(
         const Index part = std::min(step, b.depth - k);
         Index a_row, a_step;
         const T* left = a.block(row, count, k, part, scratch.data(), a_row, a_step);
-        multiply_block<T>({count, cols, part, left, a_row, a_step, b.block(k, col), target, c_row, accumulate || k > 0});
+        multiply_tiles<T>({.rows = count,
+            .cols = cols,
+            .depth = part,
+            .a = left,
+            .a_row = a_row,
+            .a_step = a_step,
+            .b = b.block(k, col),
+            .b_row = b.width,
+            .b_panel = b.width * part,
+            .c = target,
+            .c_row = c_row,
+            .accumulate = accumulate || k > 0});
       }
       epilogue(row, count, col, cols, target, c_row);
     }

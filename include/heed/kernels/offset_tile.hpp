@@ -35,36 +35,6 @@ struct OffsetProduct {
 
 namespace detail {
 
-/// The accumulators of one row: `Vectors` packets, and one of half the width if `Half`.
-template <class Isa, class T, int Vectors, bool Half>
-struct RowSums {
-  using P = Packet<Isa, T>;
-  using H = Packet<typename Narrower<Isa>::type, T>;
-  static constexpr int vectors = Vectors, columns = Vectors * P::lanes + (Half ? H::lanes : 0);
-
-  P full[Vectors > 0 ? Vectors : 1];
-  H half;
-
-  HEED_INLINE void load(const T* p) {
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) full[j] = P::load(p + j * P::lanes);
-    if constexpr (Half) half = H::load(p + Vectors * P::lanes);
-  }
-  HEED_INLINE void store(T* p) const {
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) full[j].store(p + j * P::lanes);
-    if constexpr (Half) half.store(p + Vectors * P::lanes);
-  }
-  HEED_INLINE void add_product(const T& a, const RowSums& b) {
-    if constexpr (Vectors > 0) {
-      const P factor = P::broadcast(a);
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) full[j] = P::fma(factor, b.full[j], full[j]);
-    }
-    if constexpr (Half) half = H::fma(H::broadcast(a), b.half, half);
-  }
-};
-
 /// Copies channels; the body for `sweep_channels`.
 template <class T>
 struct CopyColumns {
@@ -77,73 +47,65 @@ struct CopyColumns {
   }
 };
 
-struct MultiplyOffsets {
-  template <class Isa, class T, int Rows, class Sums>
-  HEED_INLINE static void tile(const OffsetProduct<T>& p, Index row) {
-    Sums sums[Rows];
-    Index offset[Rows];
+/// Where the rows of a tile start.
+template <int Rows>
+struct RowOffsets {
+  Index at[Rows];
+  HEED_INLINE Index operator[](int i) const { return at[i]; }
+};
+
+template <class Isa, class T, int Vectors>
+struct OffsetPanel {
+  using P = Packet<Isa, T>;
+  const OffsetProduct<T>& p;
+
+  template <int Rows>
+  HEED_INLINE void tile(Index row) const {
+    P acc[Rows][Vectors];
+    RowOffsets<Rows> offset;
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      offset[i] = p.a_offset[row + i];
-      sums[i].load(p.start + (row + i) * p.start_row);
+      offset.at[i] = p.a_offset[row + i];
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::load(p.start + (row + i) * p.start_row + j * P::lanes);
     }
     const T* b = p.b;
-    const Index a_step = p.a_step, b_step = p.b_step;
-    for (Index s = 0; s < p.segment_count; ++s) {
-      const T* a = p.a + p.segments[s].offset;
-      const T* const end = b + p.segments[s].length * b_step;
-      for (; b != end; b += b_step, a += a_step) {
-        Sums bv;
-        bv.load(b);
+    for (Index s = 0; s < p.segment_count; b += p.segments[s].length * p.b_step, ++s)
+      multiply_tile<Isa, T, Rows, Vectors>(p.segments[s].length, p.a + p.segments[s].offset, offset, p.a_step, b, p.b_step, acc);
+    if (p.cols >= Vectors * P::lanes) {
 #pragma GCC unroll 16
-        for (int i = 0; i < Rows; ++i) sums[i].add_product(a[offset[i]], bv);
-      }
-    }
-    if (p.cols >= Sums::columns) {
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) sums[i].store(p.c + p.c_offset[row + i]);
+      for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) acc[i][j].store(p.c + p.c_offset[row + i] + j * P::lanes);
     } else {
-      T spill[Rows][TileShape<Isa>::vectors * Packet<Isa, T>::lanes];
+      T spill[Rows][Vectors * P::lanes];
 #pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) sums[i].store(spill[i]);
+      for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) acc[i][j].store(spill[i] + j * P::lanes);
       for (int i = 0; i < Rows; ++i) sweep_channels<Isa, T>(0, p.cols, CopyColumns<T>{spill[i], p.c + p.c_offset[row + i]});
     }
   }
+};
 
-  template <class Isa, class T, int Rows, class Sums>
-  HEED_INLINE static void row_tiles(const OffsetProduct<T>& p, Index& row) {
-    if constexpr (Rows <= TileShape<Isa>::rows)
-      for (; row + Rows <= p.rows; row += Rows) tile<Isa, T, Rows, Sums>(p, row);
-  }
-
-  template <class Isa, class T, int Vectors, bool Half>
-  HEED_INLINE static void panel(const OffsetProduct<T>& p) {
-    using Sums = RowSums<Isa, T, Vectors, Half>;
-    Index row = 0;
-    row_tiles<Isa, T, TileShape<Isa>::rows, Sums>(p, row);
-    row_tiles<Isa, T, 8, Sums>(p, row);
-    row_tiles<Isa, T, 4, Sums>(p, row);
-    row_tiles<Isa, T, 2, Sums>(p, row);
-    row_tiles<Isa, T, 1, Sums>(p, row);
-  }
-
-  template <class T>
-  struct Of {
-    /// A panel that is not full takes the vectors that it needs. With 64-byte ones, half a vector is worth telling apart: 24 channels take
-    /// 3 halves instead of 4 on CPUs that run them in two halves (Zen 4: 72 -> 96 GFLOP/s), and cost the same on others.
-    template <class Isa>
-    HEED_INLINE static void run(const OffsetProduct<T>* p) {
-      constexpr Index lanes = Packet<Isa, T>::lanes, full = TileShape<Isa>::vectors;
-      if constexpr (std::is_same_v<Isa, Avx512>) {
-        if (p->cols <= lanes / 2) return panel<Isa, T, 0, true>(*p);
-        if (p->cols > lanes && p->cols <= lanes + lanes / 2) return panel<Isa, T, 1, true>(*p);
-      }
-      if (p->cols > lanes)
-        panel<Isa, T, full, false>(*p);
-      else
-        panel<Isa, T, 1, false>(*p);
+template <class T>
+struct MultiplyOffsets {
+  /// A panel that is not full takes the vectors that it needs. With 64-byte ones it may take half as wide ones instead: 24 channels are 3 of
+  /// them, with 9 rows in the 32 registers. On CPUs that run the wide ones in two halves (Zen 4) that is 3/4 of the work (72 -> 104 GFLOP/s of
+  /// 117); on those that do not, it may cost up to half more than two wide ones.
+  template <class Isa>
+  HEED_INLINE static void run(const OffsetProduct<T>* p) {
+    constexpr int rows = TileShape<Isa>::rows, vectors = TileShape<Isa>::vectors;
+    constexpr Index lanes = Packet<Isa, T>::lanes;
+    if constexpr (std::is_same_v<Isa, Avx512>) {
+      if (p->cols <= lanes / 2) return for_row_tiles<rows>(p->rows, false, OffsetPanel<Avx2, T, 1>{*p});
+      if (p->cols > lanes && p->cols <= lanes + lanes / 2) return for_row_tiles<9>(p->rows, false, OffsetPanel<Avx2, T, 3>{*p});
     }
-  };
+    if (p->cols > lanes)
+      for_row_tiles<rows>(p->rows, false, OffsetPanel<Isa, T, vectors>{*p});
+    else
+      for_row_tiles<rows>(p->rows, false, OffsetPanel<Isa, T, 1>{*p});
+  }
 };
 
 }  // namespace detail
@@ -151,7 +113,7 @@ struct MultiplyOffsets {
 /// Runs the product on the calling thread with the best instruction set.
 template <class T>
 void multiply_offsets(const OffsetProduct<T>& product) {
-  dispatch<detail::MultiplyOffsets::Of<T>, T>(&product);
+  dispatch<detail::MultiplyOffsets<T>, T>(&product);
 }
 
 }  // namespace heed::kernels

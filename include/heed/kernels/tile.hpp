@@ -21,11 +21,17 @@ struct TileShape<Scalar> {
   static constexpr int rows = 2, vectors = 2;
 };
 
-/// acc[i][j] += sum over k of a[i * a_row + k * a_step] * b[k * b_step + j * lanes ...]: the one product of the library; GEMM, convolution
-/// and attention are built on it. Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
-template <class Isa, class T, int Rows, int Vectors>
-HEED_INLINE void multiply_tile(
-    Index depth, const T* a, Index a_row, Index a_step, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
+/// Where the rows of a left operand start: one after another.
+struct RowStride {
+  Index row;
+  HEED_INLINE Index operator[](int i) const { return i * row; }
+};
+
+/// acc[i][j] += sum over k of a[rows[i] + k * a_step] * b[k * b_step + j * lanes ...]: the one product of the library; GEMM, convolution and
+/// attention are built on it. Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
+template <class Isa, class T, int Rows, int Vectors, class RowStarts>
+HEED_INLINE void multiply_tile(Index depth, const T* a, const RowStarts& rows, Index a_step, const T* b, Index b_step,
+    Packet<Isa, T> (&acc)[Rows][Vectors]) {
   using P = Packet<Isa, T>;
   for (Index k = 0; k < depth; ++k) {
     P bv[Vectors];
@@ -33,25 +39,41 @@ HEED_INLINE void multiply_tile(
     for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + k * b_step + j * P::lanes);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      const P av = P::load_broadcast(a + i * a_row + k * a_step);
+      const P av = P::load_broadcast(a + rows[i] + k * a_step);
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j] = P::fma(av, bv[j], acc[i][j]);
     }
   }
 }
 
-/// A product of `rows` x `depth` by `depth` x `cols`: C = A B or C += A B. A is read in place through two strides (a row-major block, or the
-/// transpose of one), B is packed in panels (see `pack_panels`).
-template <class T>
-struct BlockProduct {
-  Index rows, cols, depth;
-  const T* a;
-  Index a_row, a_step;
-  const T* b;
-  T* c;
-  Index c_row;
-  bool accumulate;
-};
+/// Rows (of the left operand) or columns that a register tile may read beyond a block, at most, where it may at all.
+inline constexpr Index kTileSlack = 4;
+
+/// Cuts `rows` rows into tiles and calls `body.template tile<Rows>(row)` for each: `Tallest` rows as long as there are so many, then 8, 4, 2, 1.
+/// With `slack` a tile may reach up to kTileSlack rows beyond the last: one of 8 rows takes as long as one of 5.
+template <int Tallest, class Body>
+HEED_INLINE void for_row_tiles(Index rows, bool slack, const Body& body) {
+  const Index spare = slack ? 1 : 0;
+  for (Index row = 0; row < rows;) {
+    const Index left = rows - row;
+    if (left + spare >= Tallest) {
+      body.template tile<Tallest>(row);
+      row += Tallest;
+    } else if (Tallest > 8 && left + 3 * spare >= 8) {
+      if constexpr (Tallest > 8) body.template tile<8>(row);
+      row += 8;
+    } else if (Tallest > 4 && left + spare >= 4) {
+      if constexpr (Tallest > 4) body.template tile<4>(row);
+      row += 4;
+    } else if (Tallest > 2 && left >= 2) {
+      if constexpr (Tallest > 2) body.template tile<2>(row);
+      row += 2;
+    } else {
+      body.template tile<1>(row);
+      row += 1;
+    }
+  }
+}
 
 namespace detail {
 template <class T>
@@ -107,82 +129,97 @@ void pack_panels(Index depth, Index cols, const T* b, Index b_row, Index b_col, 
   }
 }
 
+/// C = A B, or C * before + A B, of `rows` x `depth` by `depth` x `cols`. A is read in place through two strides (a row-major block, or the
+/// transpose of one); B lies in panels (see `pack_panels`) or row by row.
+template <class T>
+struct TileProduct {
+  Index rows, cols, depth;
+  const T* a;  ///< element (i, k) at a[i * a_row + k * a_step]
+  Index a_row, a_step;
+  const T* b;  ///< element (k, j) of panel n at b[n * b_panel + k * b_row + j]; whole vectors are read
+  Index b_row, b_panel;
+  T* c;
+  Index c_row;
+  bool slack = false;         ///< kTileSlack rows of A beyond the last can be read
+  bool whole_tiles = false;   ///< C is scratch: whole tiles are written, cols and rows rounded up
+  bool accumulate = false;    ///< C becomes C * before + A B instead of A B
+  const T* before = nullptr;  ///< a factor a row; null: 1
+  const T* after = nullptr;   ///< a factor a row of the result; null: 1
+};
+
 namespace detail {
 
-struct MultiplyBlock {
-  template <class Isa, class T, int Rows, int Vectors>
-  HEED_INLINE static void tile(const BlockProduct<T>& p, const T* a, const T* b, Index b_step, T* c, Index cols) {
-    using P = Packet<Isa, T>;
+/// One panel of a product: columns [n, n + Vectors * lanes) of C.
+template <class Isa, class T, int Vectors>
+struct ProductPanel {
+  using P = Packet<Isa, T>;
+  const TileProduct<T>& p;
+  Index n;
+  const T* b;
+
+  template <int Rows>
+  HEED_INLINE void tile(Index row) const {
     P acc[Rows][Vectors];
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
-    multiply_tile<Isa, T, Rows, Vectors>(p.depth, a, p.a_row, p.a_step, b, b_step, acc);
+    multiply_tile<Isa, T, Rows, Vectors>(p.depth, p.a + row * p.a_row, RowStride{p.a_row}, p.a_step, b, p.b_row, acc);
+    T* c = p.c + row * p.c_row + n;
+    const Index rows = p.whole_tiles ? Rows : p.rows - row, cols = p.whole_tiles ? Vectors * P::lanes : p.cols - n;
     if (cols >= Vectors * P::lanes) {
 #pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) {
-          T* target = c + i * p.c_row + j * P::lanes;
-          if (p.accumulate) acc[i][j] = P::load(target) + acc[i][j];
-          acc[i][j].store(target);
-        }
-    } else {
       for (int i = 0; i < Rows; ++i) {
-        T row[Vectors * P::lanes];
-        for (int j = 0; j < Vectors; ++j) acc[i][j].store(row + j * P::lanes);
-        T* target = c + i * p.c_row;
-        for (Index n = 0; n < cols; ++n) target[n] = p.accumulate ? T(target[n] + row[n]) : row[n];
+        if (i < rows) {
+          const P before = P::broadcast(p.before ? p.before[row + i] : T(1)), after = P::broadcast(p.after ? p.after[row + i] : T(1));
+#pragma GCC unroll 8
+          for (int j = 0; j < Vectors; ++j) {
+            T* target = c + i * p.c_row + j * P::lanes;
+            if (p.accumulate) acc[i][j] = P::fma(P::load(target), before, acc[i][j]);
+            if (p.after) acc[i][j] = acc[i][j] * after;
+            acc[i][j].store(target);
+          }
+        }
+      }
+    } else {
+      T result[Vectors * P::lanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) {
+        if (i < rows) {
+          const T before = p.before ? p.before[row + i] : T(1), after = p.after ? p.after[row + i] : T(1);
+#pragma GCC unroll 8
+          for (int j = 0; j < Vectors; ++j) acc[i][j].store(result + j * P::lanes);
+          T* target = c + i * p.c_row;
+          for (Index j = 0; j < cols; ++j) target[j] = (p.accumulate ? T(target[j] * before + result[j]) : result[j]) * after;
+        }
       }
     }
   }
+};
 
-  template <class Isa, class T, int Rows, int Vectors>
-  HEED_INLINE static void row_tiles(const BlockProduct<T>& p, Index& row, const T* b, Index b_step, Index n, Index cols) {
-    if constexpr (Rows <= TileShape<Isa>::rows)
-      for (; row + Rows <= p.rows; row += Rows)
-        tile<Isa, T, Rows, Vectors>(p, p.a + row * p.a_row, b, b_step, p.c + row * p.c_row + n, cols);
-  }
-
-  template <class Isa, class T, int Vectors>
-  HEED_INLINE static void panel(const BlockProduct<T>& p, const T* b, Index b_step, Index n, Index cols) {
-    Index row = 0;
-    row_tiles<Isa, T, TileShape<Isa>::rows, Vectors>(p, row, b, b_step, n, cols);
-    row_tiles<Isa, T, 8, Vectors>(p, row, b, b_step, n, cols);
-    row_tiles<Isa, T, 4, Vectors>(p, row, b, b_step, n, cols);
-    row_tiles<Isa, T, 2, Vectors>(p, row, b, b_step, n, cols);
-    row_tiles<Isa, T, 1, Vectors>(p, row, b, b_step, n, cols);
-  }
-
-  template <class Isa, class T>
-  HEED_INLINE static void run(const BlockProduct<T>& p) {
-    constexpr Index lanes = Packet<Isa, T>::lanes, width = TileShape<Isa>::vectors * lanes;
+template <class T>
+struct MultiplyTiles {
+  template <class Isa>
+  HEED_INLINE static void run(const TileProduct<T>* product) {
+    const TileProduct<T>& p = *product;
+    constexpr int rows = TileShape<Isa>::rows, vectors = TileShape<Isa>::vectors;
+    constexpr Index lanes = Packet<Isa, T>::lanes, width = vectors * lanes;
     for (Index n = 0; n < p.cols; n += width) {
-      const T* b = p.b + n * p.depth;
-      const Index cols = p.cols - n;
-      if (cols > lanes)
-        panel<Isa, T, TileShape<Isa>::vectors>(p, b, width, n, cols);
+      const T* b = p.b + n / width * p.b_panel;
+      if (p.whole_tiles || p.cols - n > lanes)
+        for_row_tiles<rows>(p.rows, p.slack, ProductPanel<Isa, T, vectors>{p, n, b});
       else
-        panel<Isa, T, 1>(p, b, width, n, cols);  // half a panel: half the work
+        for_row_tiles<rows>(p.rows, p.slack, ProductPanel<Isa, T, 1>{p, n, b});  // half a panel: half the work
     }
   }
-
-  template <class T>
-  struct Of {
-    template <class Isa>
-    HEED_INLINE static void run(const BlockProduct<T>* p) {
-      MultiplyBlock::run<Isa, T>(*p);
-    }
-  };
 };
 
 }  // namespace detail
 
 /// Runs the product on the calling thread with the best instruction set.
 template <class T>
-void multiply_block(const BlockProduct<T>& product) {
-  dispatch<detail::MultiplyBlock::Of<T>, T>(&product);
+void multiply_tiles(const TileProduct<T>& product) {
+  dispatch<detail::MultiplyTiles<T>, T>(&product);
 }
 
 }  // namespace heed::kernels
