@@ -45,3 +45,13 @@ TEST_CASE("copies are deep, frozen or not") {
   CHECK(p.value()[0] == 4);
   CHECK(p.gradient()[0] == 1);
 }
+
+TEST_CASE("a frozen parameter hands out no gradient for kernels to add to, and makes none") {
+  Parameter<float> p({2});
+  p.freeze();
+  CHECK(p.gradient_unless_frozen() == nullptr);
+  CHECK_FALSE(p.has_gradient());
+  p.freeze(false);
+  CHECK(p.gradient_unless_frozen() == p.gradient());
+  CHECK(Parameter<float>().gradient_unless_frozen() == nullptr);
+}

@@ -40,6 +40,8 @@ class Parameter {
   }
 
   bool frozen() const { return frozen_; }
+  /// Null if frozen or empty: what `backward` hands to kernels, which take null for a gradient that nobody wants.
+  T* gradient_unless_frozen() { return frozen_ ? nullptr : gradient(); }
   void freeze(bool frozen = true) { frozen_ = frozen; }
 
  private:

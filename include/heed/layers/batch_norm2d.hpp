@@ -91,9 +91,8 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
     require_filled("BatchNorm2d", cache.mean);
     const bool batch = !options_.frozen_statistics;
     kernels::batch_norm_backward(cache.rows, cache.x.data(), dy.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr,
-        cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(),
-        options_.affine && !weight_.frozen() ? weight_.gradient() : nullptr,
-        options_.affine && !bias_.frozen() ? bias_.gradient() : nullptr);
+        cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(), weight_.gradient_unless_frozen(),
+        bias_.gradient_unless_frozen());
     if (batch && options_.track_running_stats)
       kernels::batch_norm_update_running(
           cache.rows, cache.mean.data(), cache.variance.data(), options_.momentum, running_mean_.data(), running_var_.data());

@@ -122,7 +122,7 @@ class LayerNorm : public LayerBase<LayerNorm<T>> {
         ", the forward pass of this cache gave ", rows, " times ", options_.normalized_shape);
     if (rows > 0) require_filled("LayerNorm", cache.mean);
     kernels::layer_norm_backward(kernel_shape(rows), cache.x.data(), dy.data(), cache.mean.data(), cache.inv_std.data(), dx.data(), add,
-        weight_.empty() || weight_.frozen() ? nullptr : weight_.gradient(), bias_.empty() || bias_.frozen() ? nullptr : bias_.gradient());
+        weight_.gradient_unless_frozen(), bias_.gradient_unless_frozen());
     release(cache.mean, cache.inv_std);
   }
 

@@ -58,7 +58,7 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
     auto dx = Tensor<T, InputRank>::uninitialized(x.shape());
     if (!x.empty()) require_filled("SequencePool", cache.weights);
     kernels::sequence_pool_backward(
-        kernel_shape(x.shape()), x.data(), cache.weights.data(), dy.data(), dx.data(), weight_.frozen() ? nullptr : weight_.gradient());
+        kernel_shape(x.shape()), x.data(), cache.weights.data(), dy.data(), dx.data(), weight_.gradient_unless_frozen());
     release(cache.weights);
     return dx;
   }
