@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/kernels/column_sums.hpp>
+#include <heed/kernels/gemm.hpp>
+
+namespace heed::kernels {
+
+// y = x Wᵀ + b on a whole weight, on some of its rows (a part of a packed projection) or on some of its columns (a part of the input).
+
+/// x (rows, in), y (rows, out), both without gaps between rows; W (out, in).
+struct LinearSizes {
+  Index rows, in, out;
+  Index weight_row = in;  ///< elements from row to row of W and of its gradient: more than `in` where W is some columns of a wider weight
+};
+
+/// y = x Wᵀ + b, or with `add` y += x Wᵀ + b. A null `bias` is none.
+template <class T>
+void linear_forward(const LinearSizes& s, const T* x, const T* weight, const T* bias, T* y, bool add = false) {
+  gemm(s.rows, s.out, s.in, {x, s.in}, MatrixRef<T>{weight, s.weight_row}.transposed(), y, s.out, add, AddBias<T>{bias});
+}
+
+/// y = x Wᵀ + b: dx = dy W, or with `add_dx` dx += dy W; d_weight += dyᵀ x and d_bias += column sums of dy, each only where not null.
+template <class T>
+void linear_backward(const LinearSizes& s, const T* x, const T* weight, const T* dy, T* dx, T* d_weight, T* d_bias, bool add_dx = false) {
+  gemm(s.rows, s.in, s.out, {dy, s.out}, {weight, s.weight_row}, dx, s.in, add_dx);
+  if (d_weight) gemm(s.out, s.in, s.rows, MatrixRef<T>{dy, s.out}.transposed(), {x, s.in}, d_weight, s.weight_row, true);
+  if (d_bias) add_column_sums(s.rows, s.out, dy, s.out, d_bias);
+}
+
+}  // namespace heed::kernels
