@@ -3,8 +3,7 @@
 
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
-#include <heed/kernels/column_sums.hpp>
-#include <heed/kernels/gemm.hpp>
+#include <heed/kernels/linear.hpp>
 
 namespace heed {
 
@@ -47,8 +46,7 @@ class Linear : public LayerBase<Linear<T>> {
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
-    kernels::gemm(x.rows(), options_.out_features, options_.in_features, {x.data(), options_.in_features}, weight_matrix().transposed(),
-        y.data(), options_.out_features, false, kernels::AddBias<T>{options_.bias ? bias_.value() : nullptr});
+    kernels::linear_forward(sizes(x.rows()), x.data(), weight_.value(), bias_.value(), y.data());
     return y;
   }
 
@@ -63,13 +61,12 @@ class Linear : public LayerBase<Linear<T>> {
   /// y = x Wᵀ + b: dx = dy W, d_weight += dyᵀ x, d_bias += column sums of dy.
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    const Index rows = cache.x.rows(), in = options_.in_features, out = options_.out_features;
-    require_gradient_shape("Linear", dy.shape(), output_shape(replace_features(dy.shape(), in)), rows);
-    auto dx = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), in));
-    kernels::gemm(rows, in, out, {dy.data(), out}, weight_matrix(), dx.data(), in);
-    if (!weight_.frozen())
-      kernels::gemm(out, in, rows, kernels::MatrixRef<T>{dy.data(), 1, out}, {cache.x.data(), in}, weight_.gradient(), in, true);
-    if (options_.bias && !bias_.frozen()) kernels::add_column_sums(rows, out, dy.data(), out, bias_.gradient());
+    const Index rows = cache.x.rows();
+    const Shape in = replace_features(dy.shape(), options_.in_features);
+    require_gradient_shape("Linear", dy.shape(), output_shape(in), rows);
+    auto dx = Tensor<T, Rank>::uninitialized(in);
+    kernels::linear_backward(sizes(rows), cache.x.data(), weight_.value(), dy.data(), dx.data(), weight_.gradient_unless_frozen(),
+        bias_.gradient_unless_frozen());
     return dx;
   }
 
@@ -97,7 +94,7 @@ class Linear : public LayerBase<Linear<T>> {
   }
 
  private:
-  kernels::MatrixRef<T> weight_matrix() const { return {weight_.value(), options_.in_features}; }
+  kernels::LinearSizes sizes(Index rows) const { return {.rows = rows, .in = options_.in_features, .out = options_.out_features}; }
 
   LinearOptions options_;
   Parameter<T> weight_, bias_;

@@ -7,8 +7,7 @@
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/kernels/attention.hpp>
-#include <heed/kernels/column_sums.hpp>
-#include <heed/kernels/gemm.hpp>
+#include <heed/kernels/linear.hpp>
 #include <heed/layers/attention_mask.hpp>
 #include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
@@ -147,7 +146,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     auto d_projected = Tensor<T, 3>::uninitialized(cache.projected.shape());
     attend_backward(dy, cache, more, heads(d_projected.data(), tokens, row), heads(d_projected.data() + e, tokens, row),
         heads(d_projected.data() + 2 * e, tokens, row));
-    return project_backward(0, 3, in_proj_weight_, e, cache.q, d_projected);
+    return project_backward(0, 3, in_proj_weight_, cache.q, d_projected);
   }
   /// The gradients of q, k and v after cross-attention.
   std::tuple<Tensor<T, 3>, Tensor<T, 3>, Tensor<T, 3>> backward_cross(
@@ -157,11 +156,9 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     auto dq = Tensor<T, 3>::uninitialized(cache.projected.shape());
     auto dk = Tensor<T, 3>::uninitialized({cache.k.size(0), keys, e}), dv = Tensor<T, 3>::uninitialized(dk.shape());
     attend_backward(dy, cache, more, heads(dq.data(), queries, e), heads(dk.data(), keys, e), heads(dv.data(), keys, e));
-    if (packed())
-      return {project_backward(0, 1, in_proj_weight_, e, cache.q, dq), project_backward(1, 1, in_proj_weight_, e, cache.k, dk),
-          project_backward(2, 1, in_proj_weight_, e, cache.v, dv)};
-    return {project_backward(0, 1, q_proj_weight_, e, cache.q, dq), project_backward(1, 1, k_proj_weight_, options_.kdim, cache.k, dk),
-        project_backward(2, 1, v_proj_weight_, options_.vdim, cache.v, dv)};
+    return {project_backward(0, 1, packed() ? in_proj_weight_ : q_proj_weight_, cache.q, dq),
+        project_backward(1, 1, packed() ? in_proj_weight_ : k_proj_weight_, cache.k, dk),
+        project_backward(2, 1, packed() ? in_proj_weight_ : v_proj_weight_, cache.v, dv)};
   }
 
   /// The mean over the heads, (N, T, S'), of weights (N, heads, T, S'): what torch returns by default.
@@ -226,22 +223,18 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 
   /// to (rows, parts * embed_dim) = x Wᵀ + b for W_q, W_k, W_v number `part` and following.
   void project(Index part, Index parts, const Parameter<T>& weight, const TensorView<const T, 3>& x, Tensor<T, 3>& to) const {
-    const Index e = options_.embed_dim, in = x.features();
+    const Index e = options_.embed_dim;
     to.resize({x.size(0), x.size(1), parts * e});
-    const T* w = weight.value() + (packed() ? part * e * in : 0);
-    kernels::gemm(x.rows(), parts * e, in, {x.data(), in}, kernels::MatrixRef<T>{w, in}.transposed(), to.data(), parts * e, false,
-        kernels::AddBias<T>{options_.bias ? in_proj_bias_.value() + part * e : nullptr});
+    kernels::linear_forward({x.rows(), x.features(), parts * e}, x.data(), weight.value() + (packed() ? part * e * e : 0),
+        options_.bias ? in_proj_bias_.value() + part * e : nullptr, to.data());
   }
   /// Adds to the gradients of weight and bias, and returns the gradient of x.
-  Tensor<T, 3> project_backward(
-      Index part, Index parts, Parameter<T>& weight, Index in, const TensorView<const T, 3>& x, const Tensor<T, 3>& d_to) {
-    const Index e = options_.embed_dim, out = parts * e, offset = packed() ? part * e * in : 0;
+  Tensor<T, 3> project_backward(Index part, Index parts, Parameter<T>& weight, const TensorView<const T, 3>& x, const Tensor<T, 3>& d_to) {
+    const Index e = options_.embed_dim, offset = packed() ? part * e * e : 0;
     auto dx = Tensor<T, 3>::uninitialized(x.shape());
-    kernels::gemm(x.rows(), in, out, {d_to.data(), out}, kernels::MatrixRef<T>{weight.value() + offset, in}, dx.data(), in);
-    if (!weight.frozen())
-      kernels::gemm(out, in, x.rows(), kernels::MatrixRef<T>{d_to.data(), 1, out}, {x.data(), in}, weight.gradient() + offset, in, true);
-    if (options_.bias && !in_proj_bias_.frozen())
-      kernels::add_column_sums(x.rows(), out, d_to.data(), out, in_proj_bias_.gradient() + part * e);
+    T *d_weight = weight.gradient_unless_frozen(), *d_bias = in_proj_bias_.gradient_unless_frozen();
+    kernels::linear_backward({x.rows(), x.features(), parts * e}, x.data(), weight.value() + offset, d_to.data(), dx.data(),
+        d_weight ? d_weight + offset : nullptr, d_bias ? d_bias + part * e : nullptr);
     return dx;
   }
 

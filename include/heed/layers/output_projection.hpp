@@ -5,8 +5,7 @@
 
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
-#include <heed/kernels/column_sums.hpp>
-#include <heed/kernels/gemm.hpp>
+#include <heed/kernels/linear.hpp>
 
 namespace heed {
 
@@ -81,18 +80,14 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
   /// y = W_c C + W_x X + b: the gradients of context and x are dy W_c and dy W_x; d_weight += dyᵀ [C, X], d_bias += column sums of dy.
   template <int Rank>
   std::pair<Tensor<T, Rank>, Tensor<T, Rank>> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    const Index rows = cache.x.rows(), out = options_.out_features, context = options_.context_features, in = options_.input_features;
-    require_gradient_shape("OutputProjection", dy.shape(), replace_features(dy.shape(), out), rows);
-    auto d_context = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), context));
-    auto dx = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), in));
-    kernels::gemm(rows, context, out, {dy.data(), out}, {weight_.value(), depth()}, d_context.data(), context);
-    kernels::gemm(rows, in, out, {dy.data(), out}, {weight_.value() + context, depth()}, dx.data(), in);
-    if (!weight_.frozen()) {
-      const kernels::MatrixRef<T> transposed{dy.data(), 1, out};
-      kernels::gemm(out, context, rows, transposed, {cache.context.data(), context}, weight_.gradient(), depth(), true);
-      kernels::gemm(out, in, rows, transposed, {cache.x.data(), in}, weight_.gradient() + context, depth(), true);
-    }
-    if (options_.bias && !bias_.frozen()) kernels::add_column_sums(rows, out, dy.data(), out, bias_.gradient());
+    const Index rows = cache.x.rows(), split = options_.context_features;
+    require_gradient_shape("OutputProjection", dy.shape(), replace_features(dy.shape(), options_.out_features), rows);
+    auto d_context = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.context_features));
+    auto dx = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.input_features));
+    T *w = weight_.value(), *d_weight = weight_.gradient_unless_frozen();
+    kernels::linear_backward<T>(context_sizes(rows), cache.context.data(), w, dy.data(), d_context.data(), d_weight, nullptr);
+    kernels::linear_backward(input_sizes(rows), cache.x.data(), w + split, dy.data(), dx.data(), d_weight ? d_weight + split : nullptr,
+        bias_.gradient_unless_frozen());
     return {std::move(d_context), std::move(dx)};
   }
 
@@ -122,14 +117,15 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
 
  private:
   Index depth() const { return options_.context_features + options_.input_features; }
+  /// Of the product with W_c, the first columns of the weight, and with W_x, the others.
+  kernels::LinearSizes context_sizes(Index rows) const { return {rows, options_.context_features, options_.out_features, depth()}; }
+  kernels::LinearSizes input_sizes(Index rows) const { return {rows, options_.input_features, options_.out_features, depth()}; }
 
   template <int Rank>
   void project(const TensorView<const T, Rank>& context, const TensorView<const T, Rank>& x, T* y, bool add) const {
-    const Index rows = x.rows(), out = options_.out_features, context_features = options_.context_features;
-    const kernels::MatrixRef<T> w_context{weight_.value(), depth()}, w_x{weight_.value() + context_features, depth()};
-    kernels::gemm(rows, out, context_features, {context.data(), context_features}, w_context.transposed(), y, out, add);
-    kernels::gemm(rows, out, options_.input_features, {x.data(), options_.input_features}, w_x.transposed(), y, out, true,
-        kernels::AddBias<T>{bias_.value()});
+    const T* w = weight_.value();
+    kernels::linear_forward<T>(context_sizes(x.rows()), context.data(), w, nullptr, y, add);
+    kernels::linear_forward(input_sizes(x.rows()), x.data(), w + options_.context_features, bias_.value(), y, true);
   }
 
   OutputProjectionOptions options_;

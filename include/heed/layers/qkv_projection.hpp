@@ -3,8 +3,7 @@
 
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
-#include <heed/kernels/column_sums.hpp>
-#include <heed/kernels/gemm.hpp>
+#include <heed/kernels/linear.hpp>
 
 namespace heed {
 
@@ -47,8 +46,7 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
-    kernels::gemm(x.rows(), width(), options_.in_features, {x.data(), options_.in_features}, weight_matrix().transposed(), y.data(),
-        width(), false, kernels::AddBias<T>{bias_.value()});
+    kernels::linear_forward(sizes(x.rows()), x.data(), weight_.value(), bias_.value(), y.data());
     return y;
   }
 
@@ -98,16 +96,14 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
 
  private:
   Index width() const { return 3 * options_.model_width; }
-  kernels::MatrixRef<T> weight_matrix() const { return {weight_.value(), options_.in_features}; }
+  kernels::LinearSizes sizes(Index rows) const { return {.rows = rows, .in = options_.in_features, .out = width()}; }
 
   template <int Rank>
   void backward_to(const TensorView<const T, Rank>& dy, Cache& cache, const TensorView<T, Rank>& dx, bool add) {
-    const Index rows = cache.x.rows(), in = options_.in_features;
+    const Index rows = cache.x.rows();
     require_gradient_shape("QkvProjection", dy.shape(), output_shape(dx.shape()), rows);
-    kernels::gemm(rows, in, width(), {dy.data(), width()}, weight_matrix(), dx.data(), in, add);
-    if (!weight_.frozen())
-      kernels::gemm(width(), in, rows, kernels::MatrixRef<T>{dy.data(), 1, width()}, {cache.x.data(), in}, weight_.gradient(), in, true);
-    if (options_.bias && !bias_.frozen()) kernels::add_column_sums(rows, width(), dy.data(), width(), bias_.gradient());
+    kernels::linear_backward(sizes(rows), cache.x.data(), weight_.value(), dy.data(), dx.data(), weight_.gradient_unless_frozen(),
+        bias_.gradient_unless_frozen(), add);
   }
 
   QkvProjectionOptions options_;
