@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include <heed/optim/adam.hpp>
 
+#include "beside_reference.hpp"
 #include "catch.hpp"
 #include "reference/optimizer_reference.hpp"
 #include "reference/parameter_set.hpp"
@@ -16,37 +16,12 @@ using heed::reference::ParameterSet;
 
 namespace {
 
-/// Five steps beside the plain loop, over all awkward sizes at once, with a factor that changes.
 template <class T, bool decoupled>
 void agrees(const BasicAdamOptions<decoupled>& options, double tolerance) {
-  const auto sizes = reference::awkward_sizes();
-  ParameterSet<T> model(sizes);
-  std::vector<std::vector<T>> expected;
-  std::vector<AdamReference<T>> states(sizes.size());
-  for (std::size_t k = 0; k < sizes.size(); ++k) expected.push_back(model.value(k));
-  BasicAdam<T, decoupled> optimizer(model.named(), options);
-  for (int step = 1; step <= 5; ++step) {
-    const double factor = 1.0 / step;
-    model.draw_gradients(step);
-    optimizer.step(factor);
-    for (std::size_t k = 0; k < sizes.size(); ++k)
-      states[k].step(expected[k], model.gradient(k), options, options.learning_rate * factor, step);
-  }
-  double worst = 0;
-  const auto compare = [&](const std::vector<T>& reference, const T* ours) {
-    for (std::size_t i = 0; i < reference.size(); ++i)
-      worst = std::max(worst, std::abs(static_cast<double>(ours[i] - reference[i])) / (0.1 + std::abs(static_cast<double>(reference[i]))));
-  };
-  const auto state = optimizer.named_state();
-  const std::size_t slots = options.amsgrad ? 3 : 2;
-  REQUIRE(state.size() == slots * sizes.size());
-  for (std::size_t k = 0; k < sizes.size(); ++k) {
-    compare(expected[k], model.value(k).data());
-    compare(states[k].exp_avg, state[slots * k].tensor->data());
-    compare(states[k].exp_avg_sq, state[slots * k + 1].tensor->data());
-    if (options.amsgrad) compare(states[k].max_exp_avg_sq, state[slots * k + 2].tensor->data());
-  }
-  CHECK(worst < tolerance);
+  using Reference = AdamReference<T>;
+  std::vector<StateArray<T, Reference>> states = {{"exp_avg", &Reference::exp_avg}, {"exp_avg_sq", &Reference::exp_avg_sq}};
+  if (options.amsgrad) states.push_back({"max_exp_avg_sq", &Reference::max_exp_avg_sq});
+  check_beside_reference<T, BasicAdam<T, decoupled>, Reference>(options, 5, states, tolerance);
 }
 
 template <bool decoupled>
@@ -65,35 +40,6 @@ void agrees_everywhere() {
         agrees<double>(options, 1e-12);
         agrees<float>(options, 2e-6);  // some tens of roundings in five steps
       }
-}
-
-/// Three steps of torch's example: what it prints is in the tests below.
-template <class Method>
-std::vector<double> three_steps(const typename Method::Options& options) {
-  Parameter<double> p({3});
-  const double start[] = {1.0, -0.5, 0.25}, gradients[3][3] = {{0.5, -1.0, 0.0}, {0.25, 2.0, -0.5}, {-0.125, 0.5, 1.0}};
-  std::copy_n(start, 3, p.value());
-  Method optimizer({{"p", &p}}, options);
-  for (const auto& gradient : gradients) {
-    std::copy_n(gradient, 3, p.gradient());
-    optimizer.step();
-  }
-  return {p.value(), p.value() + 3};
-}
-
-void check_close(const std::vector<double>& ours, const std::vector<double>& torch) {
-  for (std::size_t i = 0; i < torch.size(); ++i) CHECK(ours[i] == Approx(torch[i]).epsilon(1e-14));
-}
-
-template <class T>
-std::string message_of(const AdamOptions& options) {
-  Parameter<T> p({1});
-  try {
-    Adam<T> optimizer({{"p", &p}}, options);
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -173,10 +119,10 @@ TEST_CASE("a NaN in one gradient spoils one element") {
 }
 
 TEST_CASE("options of Adam out of range get a sentence") {
-  CHECK(message_of<float>({.learning_rate = -1}) == "Adam: learning_rate must not be negative, is -1");
-  CHECK(message_of<float>({.beta1 = 1}) == "Adam: beta1 must lie in [0, 1), is 1");
-  CHECK(message_of<float>({.beta2 = -0.5}) == "Adam: beta2 must lie in [0, 1), is -0.5");
-  CHECK(message_of<float>({.eps = -1}) == "Adam: eps must not be negative, is -1");
-  CHECK(message_of<float>({.weight_decay = -1}) == "Adam: weight_decay must not be negative, is -1");
-  CHECK(message_of<float>({.learning_rate = 0, .beta1 = 0, .beta2 = 0, .eps = 0}) == "");
+  CHECK(message_of<Adam<float>>({.learning_rate = -1}) == "Adam: learning_rate must not be negative, is -1");
+  CHECK(message_of<Adam<float>>({.beta1 = 1}) == "Adam: beta1 must lie in [0, 1), is 1");
+  CHECK(message_of<Adam<float>>({.beta2 = -0.5}) == "Adam: beta2 must lie in [0, 1), is -0.5");
+  CHECK(message_of<Adam<float>>({.eps = -1}) == "Adam: eps must not be negative, is -1");
+  CHECK(message_of<Adam<float>>({.weight_decay = -1}) == "Adam: weight_decay must not be negative, is -1");
+  CHECK(message_of<Adam<float>>({.learning_rate = 0, .beta1 = 0, .beta2 = 0, .eps = 0}) == "");
 }
