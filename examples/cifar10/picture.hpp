@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The bodies of these headers stand in every file that includes this one, and nowhere else.
@@ -66,22 +68,47 @@ class Picture {
   std::vector<std::uint8_t> bytes_;
 };
 
+namespace detail {
+/// stb_image takes a binary PGM or PPM file as it comes: what is missing at its end stays uninitialised, and other ranges than 0 ... 255 are not
+/// scaled. Throws FileError for either, given the number of values that the picture has.
+inline void check_portable_map(const std::string& path, std::string_view bytes, Index values) {
+  const auto digit = [&](std::size_t at) { return bytes[at] >= '0' && bytes[at] <= '9'; };
+  std::size_t at = 2;
+  Index largest = 0;
+  for (int number = 0; number < 3; ++number) {  // width, height and the largest value, with blanks and comments before each
+    while (at < bytes.size() && !digit(at)) at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
+    for (largest = 0; at < bytes.size() && digit(at) && largest < 100000; ++at) largest = 10 * largest + (bytes[at] - '0');
+  }
+  heed::require<heed::FileError>(
+      largest == 255, path, ": the largest value of this PGM or PPM file is ", largest, ", only files with 255 are read");
+  const Index found = static_cast<Index>(bytes.size()) - static_cast<Index>(std::min(at + 1, bytes.size()));
+  heed::require<heed::FileError>(
+      found >= values, path, ": at offset ", at + 1, ": expected ", values, " bytes of pixels, found ", found, "; is the file cut short?");
+}
+}  // namespace detail
+
 /// Reads a PNG, JPEG or PPM file (and what else stb_image knows); transparent pixels are laid on white. Throws FileError.
 inline Picture load_picture(const std::string& path) {
   constexpr double kMostPixels = 1e8;  // 400 MB in memory: larger files are meant for other programs
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) heed::fail<heed::FileError>(path, ": no such file");
   if (std::filesystem::is_directory(path, ignored)) heed::fail<heed::FileError>(path, ": expected a PNG, JPEG or PPM file, found a folder");
+  const std::string file = heed::read_file(path);
+  const auto* content = reinterpret_cast<const unsigned char*>(file.data());
+  const int length = static_cast<int>(std::min<std::size_t>(file.size(), std::numeric_limits<int>::max()));
   const auto refuse = [&] {
     const char* reason = stbi_failure_reason();
     heed::fail<heed::FileError>(
         path, ": expected a PNG, JPEG or PPM file, but it cannot be read as one (", reason ? reason : "no reason given", ")");
   };
   int width = 0, height = 0, channels = 0;
-  if (!stbi_info(path.c_str(), &width, &height, &channels)) refuse();
+  if (!stbi_info_from_memory(content, length, &width, &height, &channels)) refuse();
   if (width < 1 || height < 1 || static_cast<double>(width) * height > kMostPixels)
     heed::fail<heed::FileError>(path, ": the picture has ", width, " x ", height, " pixels, at most 100 million are read");
-  const std::unique_ptr<unsigned char, void (*)(void*)> bytes(stbi_load(path.c_str(), &width, &height, &channels, 4), &stbi_image_free);
+  if (file.starts_with("P5") || file.starts_with("P6"))
+    detail::check_portable_map(path, file, static_cast<Index>(width) * height * channels);
+  const std::unique_ptr<unsigned char, void (*)(void*)> bytes(
+      stbi_load_from_memory(content, length, &width, &height, &channels, 4), &stbi_image_free);
   if (!bytes) refuse();
   Picture picture(height, width);
   for (Index i = 0; i < static_cast<Index>(width) * height; ++i) {
