@@ -53,6 +53,19 @@ TEMPLATE_TEST_CASE(
     }
 }
 
+TEMPLATE_TEST_CASE(
+    "attention_blocks: scratch is cut into parts that start at whole lines and do not overlap", "[attention_blocks]", float, double) {
+  using T = TestType;
+  T *one, *none, *seventeen, *sixteen;
+  const auto memory = cut_scratch<T>({{&one, 1}, {&none, 0}, {&seventeen, 17}, {&sixteen, 16}});
+  CHECK(memory.size() == 16 + 32 + 16);
+  CHECK(one == memory.data());
+  CHECK(none == nullptr);
+  CHECK(seventeen == one + 16);
+  CHECK(sixteen == seventeen + 32);
+  CHECK(cut_scratch<T>({}).size() == 0);
+}
+
 TEMPLATE_TEST_CASE("attention_blocks: row dots", "[attention_blocks]", float, double) {
   using T = TestType;
   for (Index cols : kSizes) {

@@ -95,14 +95,16 @@ struct ForwardScratch {
     q_row = sizes.whole_vectors(a.width) + sizes.lanes;
     s_row = chunk + 16;  // an odd number of lines: rows do not share cache sets
     const bool copy_v = needs_copy(a.v.row, a.value_width, sizes) || a.mask || a.key_mask || a.bias;
-    const Index parts[] = {chunk * a.width, copy_v ? chunk * sizes.whole_vectors(a.value_width) : 0, (rows + kTileSlack) * q_row,
-        (rows + kTileSlack) * s_row, job_rows, job_rows, rows, a.bias && a.bias.key != 1 ? chunk : 0};
-    T** const names[] = {&packed, &v, &q, &s, &largest, &sum, &before, &bias_row};
-    Index total = 0;
-    for (Index part : parts) total += (part + 15) / 16 * 16;
-    memory = Tensor<T, 1>::uninitialized({total});
-    T* next = memory.data();
-    for (std::size_t i = 0; i < std::size(parts); ++i) *names[i] = next, next += (parts[i] + 15) / 16 * 16;
+    memory = cut_scratch<T>({
+        {&packed, chunk * a.width},
+        {&v, copy_v ? chunk * sizes.whole_vectors(a.value_width) : 0},
+        {&q, (rows + kTileSlack) * q_row},
+        {&s, (rows + kTileSlack) * s_row},
+        {&largest, job_rows},
+        {&sum, job_rows},
+        {&before, rows},
+        {&bias_row, a.bias && a.bias.key != 1 ? chunk : 0},
+    });
     flags = Tensor<unsigned char, 1>::uninitialized({a.keys + chunk});
     attended = flags.data(), flag_row = attended + a.keys;
   }

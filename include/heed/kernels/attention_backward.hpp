@@ -140,19 +140,22 @@ struct BackwardScratch {
     const bool masks = a.mask || a.key_mask || a.bias;
     const bool copy_k = masks || needs_copy(a.k.row, a.width, sizes);
     const Index padded = rows + kTileSlack;
-    const Index parts[] = {chunk * a.width, chunk * a.value_width, copy_k ? chunk * sizes.whole_vectors(a.width) : 0, padded * q_row,
-        padded * sizes.whole_vectors(a.width), padded * v_row, padded * s_row, padded * s_row, a.softcap > 0 ? padded * s_row : 0, rows,
-        a.bias && a.bias.key != 1 ? chunk : 0};
-    T** const names[] = {&packed_k, &packed_v, &k, &scaled_q, &q, &dy, &s, &grad, &slope, &delta, &bias_row};
-    Index total = 0;
-    for (Index part : parts) total += (part + 15) / 16 * 16;
-    memory = Tensor<T, 1>::uninitialized({total});
-    T* next = memory.data();
-    for (std::size_t i = 0; i < std::size(parts); ++i) *names[i] = next, next += (parts[i] + 15) / 16 * 16;
+    memory = cut_scratch<T>({
+        {&packed_k, chunk * a.width},
+        {&packed_v, chunk * a.value_width},
+        {&k, copy_k ? chunk * sizes.whole_vectors(a.width) : 0},
+        {&scaled_q, padded * q_row},
+        {&q, padded * sizes.whole_vectors(a.width)},
+        {&dy, padded * v_row},
+        {&s, padded * s_row},
+        {&grad, padded * s_row},
+        {&slope, a.softcap > 0 ? padded * s_row : 0},
+        {&delta, rows},
+        {&bias_row, a.bias && a.bias.key != 1 ? chunk : 0},
+    });
     std::fill_n(s, padded * s_row, T(0)), std::fill_n(grad, padded * s_row, T(0));  // tiles read what lies between the rows
     flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk});
     attended = flags.data(), flag_row = attended + chunk;
-    if (!(a.softcap > 0)) slope = nullptr;
   }
 };
 

@@ -1,11 +1,36 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <initializer_list>
+
+#include <heed/core/tensor.hpp>
 #include <heed/kernels/tile.hpp>
 
 namespace heed::kernels {
 
-// Copies that give the operands of attention the layout which register tiles want.
+// Copies that give the operands of attention the layout which register tiles want, and the memory for them.
+
+/// An array of a job's scratch: where its pointer goes, and its elements.
+template <class T>
+struct ScratchPart {
+  T** data;
+  Index size;
+};
+
+/// One buffer cut into the parts, each a multiple of 16 elements (a cache line of floats) from its start; pointers to parts of size 0 become null.
+template <class T>
+Tensor<T, 1> cut_scratch(std::initializer_list<ScratchPart<T>> parts) {
+  const auto whole_lines = [](Index size) { return (size + 15) / 16 * 16; };
+  Index total = 0;
+  for (const ScratchPart<T>& part : parts) total += whole_lines(part.size);
+  auto memory = Tensor<T, 1>::uninitialized({total});
+  T* next = memory.data();
+  for (const ScratchPart<T>& part : parts) {
+    *part.data = part.size > 0 ? next : nullptr;
+    next += whole_lines(part.size);
+  }
+  return memory;
+}
 
 namespace detail {
 
