@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What including heed costs, as a ratio to Eigen. Usage: compile_time.py -- COMPILER FLAGS...
 
-Processor time, the best of three, taken in turns, so that a busy machine disturbs both sides alike.
+The ratio that has an aim is to a file that includes <Eigen/Core> and no more. The second one, to a file that also multiplies two matrices,
+is what a program that uses Eigen at all pays anyway. Processor time, the best of three, taken in turns, so that a busy machine disturbs
+all sides alike. It prints and does not judge: times of a shared machine are no test.
 """
 import os
 import subprocess
@@ -14,8 +16,9 @@ ROUNDS = 3
 compiler = sys.argv[sys.argv.index("--") + 1:]
 umbrella = "heed/heed.hpp" if (tree.INCLUDE / "heed.hpp").exists() else "heed/core/layer.hpp"
 programs = {
-    "Eigen/Core": "#include <Eigen/Core>\nEigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n",
-    umbrella: f"#include <{umbrella}>\n",
+    "eigen": "#include <Eigen/Core>\n",
+    "product": "#include <Eigen/Core>\nEigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n",
+    "heed": f"#include <{umbrella}>\n",
 }
 
 
@@ -30,6 +33,5 @@ best = {name: float("inf") for name in programs}
 for _ in range(ROUNDS):
     for name, program in programs.items():
         best[name] = min(best[name], seconds(program))
-ratio = best[umbrella] / best["Eigen/Core"]
-print(f"compile time: {umbrella} {best[umbrella]:.2f} s, Eigen/Core with one product {best['Eigen/Core']:.2f} s, "
-      f"ratio {ratio:.2f} (aim: at most {AIM:g})")
+print(f"compile time: {umbrella} {best['heed']:.2f} s, <Eigen/Core> {best['eigen']:.2f} s: ratio {best['heed'] / best['eigen']:.2f} "
+      f"(aim: at most {AIM:g}); to Eigen/Core with one product ({best['product']:.2f} s): {best['heed'] / best['product']:.2f}")
