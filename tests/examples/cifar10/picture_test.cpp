@@ -207,8 +207,8 @@ TEST_CASE("a sheet has two pictures a row, and shortens long names from the left
   heed::Tensor<float, 2> map({7, 7});
   map.fill(1);
   const auto sheet = [&](int count) {
-    std::vector<Attended> items;
-    for (int i = 0; i < count; ++i) items.push_back({pattern(40, 30), std::string(200, 'x') + ".png", "cat", map});
+    const std::string title(200, 'x');
+    std::vector<Attended> items(static_cast<std::size_t>(count), {pattern(40, 30), title, "cat", map});
     return overlay_sheet(items);
   };
   const Picture one = sheet(1), two = sheet(2), three = sheet(3);
