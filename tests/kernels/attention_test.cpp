@@ -152,6 +152,12 @@ TEMPLATE_TEST_CASE("attention: the same bits for any number of threads, any batc
     if (first.empty()) first = result.y;
     CHECK(std::memcmp(first.data(), result.y.data(), first.size() * sizeof(TestType)) == 0);
   }
+  for (Index i : {50, 61, 72, 333, 699}) {  // alone, a query's range of keys starts at another key
+    Attention<TestType> one = dense.a;
+    one.queries = 1, one.q.data += i * one.q.row, one.mask.data += i * one.mask.query;
+    const Result<TestType> alone(one, false);
+    CHECK(std::memcmp(first.data() + i * 8, alone.y.data(), alone.y.size() * sizeof(TestType)) == 0);
+  }
 }
 
 TEMPLATE_TEST_CASE("attention: keys and values that nobody attends may be NaN and change no bit", "[attention]", float, double) {

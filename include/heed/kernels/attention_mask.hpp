@@ -70,10 +70,6 @@ struct Attention {
   std::uint64_t row_number(Index b, Index h, Index i) const { return static_cast<std::uint64_t>((b * heads + h) * queries + i); }
 };
 
-/// Ranges of keys start at multiples of this, so that a key's lane, and with it the order of a row's sum, does not depend on the range: whole panels of
-/// every instruction set.
-inline constexpr Index kKeyAlignment = 64;
-
 /// The score of a masked key. Finite, so that no difference of infinities arises; its weight is exactly 0.
 inline constexpr double kMaskedScore = -1e30;
 
@@ -134,11 +130,10 @@ AttendedKeys attended_keys(
     while (low < high && absolute[high - 1]) --high;
     if (!by_query || next >= last - 1) break;
   }
-  // Keys that nobody attends are cut off at both ends; between, the flags tell.
+  // Keys that nobody attends are cut off at both ends; between, the flags tell. A range may start anywhere: that moves every key by the same
+  // number of lanes, and adding halves to halves, as Packet::sum does, adds the same pairs wherever the first lane is.
   while (!result.empty() && !absolute[result.end - 1]) --result.end;
-  Index begin = result.begin;
-  while (begin < result.end && !absolute[begin]) ++begin;
-  result.begin += (begin - result.begin) / kKeyAlignment * kKeyAlignment;
+  while (!result.empty() && !absolute[result.begin]) ++result.begin;
   if (!result.empty() && std::memchr(absolute + result.begin, 0, static_cast<std::size_t>(result.end - result.begin)))
     result.flags = absolute + result.begin;
   return result;
