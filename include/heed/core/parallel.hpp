@@ -56,7 +56,11 @@ void run_chunks(Index chunks, int workers, const Run& run) {
     for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk, worker);
   };
   std::vector<std::thread> helpers;
-  for (int i = 1; i < workers; ++i) helpers.emplace_back(work, i);
+  helpers.reserve(static_cast<std::size_t>(workers - 1));
+  try {
+    for (int i = 1; i < workers; ++i) helpers.emplace_back(work, i);
+  } catch (...) {  // the system gives no more threads: those that started and this one take all chunks
+  }
   work(0);
   for (std::thread& helper : helpers) helper.join();
 #endif
