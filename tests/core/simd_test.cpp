@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
 #include <string>
@@ -101,6 +103,48 @@ std::vector<IsaLevel> available() {
   return found;
 }
 
+/// Whole numbers of a smaller type as T, stored again as what they are, and one number in every lane.
+struct Numbers {
+  template <class Isa, class T, class Number>
+  HEED_INLINE static void run(const Number* from, const T* one, const T* fractions, T* loaded, Number* stored, Number* cut, T* everywhere) {
+    using P = Packet<Isa, T>;
+    const P x = P::load_numbers(from);
+    x.store(loaded);
+    x.store_numbers(stored);
+    P::load(fractions).store_numbers(cut);
+    P::load_broadcast(one).store(everywhere);
+  }
+};
+
+/// Lanes of T on an instruction set.
+template <class T>
+std::size_t lanes_of(IsaLevel level) {
+  return level == IsaLevel::scalar ? 1 : (std::size_t(8) << static_cast<int>(level)) / sizeof(T);
+}
+
+template <class T, class Number>
+void check_numbers(const std::vector<Number>& numbers) {
+  for (IsaLevel level : available()) {
+    const std::size_t lanes = lanes_of<T>(level);
+    INFO("level " << static_cast<int>(level) << ", " << lanes << " lanes, numbers of " << sizeof(Number) << " bytes");
+    for (std::size_t begin = 0; begin + lanes <= numbers.size(); ++begin) {
+      // Arrays of `lanes` elements and not one more: the address sanitizer watches.
+      const std::vector<Number> from(
+          numbers.begin() + static_cast<std::ptrdiff_t>(begin), numbers.begin() + static_cast<std::ptrdiff_t>(begin + lanes));
+      std::vector<T> fractions(lanes), loaded(lanes), everywhere(lanes);
+      for (std::size_t i = 0; i < lanes; ++i) fractions[i] = static_cast<T>(from[i]) + (from[i] < 0 ? T(-0.75) : T(0.75));
+      std::vector<Number> stored(lanes), cut(lanes);
+      const T one = static_cast<T>(from[0]) + T(0.5);
+      run_on<Numbers>(
+          level, from.data(), &one, static_cast<const T*>(fractions.data()), loaded.data(), stored.data(), cut.data(), everywhere.data());
+      for (std::size_t i = 0; i < lanes; ++i) REQUIRE(loaded[i] == static_cast<T>(from[i]));
+      REQUIRE(stored == from);
+      REQUIRE(cut == from);  // towards zero, as a cast
+      REQUIRE(everywhere == std::vector<T>(lanes, one));
+    }
+  }
+}
+
 /// The sum of the lanes in the order that Packet promises: halves are added until one lane is left.
 template <class T>
 T tree_sum(std::vector<T> v) {
@@ -165,6 +209,15 @@ TEMPLATE_TEST_CASE("partial packets touch what they own and no more", "", float,
       }
     }
   }
+}
+
+TEMPLATE_TEST_CASE("whole numbers of smaller types become T and go back, on every instruction set", "", float, double) {
+  std::vector<std::uint8_t> bytes;  // all of them, in an order that tells lanes apart
+  for (int i = 0; i < 256; ++i) bytes.push_back(static_cast<std::uint8_t>(37 * i));
+  check_numbers<TestType>(bytes);
+  std::vector<std::int32_t> words = {0, 1, -1, 127, 128, -128, 255, 256, -32768, 32767, 65536, -65537, 999999, -1000003, 4000037, -4000037};
+  for (std::int32_t i = 1; i < 200; ++i) words.push_back((i % 2 ? 1 : -1) * 20011 * i);
+  check_numbers<TestType>(words);
 }
 
 TEST_CASE("dispatch takes the best instruction set, or the lower one that HEED_ISA names") {
