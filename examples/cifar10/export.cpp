@@ -20,7 +20,8 @@ namespace cifar10 {
 
 namespace {
 
-/// Writes initial.safetensors, batches.safetensors and losses.json: what a twin needs to make the same steps, and what came out here.
+/// Writes initial.safetensors, batches.safetensors and losses.json: what a twin needs to make the same steps, and what came out here. With
+/// `each_step` also weights.<step>.safetensors, from which the twin can make every step from equal weights.
 template <class T>
 void export_as(const ExportOptions& options, const DataSource& data) {
   namespace fs = std::filesystem;
@@ -62,6 +63,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
     images.push_back(batch->images);
     heed::Tensor<std::int64_t, 1>& copied = labels.emplace_back(heed::Tensor<std::int64_t, 1>({batch->size()}));
     for (Index i = 0; i < batch->size(); ++i) copied[i] = batch->labels[static_cast<std::size_t>(i)];
+    if (options.each_step) heed::save_model((folder / heed::text("weights.", step, ".safetensors")).string(), net);
     const heed::StepReport report = trainer.step(batch->images, batch->labels);
     losses.push_back(report.loss);
     factors.push_back(report.learning_rate_factor);

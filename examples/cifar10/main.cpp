@@ -104,6 +104,7 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
   command->add_option("--seed", o.seed, "Of weights, order and augmentation")->capture_default_str();
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
+  command->add_flag("--each-step", o.each_step, "Also write the weights before every step");
   command->add_flag("--overwrite", o.overwrite, "Replace what the folder holds");
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
 }

@@ -78,6 +78,7 @@ struct ExportOptions {
   std::string data;
   std::string precision = "double";  ///< or "float"
   std::string optimizer = "adamw";   ///< or "sgd"
+  bool each_step = false;            ///< also the weights before every step
   bool overwrite = false;
   int threads = 0;
 };

@@ -29,7 +29,7 @@ if [[ -e ${HEED_SOURCE_DIR:-}/data/cifar-10-batches-bin/data_batch_1.bin ]]; the
   whole=$HEED_SOURCE_DIR/data/cifar-10-batches-bin
   kind=cifar10
 else
-  expect 0 "GENERATED SAMPLE SET" "$program" export steps --net article --steps 1 --batch-size 8
+  expect 0 "GENERATED SAMPLE SET" "$program" export steps --net article --steps 1 --batch-size 8 --each-step
   whole=data/generated-batches-bin
   kind=generated
 fi

@@ -27,7 +27,7 @@ OPERATORS = [
     ("dropped term", rf"(?<=[\w\])]) [+-] (?:{ATOM}|{NUMBER})(?=[;,)])", ""),
     ("missing accumulation", r" \+= ", " = "),
     ("sign of accumulation", r" \+= ", " -= "),
-    ("shifted index", r"\[(\w+)\](?!\s*=[^=])", r"[\1 > 0 ? \1 - 1 : \1]"),
+    ("shifted index", r"\[([A-Za-z_]\w*)\](?!\s*=[^=])", r"[\1 > 0 ? \1 - 1 : \1]"),
     ("transposed index", r"\.transposed\(\)", ""),
     ("transposed index", r"\((\w+), (\w+)\)(?= \+?= )", r"(\2, \1)"),
     ("wrong bound", r"(?<=[\w)]) < (?=\w)", " <= "),
