@@ -90,6 +90,8 @@ expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt
+head -c 2000 picture.ppm >short.ppm
+expect 2 "short.ppm" "$program" predict run/model.safetensors short.ppm
 expect 2 "no attention to show" "$program" predict arm-none/model.safetensors picture.ppm --overlay seen.png
 [[ $(find . | sort) == "$listed" ]] || fault "files came or went: $(diff <(echo "$listed") <(find . | sort))"
 [[ $(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum) == "$before" ]] || fault "files were changed"
