@@ -3,6 +3,9 @@
 #   HEED_OPENMP           AUTO (OpenMP when the compiler has it), ON (or stop), OFF
 #   HEED_THREADS_BACKEND  without OpenMP: SERIAL, or STD for std::thread
 #   HEED_SIMD             OFF: plain loops instead of compiler vectors
+if(POLICY CMP0126)
+  cmake_policy(SET CMP0126 NEW)  # what a parent project has set() counts
+endif()
 set(HEED_OPENMP AUTO CACHE STRING "OpenMP: AUTO (when found), ON (required) or OFF")
 set(HEED_THREADS_BACKEND SERIAL CACHE STRING "Loops without OpenMP: SERIAL or STD (std::thread)")
 set_property(CACHE HEED_OPENMP PROPERTY STRINGS AUTO ON OFF)

@@ -53,13 +53,17 @@ inline DataSource find_data(std::string folder) {
         "  *** Its accuracies cannot be compared with anything. For the real data name their folder with   ***\n"
         "  *** --data or $CIFAR10_DIR, or unpack cifar-10-binary.tar.gz in data/.                           ***\n"
         "\n");
-    // The list of names is written last: where it is, the set is whole.
-    if (!fs::exists(fs::path(source.folder) / "batches.meta.txt", ignored)) heed::write_generated_set(source.folder);
+    // The test batch is written last, each file under a name of its own until it is whole: where it is, the set is whole.
+    if (!fs::exists(fs::path(source.folder) / "test_batch.bin", ignored)) heed::write_generated_set(source.folder);
   }
   source.images = heed::load_cifar10(source.folder);
   source.generated = heed::is_generated(source.images.train);
   if (source.generated && !folder.empty())
     fmt::print(stderr, "\n  *** {} holds the GENERATED SAMPLE SET: drawn shapes and no photographs. ***\n\n", folder);
+  constexpr heed::Index kTrainImages = 50000, kTestImages = 10000;  // of the whole CIFAR-10
+  if (!source.generated && (source.images.train.size() != kTrainImages || source.images.test.size() != kTestImages))
+    fmt::print(stderr, "\n  *** {} holds {} training and {} test images, CIFAR-10 has {} and {}: accuracies cannot be compared. ***\n\n",
+        source.folder, source.images.train.size(), source.images.test.size(), kTrainImages, kTestImages);
   return source;
 }
 

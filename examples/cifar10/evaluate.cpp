@@ -18,6 +18,8 @@ int evaluate(const EvaluateOptions& options) {
   const DataSource data = find_data(options.data);
   heed::require<heed::FileError>(data.name() == model.dataset, options.model, ": the model was trained on \"", model.dataset, "\", ",
       data.folder, " holds \"", data.name(), "\"; name the other folder with --data");
+  heed::require<heed::FileError>(class_names(data.images.test) == model.class_names, options.model,
+      ": the model was trained on other classes than those of ", data.folder, "; name the other folder with --data");
   const heed::Evaluation result =
       heed::evaluate(model.net, data.images.test, {.views = options.views, .normalization = model.normalization});
   fmt::print("{}\n", confusion_text(result.confusion, model.class_names));

@@ -20,13 +20,31 @@ namespace cifar10 {
 
 namespace {
 
+/// The gradients of all trained parameters under the parameters' names.
+template <class T>
+void save_gradients(const std::string& path, Net<T>& net) {
+  heed::SafetensorsWriter writer;
+  for (const auto& [name, parameter] : heed::named_parameters(net))
+    if (!parameter->frozen()) writer.add(name, heed::TensorView<const T, 1>(parameter->gradient(), {parameter->size()}));
+  writer.write(path);
+}
+
 /// Writes initial.safetensors, batches.safetensors and losses.json: what a twin needs to make the same steps, and what came out here. With
-/// `each_step` also weights.<step>.safetensors, from which the twin can make every step from equal weights.
+/// `each_step` also weights.<step>.safetensors and gradients.<step>.safetensors: the twin can make every step from equal weights.
 template <class T>
 void export_as(const ExportOptions& options, const DataSource& data) {
   namespace fs = std::filesystem;
   const fs::path folder = options.folder;
   const heed::Normalization normalization = normalization_of(data, data.images.train);
+  heed::Batches<T> batches(data.images.train, {.batch_size = options.batch_size,
+                                                  .shuffle = true,
+                                                  .drop_last = true,
+                                                  .seed = options.seed,
+                                                  .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
+                                                  .normalization = normalization});
+  std::error_code ignored;
+  for (Index step = 0; fs::remove(folder / heed::text("weights.", step, ".safetensors"), ignored); ++step)
+    fs::remove(folder / heed::text("gradients.", step, ".safetensors"), ignored);  // of steps that are replaced
   const heed::SeedScope seed(options.seed);
   Net<T> net = make_net<T>(options.net);
   set_whitening(net, first_images<T>(data.images.train, 5000, normalization));
@@ -40,12 +58,6 @@ void export_as(const ExportOptions& options, const DataSource& data) {
   recipe.optimizer = options.optimizer;
   const auto optimizer = make_optimizer<T>(recipe, heed::named_parameters(net));
   const double smoothing = recipe_of(options.net.net).label_smoothing;
-  heed::Batches<T> batches(data.images.train, {.batch_size = options.batch_size,
-                                                  .shuffle = true,
-                                                  .drop_last = true,
-                                                  .seed = options.seed,
-                                                  .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
-                                                  .normalization = normalization});
   // The first steps of a whole run, warm-up and all.
   heed::Trainer trainer(net, heed::CrossEntropyLoss<T>({.label_smoothing = smoothing}), *optimizer,
       make_schedule(recipe_of(options.net.net).epochs * batches.size()), {.seed = options.seed});
@@ -65,6 +77,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
     for (Index i = 0; i < batch->size(); ++i) copied[i] = batch->labels[static_cast<std::size_t>(i)];
     if (options.each_step) heed::save_model((folder / heed::text("weights.", step, ".safetensors")).string(), net);
     const heed::StepReport report = trainer.step(batch->images, batch->labels);
+    if (options.each_step) save_gradients((folder / heed::text("gradients.", step, ".safetensors")).string(), net);
     losses.push_back(report.loss);
     factors.push_back(report.learning_rate_factor);
   }
@@ -95,9 +108,9 @@ int export_steps(const ExportOptions& options) {
   std::optional<heed::ThreadScope> threads;
   if (options.threads > 0) threads.emplace(options.threads);
   std::error_code error;
-  heed::require<heed::FileError>(
-      options.overwrite || !std::filesystem::exists(std::filesystem::path(options.folder) / "losses.json", error), options.folder,
-      ": the folder holds exported steps; choose another one, or replace them with --overwrite");
+  for (const char* file : {"initial.safetensors", "batches.safetensors", "final.safetensors", "losses.json"})
+    heed::require<heed::FileError>(options.overwrite || !std::filesystem::exists(std::filesystem::path(options.folder) / file, error),
+        options.folder, ": the folder holds ", file, " already; choose another one, or replace what it holds with --overwrite");
   const DataSource data = find_data(options.data);
   std::filesystem::create_directories(options.folder, error);
   if (error) heed::fail<heed::FileError>(options.folder, ": cannot make the folder: ", error.message());

@@ -7,17 +7,23 @@ namespace cifar10 {
 
 inline constexpr int kInterrupted = 130;  ///< the exit code of a program that ends on Ctrl-C: 128 + SIGINT
 
-/// While it lives, the first Ctrl-C (or SIGTERM) only sets a mark; a second one ends the program at once.
+/// While it lives, the first Ctrl-C (or SIGTERM, or the end of the terminal) only sets a mark; a second one ends the program at once.
 class InterruptScope {
  public:
   InterruptScope() {
     mark() = 0;
     old_int_ = std::signal(SIGINT, &handle);
     old_term_ = std::signal(SIGTERM, &handle);
+#ifdef SIGHUP
+    old_hup_ = std::signal(SIGHUP, &handle);
+#endif
   }
   ~InterruptScope() {
     std::signal(SIGINT, old_int_);
     std::signal(SIGTERM, old_term_);
+#ifdef SIGHUP
+    std::signal(SIGHUP, old_hup_);
+#endif
   }
   InterruptScope(const InterruptScope&) = delete;
   InterruptScope& operator=(const InterruptScope&) = delete;
@@ -36,6 +42,9 @@ class InterruptScope {
   }
 
   Handler old_int_, old_term_;
+#ifdef SIGHUP
+  Handler old_hup_;
+#endif
 };
 
 }  // namespace cifar10

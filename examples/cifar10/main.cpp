@@ -6,6 +6,8 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
+#include <heed/core/config.hpp>
+
 #include "options.hpp"
 
 namespace {
@@ -43,7 +45,8 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
   command->add_option("--epochs", o.epochs, "Passes over the training images (demo 3, small 8, large 12, article 3)")
       ->check(at_least(1, "a whole number from 1"));
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
-  command->add_option("--seed", o.seed, "Of weights, order and augmentation")->capture_default_str();
+  command->add_option("--seed", o.seed, "Of weights, order and augmentation")
+      ->check(at_least(0, "a whole number from 0"))->capture_default_str();
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
   command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adam", "adamw", "sgd"}))->capture_default_str();
   command
@@ -101,7 +104,8 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
   command->add_option("--precision", o.precision, "Of the steps")->check(CLI::IsMember({"double", "float"}))->capture_default_str();
   command->add_option("--steps", o.steps, "How many steps")->check(at_least(1, "a whole number from 1"))->capture_default_str();
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
-  command->add_option("--seed", o.seed, "Of weights, order and augmentation")->capture_default_str();
+  command->add_option("--seed", o.seed, "Of weights, order and augmentation")
+      ->check(at_least(0, "a whole number from 0"))->capture_default_str();
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
   command->add_flag("--each-step", o.each_step, "Also write the weights before every step");
@@ -113,6 +117,7 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
 
 int main(int argc, char** argv) {
   CLI::App app("Convolution and attention on CIFAR-10, with the heed library", "cifar10");
+  app.set_version_flag("--version", fmt::format("cifar10, heed {}.{}.{}", HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_VERSION_PATCH));
   app.require_subcommand(1);
   cifar10::TrainOptions train;
   cifar10::EvaluateOptions evaluate;
@@ -130,10 +135,12 @@ int main(int argc, char** argv) {
     return kBadInput;
   }
   try {
-    if (app.got_subcommand("train")) return cifar10::train(train);
-    if (app.got_subcommand("evaluate")) return cifar10::evaluate(evaluate);
-    if (app.got_subcommand("predict")) return cifar10::predict(predict);
-    return cifar10::export_steps(exported);
+    const int code = app.got_subcommand("train")      ? cifar10::train(train)
+                     : app.got_subcommand("evaluate") ? cifar10::evaluate(evaluate)
+                     : app.got_subcommand("predict")  ? cifar10::predict(predict)
+                                                      : cifar10::export_steps(exported);
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    fmt::print(stderr, "cifar10: the output could not be written; is the disk full?\n");
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "cifar10: not enough memory\n");
   } catch (const std::exception& error) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include <fmt/core.h>
@@ -58,6 +59,13 @@ std::vector<heed::Tensor<float, 2>> attention_maps(
 int predict(const PredictOptions& options) {
   std::optional<heed::ThreadScope> threads;
   if (options.threads > 0) threads.emplace(options.threads);
+  std::vector<std::string> read = options.images;
+  read.push_back(options.model);
+  for (const std::string& path : read) {
+    std::error_code ignored;
+    heed::require<heed::FileError>(options.overlay.empty() || !std::filesystem::equivalent(options.overlay, path, ignored), path,
+        ": --overlay names a file that is read; choose another one");
+  }
   const StoredModel model = load(options.model);
   std::vector<Picture> pictures;
   for (const std::string& path : options.images) pictures.push_back(load_picture(path));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,7 +55,8 @@ inline StoredModel load(const std::string& path) {
   const auto one_of = [&](std::string_view key, const auto& known) {
     const std::string value = word(key);
     if (std::find(known.begin(), known.end(), value) == known.end())
-      heed::fail<heed::FileError>(path, ": the metadata's \"", key, "\" is \"", value, "\", which this program does not know");
+      heed::fail<heed::FileError>(
+          path, ": the metadata's \"", key, "\" is ", heed::detail::quoted_name(value), ", which this program does not know");
     return value;
   };
   const auto list = [&](std::string_view key) {
@@ -90,6 +92,13 @@ inline StoredModel load(const std::string& path) {
   if (names.size() != 10) heed::fail<heed::FileError>(path, ": the metadata's \"class_names\" has ", names.size(), " names, expected 10");
   StoredModel model{options, std::move(normalization), std::move(names), word("dataset"), make_net<float>(options)};
   heed::load_model(file, model.net);
+  const auto check = [&](std::string_view name, const float* values, Index count) {
+    for (Index i = 0; i < count; ++i)
+      heed::require<heed::FileError>(std::isfinite(values[i]), path, ": tensor ", name, " holds ", values[i],
+          ", expected finite numbers; the training that wrote it ran away");
+  };
+  for (const auto& [name, parameter] : heed::named_parameters(model.net)) check(name, parameter->value(), parameter->size());
+  for (const auto& [name, buffer] : heed::named_buffers(model.net)) check(name, buffer->data(), buffer->size());
   return model;
 }
 

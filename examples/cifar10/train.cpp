@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <cmath>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include <fmt/core.h>
@@ -53,6 +55,16 @@ class Run {
   }
 
   int operator()() {
+    try {
+      return run();
+    } catch (const std::runtime_error& error) {  // a loss that is no number, a full disk: the log says how the run ended
+      if (opened_) folder_.log({{"event", "failed"}, {"reason", error.what()}});
+      throw;
+    }
+  }
+
+ private:
+  int run() {
     const InterruptScope interrupt;
     heed::Batches<float> batches(train_, {.batch_size = options_.batch_size,
                                              .shuffle = true,
@@ -85,7 +97,6 @@ class Run {
     return finish(seconds, static_cast<double>(images) / seconds);
   }
 
- private:
   const heed::ImageDataset& judged() const { return options_.validation > 0 ? validation_ : data_.images.test; }
   const char* judged_name() const { return options_.validation > 0 ? "validation" : "test"; }
 
@@ -102,6 +113,7 @@ class Run {
         heed::thread_count());
     std::fflush(stdout);
     folder_.open();
+    opened_ = true;
     folder_.log({{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
         {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs},
         {"steps_per_epoch", steps}, {"batch_size", options_.batch_size}, {"optimizer", options_.optimizer},
@@ -111,8 +123,11 @@ class Run {
   }
 
   void judge(const heed::EpochReport& report) {
+    keep();  // what ends the program from outside costs an epoch at most
     const heed::Evaluation result = look_at(judged(), 1).front();
     if (InterruptScope::requested()) return;
+    heed::require<std::runtime_error>(std::isfinite(result.loss), "the loss of the ", judged_name(), " images is ", result.loss,
+        " after epoch ", report.epoch + 1, "; a smaller --learning-rate may help");
     fmt::print("epoch {:>2}/{}  loss {:.4f}  training accuracy {:.2f} %  {} accuracy {:.2f} %  {:.0f} images/s  {}\n", report.epoch + 1,
         options_.epochs, report.loss, 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),
         clock_time(report.seconds));
@@ -122,15 +137,19 @@ class Run {
         {"images_per_second", report.images_per_second()}});
   }
 
-  int stopped(Index step, Index steps) {
+  void keep() {
     save(folder_.model_path(), *model_);
+    folder_.model_is_written();
+  }
+
+  int stopped(Index step, Index steps) {
+    keep();
     folder_.log({{"event", "interrupted"}, {"step", step}, {"steps", steps}, {"weights_hash", heed::weights_hash(model_->net)}});
     fmt::print("\nStopped after step {} of {}. The model so far is saved in {}\n", step, steps, folder_.model_path());
     return kInterrupted;
   }
 
   int finish(double seconds, double images_per_second) {
-    save(folder_.model_path(), *model_);
     const std::vector<heed::Evaluation> results = look_at(data_.images.test, 6);
     if (InterruptScope::requested()) {
       fmt::print("\nStopped while the finished model was judged. It is saved in {}\n", folder_.model_path());
@@ -151,6 +170,7 @@ class Run {
   TrainOptions options_;
   Rates main_ = main_rates(options_);
   RunFolder folder_;
+  bool opened_ = false;
   DataSource data_;
   heed::ImageDataset train_, validation_;
   std::optional<StoredModel> model_;

@@ -6,8 +6,8 @@
 
 Needs torch and numpy. The net is written down here a second time, in torch's own layers; parameters are found by their names in the file.
 Exit code 1 if a loss differs by more than 1e-8 of itself in double, 1e-4 in float. All steps are made in a row from the first weights; where
-the weights before every step are there (--each-step), each loss is also computed from those, and in float it is these that are judged: in a
-row, rounding alone carries either side further than that from the same steps in double (which are made as well, to show it).
+the weights before every step are there (--each-step), each loss and gradient is also computed from those, and in float it is these that are judged:
+in a row, rounding alone carries either side further than that from the same steps in double (which are made as well, to show it).
 """
 import json
 import math
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 WIDTHS = {"demo": ([24, 64, 96], 4), "small": ([32, 128, 128], 4), "large": ([64, 256, 256], 8), "article": ([32, 96], 4)}
 DTYPES = {"F64": numpy.float64, "F32": numpy.float32, "I64": numpy.int64}
 TOLERANCE = {"double": 1e-8, "float": 1e-4}
+GRADIENTS = {"double": 1e-8, "float": 1e-2}  # max-pooling sends a gradient elsewhere where rounding decides
 
 
 def read_safetensors(path):
@@ -132,17 +133,24 @@ def loss_of(net, record, batches, step, dtype):
     return F.cross_entropy(logits, batches[f"labels.{step}"], label_smoothing=record["label_smoothing"])
 
 
-def losses_from_equal_weights(folder, record, dtype):
-    """The loss of each step from heed's weights before it; None where they were not written."""
-    net, batches, losses = Net(record).to(dtype), read_safetensors(folder / "batches.safetensors"), []
+def from_equal_weights(folder, record, dtype):
+    """Each step from heed's weights before it: the losses, and how far all gradients together (as one vector) are from heed's, in shares of their
+    length. None where the weights were not written."""
+    net, batches, losses, apart = Net(record).to(dtype), read_safetensors(folder / "batches.safetensors"), [], []
     for step in range(len(record["losses"])):
         weights = folder / f"weights.{step}.safetensors"
         if not weights.exists():
             return None
         load(net, weights)
-        with torch.no_grad():
-            losses.append(loss_of(net, record, batches, step, dtype).item())
-    return losses
+        loss = loss_of(net, record, batches, step, dtype)
+        net.zero_grad(set_to_none=True)
+        loss.backward()
+        gradients = read_safetensors(folder / f"gradients.{step}.safetensors")
+        own = torch.cat([p.grad.flatten() for name, p in net.named_parameters() if name in gradients]).double()
+        other = torch.cat([gradients[name].flatten() for name, p in net.named_parameters() if name in gradients]).double()
+        losses.append(loss.item())
+        apart.append(((own - other).norm() / own.norm()).item())
+    return losses, apart
 
 
 def steps(folder, record, dtype):
@@ -177,7 +185,7 @@ def main(folder):
     heed = record["losses"]
     dtype = torch.float64 if precision == "double" else torch.float32
     twin, net = steps(folder, record, dtype)
-    equal = losses_from_equal_weights(folder, record, dtype)
+    equal = from_equal_weights(folder, record, dtype)
     # What the same steps give in double: how far rounding alone carries either side.
     exact = twin if precision == "double" else steps(folder, record, torch.float64)[0]
 
@@ -192,9 +200,11 @@ def main(folder):
           f"{worst:.1e} apart (tolerance {tolerance:g})")
     judged = worst
     if equal:
-        each = max(map(apart, heed, equal))
-        print(f"each step from equal weights: at most {each:.1e} apart")
+        each, gradients = max(map(apart, heed, equal[0])), max(equal[1])
+        print(f"each step from equal weights: losses at most {each:.1e} apart, gradients {gradients:.1e} of their length (tolerance {GRADIENTS[precision]:g})")
         judged = max(worst, each) if precision == "double" else each
+        if gradients > GRADIENTS[precision]:
+            judged = math.inf
     if precision == "float":
         heed_far, twin_far = max(map(apart, heed, exact)), max(map(apart, twin, exact))
         print(f"from the steps in double: heed at most {heed_far:.1e}, PyTorch {twin_far:.1e}")

@@ -39,8 +39,8 @@ def name_of(path):
 
 
 def text_files():
-    """Every file of the tree that people read, without what builds and runs leave behind."""
-    left_out = {".git", "build", "data", "out", "runs"}
+    """Every file of the tree that people read, without what builds and runs leave behind: what .gitignore names."""
+    left_out = {".git", "build", "data", "out", "runs", ".cache", "compile_commands.json", "CMakeUserPresets.json"}
     for top in sorted(ROOT.iterdir()):
         if top.name in left_out or top.name.startswith("build-"):
             continue

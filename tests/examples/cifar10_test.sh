@@ -32,6 +32,11 @@ else
   expect 0 "GENERATED SAMPLE SET" "$program" export steps --net article --steps 1 --batch-size 8 --each-step
   whole=data/generated-batches-bin
   kind=generated
+  # One that was left half written is written again.
+  mkdir -p half/data/generated-batches-bin
+  cp "$whole/batches.meta.txt" half/data/generated-batches-bin/
+  expect 0 "GENERATED SAMPLE SET" env -C half "$program" export steps --net article --steps 1 --batch-size 8
+  rm -r half
 fi
 mkdir part
 for batch in 1 2 3 4 5; do head -c $((3073 * 64)) "$whole/data_batch_$batch.bin" >"part/data_batch_$batch.bin"; done
@@ -55,6 +60,13 @@ expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data par
 expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --seed 4
 [[ $(hash_of run) != "$(hash_of other)" ]] || fault "two seeds, one model"
 
+# A run that is to be replaced stays until the new one has a model.
+expect 2 "learning rate" "$program" train --net article --epochs 1 --batch-size 32 --data part --output run --overwrite --learning-rate 1e12 \
+  --optimizer sgd
+[[ $(hash_of run) == "$(hash_of again)" ]] || fault "a failed run took the place of a good one: $(tail -n 1 run/log.jsonl)"
+grep -q '"event":"failed"' run/log.jsonl.new || fault "the failed run left no word: $(ls run)"
+expect 0 "accuracy" "$program" evaluate run/model.safetensors --data part
+
 # Every arm and optimiser runs; without --output runs are numbered.
 for arm in none identity uniform convolution; do
   expect 0 "attention $arm" "$program" train --net article --attention "$arm" --epochs 1 --batch-size 160 --data part --output "arm-$arm"
@@ -70,6 +82,7 @@ accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | c
 expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$program" evaluate run/model.safetensors --data part --views 6
 printf 'P6\n40 30\n255\n' >picture.ppm
 head -c 3600 part/test_batch.bin >>picture.ppm
+head -c 2000 picture.ppm >short.ppm
 expect 0 "%" "$program" predict run/model.safetensors picture.ppm picture.ppm --overlay seen.png
 [[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
 [[ $(grep -c "%" <<<"$output") == 2 ]] || fault "one line a picture: $output"
@@ -90,8 +103,12 @@ expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt
-head -c 2000 picture.ppm >short.ppm
 expect 2 "short.ppm" "$program" predict run/model.safetensors short.ppm
+for overlay in picture.ppm run/model.safetensors; do
+  expect 2 "choose another one" "$program" predict run/model.safetensors picture.ppm --overlay "$overlay"
+done
+expect 2 "from 0" "$program" train --data part --seed -1
+expect 0 "heed" "$program" --version
 expect 2 "no attention to show" "$program" predict arm-none/model.safetensors picture.ppm --overlay seen.png
 [[ $(find . | sort) == "$listed" ]] || fault "files came or went: $(diff <(echo "$listed") <(find . | sort))"
 [[ $(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum) == "$before" ]] || fault "files were changed"

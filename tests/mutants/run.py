@@ -4,13 +4,13 @@
 
     tests/mutants/run.py [--count 60] [--seed 1] [--jobs 2] [--compiler g++] [--only kernels/softmax] [--list]
 
-A mutant is one header with one change, made by one of the operators below at a position drawn by the seed. The header's own test is compiled
-against it and run; if it passes, so are the tests of the headers that include it. A mutant is *caught* when a test fails (or hangs, or crashes),
+A mutant is one header with one change, made by one of the operators below at a position drawn by the seed. The header's own test, which passes on
+the unchanged tree, is compiled against it and run; if it passes, so are the tests of the headers that include it. A mutant is *caught* when a test fails (or hangs, or crashes),
 *stillborn* when it does not compile (not counted), and *equivalent* when equivalent.json argues that the change cannot be seen. Anything else
 *survived*, and the script fails: the tests have a hole. Lines that choose an order or a size but no value (grains, thread counts, tile sizes),
 error messages and descriptions are left alone.
 """
-import argparse, concurrent.futures, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile
+import argparse, concurrent.futures, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROOMS = ["kernels", "layers", "losses", "optim"]
@@ -90,7 +90,36 @@ def eigen_flags():
     return subprocess.run(["pkg-config", "--cflags", "eigen3"], capture_output=True, text=True).stdout.split()
 
 
-def run_mutant(mutant, options, catch_main, folder):
+def build(test, overlay, options, catch_main, program):
+    """Compiles a test against the tree with `overlay` (a folder, or None) in front. Returns the compiler's run."""
+    front = ["-I", str(overlay)] if overlay else []
+    return subprocess.run([options.compiler, "-std=c++20", "-O1", "-fopenmp", "-w", *front, "-I", str(ROOT / "include"), "-I", str(ROOT / "tests"),
+                           *eigen_flags(), str(test), str(catch_main), *options.libraries, "-o", str(program)], capture_output=True, text=True)
+
+
+class Baseline:
+    """The unchanged tests: each must pass by itself, and says how long a mutant of its header may take."""
+
+    def __init__(self, options, catch_main, folder):
+        self.options, self.catch_main, self.folder = options, catch_main, folder
+        self.seconds, self.locks, self.lock = {}, {}, threading.Lock()
+
+    def timeout(self, test):
+        with self.lock:
+            lock = self.locks.setdefault(test, threading.Lock())
+        with lock:
+            if test not in self.seconds:
+                program = self.folder / ("baseline_" + str(test.relative_to(ROOT)).replace("/", "_"))
+                made = build(test, None, self.options, self.catch_main, program)
+                start = time.monotonic()
+                if made.returncode != 0 or subprocess.run([str(program)], capture_output=True, cwd=self.folder).returncode != 0:
+                    raise SystemExit(f"{test.relative_to(ROOT)} fails on the unchanged tree: a mutant that it catches would prove nothing")
+                self.seconds[test] = time.monotonic() - start
+                program.unlink()
+        return 30 + 5 * self.seconds[test]
+
+
+def run_mutant(mutant, options, catch_main, folder, baseline):
     header, (operator, number, line, changed) = mutant
     overlay = folder / f"{name_of(header).replace('/', '_')}_{number}_{abs(hash((operator, changed))) % 10**8}"
     target = overlay / "heed" / header.relative_to(ROOT / "include" / "heed")
@@ -98,26 +127,23 @@ def run_mutant(mutant, options, catch_main, folder):
     lines = header.read_text().splitlines()
     lines[number] = changed
     target.write_text("\n".join(lines) + "\n")
-    verdict, by = "survived", ""
+    program = overlay / "test"
     try:
-        for test in tests_for(header):
-            program = overlay / "test"
-            build = subprocess.run([options.compiler, "-std=c++20", "-O1", "-fopenmp", "-w", "-I", str(overlay), "-I", str(ROOT / "include"), "-I",
-                                    str(ROOT / "tests"), *eigen_flags(), str(test), str(catch_main), *options.libraries, "-o", str(program)],
-                                   capture_output=True, text=True)
-            if build.returncode != 0:
-                return mutant, "stillborn", build.stderr.splitlines()[0] if build.stderr else ""
+        for position, test in enumerate(tests_for(header)):
+            timeout = baseline.timeout(test)
+            made = build(test, overlay, options, catch_main, program)
+            if made.returncode != 0 and position == 0:
+                return mutant, "stillborn", made.stderr.splitlines()[0] if made.stderr else ""
+            if made.returncode != 0:
+                return mutant, "caught", f"{test.relative_to(ROOT)}, which does not compile"
             try:
-                run = subprocess.run([str(program)], capture_output=True, timeout=options.timeout, cwd=overlay)
-                caught = run.returncode != 0
+                if subprocess.run([str(program)], capture_output=True, timeout=timeout, cwd=overlay).returncode != 0:
+                    return mutant, "caught", str(test.relative_to(ROOT))
             except subprocess.TimeoutExpired:
-                caught = True
-            if caught:
-                verdict, by = "caught", str(test.relative_to(ROOT))
-                break
+                return mutant, "caught", f"{test.relative_to(ROOT)}, which does not end"
     finally:
         shutil.rmtree(overlay, ignore_errors=True)
-    return mutant, verdict, by
+    return mutant, "survived", ""
 
 
 def main():
@@ -125,7 +151,6 @@ def main():
     parser.add_argument("--count", type=int, default=60, help="compiled mutants wanted")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--timeout", type=float, default=240, help="seconds that a test may take")
     parser.add_argument("--compiler", default=os.environ.get("CXX", "g++"))
     parser.add_argument("--only", default="", help="headers whose name contains this")
     parser.add_argument("--list", action="store_true", help="count the candidates and stop")
@@ -168,12 +193,13 @@ def main():
         if "catch_all" in subprocess.run([options.compiler, "-std=c++20", "-M", str(ROOT / "tests" / "main.cpp"), "-I", str(ROOT / "tests")],
                                          capture_output=True, text=True).stdout or os.path.isdir("/usr/include/catch2/internal"):
             options.libraries = [] if os.path.exists("/usr/include/catch2/catch.hpp") else ["-lCatch2Main", "-lCatch2"]
+        baseline = Baseline(options, catch_main, folder)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             position, running = 0, set()
             while True:
                 compiled = counts["caught"] + counts["survived"] + counts["equivalent"]
                 while position < len(queue) and len(running) < options.jobs and compiled + len(running) < options.count:
-                    running.add(pool.submit(run_mutant, queue[position], options, catch_main, folder))
+                    running.add(pool.submit(run_mutant, queue[position], options, catch_main, folder, baseline))
                     position += 1
                 if not running:
                     break

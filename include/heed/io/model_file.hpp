@@ -82,8 +82,10 @@ LoadReport load_model(const SafetensorsReader& file, Model& model, bool strict =
 
   std::string problems;
   const auto list = [&](const char* what, const std::vector<std::string>& names) {
-    for (const std::string& name : names)
-      problems += text(problems.empty() ? "" : &name == names.data() ? "; " : ", ", &name == names.data() ? what : "", name);
+    constexpr std::size_t kMost = 20;  // a message is read by a person
+    for (std::size_t i = 0; i < std::min(kMost, names.size()); ++i)
+      problems += text(i > 0 ? ", " : problems.empty() ? what : text("; ", what), names[i]);
+    if (names.size() > kMost) problems += text(" and ", names.size() - kMost, " more");
   };
   if (strict) {
     list("missing in the file: ", report.missing);
