@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <cmath>
+#include <limits>
+#include <string>
+
 #include <heed/core/error.hpp>
 
 using namespace heed;
@@ -22,6 +26,11 @@ TEST_CASE("text puts its parts one after another") {
   CHECK(text(1, ' ', -2L, ' ', 3u, ' ', true, ' ', false) == "1 -2 3 true false");
   CHECK(text(0.1f) == "0.100000001");  // nine digits tell two floats apart
   CHECK(text(0.25, ' ', 1e-12) == "0.25 1e-12");
+  CHECK(text(0.1, ' ', 1e300, ' ', -0.0) == "0.1 1e+300 -0");
+  CHECK(text(3.1415926535) == "3.1415926535");      // as few digits as read back the same
+  CHECK(text(0.1 + 0.2) == "0.30000000000000004");  // as many as it takes
+  CHECK(std::stod(text(1.0 / 3.0)) == 1.0 / 3.0);
+  CHECK(text(std::numeric_limits<double>::infinity(), ' ', std::nan("")) == "inf nan");
 }
 
 TEST_CASE("require throws the named error, and words the parts only then") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -36,7 +37,11 @@ template <class Number>
 void append_text(std::string& text, Number part) {
   if constexpr (std::is_floating_point_v<Number>) {
     char digits[40];
-    std::snprintf(digits, sizeof digits, "%.9g", static_cast<double>(part));
+    const double value = static_cast<double>(part);
+    for (int count = 9; count <= 17; ++count) {  // nine digits tell all floats apart, 17 all doubles; fewer where they read back the same
+      std::snprintf(digits, sizeof digits, "%.*g", count, value);
+      if (static_cast<Number>(std::strtod(digits, nullptr)) == part) break;
+    }
     text += digits;
   } else {
     text += std::to_string(part);
@@ -44,14 +49,14 @@ void append_text(std::string& text, Number part) {
 }
 
 template <class Printable>
-  requires requires(const Printable& p) { { p.to_string() } -> std::convertible_to<std::string>; }
-void append_text(std::string& text, const Printable& part) {
-  text += part.to_string();
-}
+  requires requires(const Printable& p) {
+    { p.to_string() } -> std::convertible_to<std::string>;
+  }
+void append_text(std::string& text, const Printable& part) { text += part.to_string(); }
 
 }  // namespace detail
 
-/// The parts one after another: strings, numbers, shapes (anything with `to_string()`).
+/// The parts one after another: strings, numbers (doubles with as many digits as read back the same), shapes (anything with `to_string()`).
 template <class... Parts>
 std::string text(const Parts&... parts) {
   std::string result;
@@ -72,7 +77,8 @@ template <class Error = std::invalid_argument, class... Parts>
 /// Calls `fail` when `condition` does not hold. The parts are put into words only then.
 template <class Error = std::invalid_argument, class... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]] fail<Error>(parts...);
+  if (!condition) [[unlikely]]
+    fail<Error>(parts...);
 }
 
 }  // namespace heed
