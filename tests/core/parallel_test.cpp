@@ -60,6 +60,15 @@ TEST_CASE("parallel_for covers the range once, in fixed pieces") {
   }
 }
 
+TEST_CASE("the one loop runs every chunk, whatever number of workers it is told") {
+  for (int workers : {0, 1, 2, 3}) {
+    std::atomic<int> visits{0}, strangers{0};
+    detail::run_chunks(10, workers, [&](Index, int worker) { ++visits, strangers += worker < 0 || worker >= std::max(workers, 1); });
+    CHECK(visits == 10);
+    CHECK(strangers == 0);
+  }
+}
+
 TEST_CASE("ThreadScope bounds the threads at work") {
   std::mutex mutex;
   for (int threads : {1, 2, 3}) {
@@ -149,9 +158,7 @@ TEST_CASE("inside a caller's OpenMP region, each of its threads gets whole resul
   std::atomic<int> wrong{0}, wide{0};
 #pragma omp parallel num_threads(3)
   {
-#if defined(HEED_PARALLEL_OPENMP)
-    if (thread_count() != 1) ++wide;
-#endif
+    if (thread_count() != 1) ++wide;  // with every back end
     for (int round = 0; round < 20; ++round) {
       if (column_sums(values, 3, 10) != expected) ++wrong;
       if (!covers(100, 7)) ++wrong;

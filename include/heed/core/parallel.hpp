@@ -10,11 +10,13 @@
 // One back end: define HEED_PARALLEL_SERIAL or HEED_PARALLEL_STD_THREAD to choose; otherwise OpenMP where the compiler has it on.
 #if !defined(HEED_PARALLEL_SERIAL) && !defined(HEED_PARALLEL_STD_THREAD) && defined(_OPENMP)
 #define HEED_PARALLEL_OPENMP
-#include <omp.h>
 #elif defined(HEED_PARALLEL_STD_THREAD)
 #include <atomic>
 #include <thread>
 #include <vector>
+#endif
+#if defined(_OPENMP)
+#include <omp.h>
 #endif
 
 namespace heed {
@@ -22,8 +24,10 @@ namespace heed {
 /// The number of threads that the next call made by this thread may use: the innermost ThreadScope's, else the back end's default
 /// (OMP_NUM_THREADS or the cores). Inside a parallel region, heed's or the caller's own OpenMP one, it is 1: the outer level has the cores.
 inline int thread_count() {
-#if defined(HEED_PARALLEL_OPENMP)
+#if defined(_OPENMP)
   if (omp_in_parallel()) return 1;
+#endif
+#if defined(HEED_PARALLEL_OPENMP)
   return context().threads > 0 ? context().threads : omp_get_max_threads();
 #elif defined(HEED_PARALLEL_STD_THREAD)
   return context().threads > 0 ? context().threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -63,6 +67,8 @@ void run_chunks(Index chunks, int workers, const Run& run) {
   }
   work(0);
   for (std::thread& helper : helpers) helper.join();
+#else
+  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, 0);
 #endif
 }
 
