@@ -55,3 +55,16 @@ TEST_CASE("a frozen parameter hands out no gradient for kernels to add to, and m
   CHECK(p.gradient_unless_frozen() == p.gradient());
   CHECK(Parameter<float>().gradient_unless_frozen() == nullptr);
 }
+
+TEST_CASE("a fixed parameter stays frozen, and so do its copies") {
+  Parameter<float> p({2});
+  CHECK_FALSE(p.fixed());
+  p.fix();
+  p.freeze(false);
+  CHECK(p.fixed());
+  CHECK(p.frozen());
+  CHECK(p.gradient_unless_frozen() == nullptr);
+  Parameter<float> q = p;
+  q.freeze(false);
+  CHECK(q.frozen());
+}

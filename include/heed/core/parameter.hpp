@@ -11,7 +11,8 @@ namespace heed {
 /// (out, in)), which is also the layout of files. Kernels repack as they like.
 ///
 /// The gradient rule of the library: `backward` **adds** to parameter gradients (several batches accumulate; `zero_gradient` starts over),
-/// while input gradients are fresh tensors. A frozen parameter is passed over by optimisers; layers may skip its gradient.
+/// while input gradients are fresh tensors. A frozen parameter is passed over by optimisers; layers may skip its gradient. One that is part
+/// of a layer's design and never trained is fixed: it is frozen for good, and the `freeze(false)` of a model passes it over.
 template <class T>
 class Parameter {
  public:
@@ -39,15 +40,18 @@ class Parameter {
     if (has_gradient()) gradient_.fill(T(0));
   }
 
-  bool frozen() const { return frozen_; }
+  bool frozen() const { return frozen_ || fixed_; }
   /// Null if frozen or empty: what `backward` hands to kernels, which take null for a gradient that nobody wants.
-  T* gradient_unless_frozen() { return frozen_ ? nullptr : gradient(); }
+  T* gradient_unless_frozen() { return frozen() ? nullptr : gradient(); }
   void freeze(bool frozen = true) { frozen_ = frozen; }
+  /// For layers: frozen for good, in copies, too.
+  void fix() { fixed_ = true; }
+  bool fixed() const { return fixed_; }
 
  private:
   Shape shape_;
   Tensor<T, 1> value_, gradient_;
-  bool frozen_ = false;
+  bool frozen_ = false, fixed_ = false;
 };
 
 }  // namespace heed
