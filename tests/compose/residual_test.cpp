@@ -3,6 +3,7 @@
 
 #include <heed/compose/residual.hpp>
 #include <heed/compose/sequential.hpp>
+#include <heed/layers/conv2d.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/testing/check_gradients.hpp>
 
@@ -29,4 +30,21 @@ TEST_CASE("Residual refuses a branch that changes the shape") {
   const Residual block(Linear<double>({3, 4}));
   Tensor<double, 2> x({2, 3});
   REQUIRE_THROWS_WITH(block.forward(x), contains("the branch turns 2x3 into 2x4"));
+}
+
+TEST_CASE("Residual leaves its input gradient out where its branch does, and the layer before says so") {
+  using Conv = Conv2d<float>;
+  Residual block(Sequential(
+      Conv({.in_channels = 2, .out_channels = 3, .input_gradient = false}), named("out", Conv({.in_channels = 3, .out_channels = 2}))));
+  const Tensor<float, 4> x({1, 2, 2, 2});
+  decltype(block)::Cache cache;
+  const auto y = block.forward(x, cache);
+  REQUIRE(block.backward(y, cache).empty());
+  REQUIRE(block.branch().get<0>().weight().has_gradient());
+
+  const Tensor<float, 4> one({1, 1, 1, 2});  // one row
+  Sequential misplaced(Conv({.in_channels = 2, .out_channels = 2}), block);
+  decltype(misplaced)::Cache another;
+  const auto z = misplaced.forward(one, another);
+  REQUIRE_THROWS_WITH(misplaced.backward(z, another), contains("0: Conv2d: dy is empty"));
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <optional>
+
 #include <heed/compose/sequential.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/relu.hpp>
 #include <heed/testing/check_gradients.hpp>
 
 using namespace heed;
@@ -65,4 +68,51 @@ TEST_CASE("One model serves several passes, each with its own cache") {
   const auto d = fresh.backward(y, alone);
   for (Index i = 0; i < d.size(); ++i) REQUIRE(d[i] == d1[i]);
   REQUIRE(d2.shape() == x2.shape());
+}
+
+TEST_CASE("Sequential's backward follows one forward") {
+  auto model = three_layers();
+  Tensor<double, 2> x({1, 3}), dy({1, 2});
+  decltype(model)::Cache cache;
+  REQUIRE_THROWS_WITH(model.backward(dy, cache), contains("Sequential: backward follows one forward(x, cache)"));
+  model.forward(x, cache);
+  REQUIRE_NOTHROW(model.backward(dy, cache));
+  REQUIRE_THROWS_WITH(model.backward(dy, cache), contains("has been used already"));
+  model.forward(x, cache);
+  REQUIRE_THROWS(model.forward(dy, cache));  // does not fit
+  REQUIRE_THROWS_WITH(model.backward(dy, cache), contains("Sequential: backward follows one forward(x, cache)"));
+}
+
+TEST_CASE("Sequential refuses names that files could not tell apart") {
+  const auto pair = [](const char* first, const char* second) {
+    return Sequential(named(first, Relu<float>()), named(second, Relu<float>()));
+  };
+  REQUIRE_NOTHROW(pair("a", "b"));
+  REQUIRE_THROWS_WITH(pair("a", "b.c"), contains("Sequential: layer 1 is named \"b.c\"; a name must not be empty and holds no dot"));
+  REQUIRE_THROWS_WITH(pair("", "b"), contains("layer 0 is named \"\""));
+  REQUIRE_THROWS_WITH(pair("a", "a"), contains("layers 0 and 1 are both named \"a\""));
+  REQUIRE_THROWS_WITH(Sequential(named("1", Relu<float>()), Relu<float>()), contains("are both named \"1\""));
+}
+
+TEST_CASE("Sequential gives the memory between its layers back as soon as it was read") {
+  using L = Relu<float>;
+  Sequential model(L{}, L{}, L{}, L{}, L{}, L{}, L{}, L{}, L{}, L{});
+  Tensor<float, 2> x({1 << 9, 1 << 9});
+  x.fill(1);
+  BufferPool& pool = BufferPool::instance();
+  const auto from_system = [&](const auto& body) {
+    pool.trim();
+    const auto before = pool.from_system();
+    body();
+    return pool.from_system() - before;
+  };
+  REQUIRE(from_system([&] { model.forward(x); }) <= 2);
+  decltype(model)::Cache cache;
+  std::optional<Tensor<float, 2>> y;
+  REQUIRE(from_system([&] { y = model.forward(x, cache); }) == 10);  // nine inputs that backward reads, and y
+  REQUIRE(from_system([&] { model.backward(*y, cache); }) <= 1);     // the gradients take the place of what was read
+  y.reset();
+  const auto settled = pool.from_system();
+  for (int step = 0; step < 3; ++step) model.backward(model.forward(x, cache), cache);
+  REQUIRE(pool.from_system() == settled);
 }

@@ -38,3 +38,21 @@ TEST_CASE("Blocks have their own parameters and names") {
   REQUIRE(names == "0.branch.weight 0.branch.bias 1.branch.weight 1.branch.bias ");
   REQUIRE(stack[0].branch().weight().value()[0] != stack[1].branch().weight().value()[0]);
 }
+
+TEST_CASE("A stack's backward needs a cache that this stack's forward has just filled") {
+  auto stack = stack_of(3), shorter = stack_of(2), empty = stack_of(0);
+  Tensor<double, 2> x({1, 3});
+  x.fill(1);
+  decltype(stack)::Cache cache;
+  REQUIRE_THROWS_WITH(stack.backward(x, cache), contains("Stack: backward follows one forward"));
+  REQUIRE_THROWS_WITH(empty.backward(x, cache), contains("Stack: backward follows one forward"));
+  shorter.forward(x, cache);
+  REQUIRE_THROWS_WITH(stack.backward(x, cache), contains("filled by a stack of 2 blocks, this one has 3"));
+  stack.forward(x, cache);
+  REQUIRE_NOTHROW(stack.backward(x, cache));
+  REQUIRE_THROWS_WITH(stack.backward(x, cache), contains("has been used already"));
+  stack.forward(x, cache);
+  const Tensor<double, 2> misfit({1, 2});
+  REQUIRE_THROWS(stack.forward(misfit, cache));  // a forward that fails leaves nothing to go back through
+  REQUIRE_THROWS_WITH(stack.backward(x, cache), contains("Stack: backward follows one forward"));
+}

@@ -177,5 +177,23 @@ TEST_CASE("the check of backward names the layer and both shapes") {
   CHECK_NOTHROW(require_gradient_shape("Scale", {4, 2}, {4, 2}, 4));
   CHECK_THROWS_WITH(require_gradient_shape("Scale", {3, 2}, {3, 2}, 4), contains("Scale: dy is 3x2") && contains("4 rows of 2 features"));
   CHECK_THROWS_AS(require_gradient_shape("Scale", {4, 3}, {4, 2}, 4), ShapeError);
+  CHECK_THROWS_WITH(require_gradient_shape("Scale", Shape(), Shape(), 1), contains("Scale: dy is empty"));
   CHECK(replace_features({4, 2}, 7) == Shape{4, 7});
+}
+
+TEST_CASE("a cache that no forward has filled is noticed, be it of views, shapes, tensors or a mark") {
+  TensorView<const float, 2> view;  // rows() and features() of nothing are 1
+  CHECK_THROWS_WITH(require_gradient_shape("Scale", {1, 1}, {1, 1}, view), contains("Scale: backward follows one forward(x, cache)"));
+  const float element = 0;
+  view = {&element, {1, 1}};
+  CHECK_NOTHROW(require_gradient_shape("Scale", {1, 1}, {1, 1}, view));
+  CHECK_THROWS_AS(require_gradient_shape("Scale", {2, 1}, {2, 1}, view), ShapeError);
+  CHECK_THROWS(require_filled("Scale", Shape()));
+  CHECK_NOTHROW(require_filled("Scale", Shape{0}));
+  Tensor<float, 2> kept({0, 3});
+  CHECK_NOTHROW(require_filled("Scale", kept));  // an empty batch
+  kept.release();
+  CHECK_THROWS(require_filled("Scale", kept));
+  CHECK_THROWS(require_filled("Scale", false));
+  CHECK_NOTHROW(require_filled("Scale", true));
 }

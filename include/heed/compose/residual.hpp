@@ -17,6 +17,7 @@ void add_to(T* y, const T* x, Index count) {
 }  // namespace detail
 
 /// y = x + branch(x) (He et al. 2016, eq. 1). The branch must keep the shape. Its parameters stand under "branch".
+/// A branch that leaves its input gradient out (Conv2dOptions::input_gradient) says that nobody wants it: then the residual leaves it out, too.
 template <class Branch>
 class Residual : public LayerBase<Residual<Branch>> {
  public:
@@ -54,12 +55,12 @@ class Residual : public LayerBase<Residual<Branch>> {
   template <int Rank>
   Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
 
-  /// y = x + branch(x): dx = dy + the branch's input gradient.
+  /// y = x + branch(x): dx = dy + the branch's input gradient; empty if the branch returns none.
   template <int Rank>
   Tensor<scalar, Rank> backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
     LayerScope scope("branch");
     Tensor<scalar, Rank> dx = branch_.backward(dy, cache.branch);
-    detail::add_to(dx.data(), dy.data(), dy.size());
+    if (!dx.empty()) detail::add_to(dx.data(), dy.data(), dy.size());  // empty: the branch has no input gradient
     return dx;
   }
 

@@ -58,7 +58,8 @@ constexpr int first_rank() {
 }
 }  // namespace detail
 
-/// One layer after another: y = lₙ(… l₂(l₁(x))) (torch.nn.Sequential). Children are called "0", "1", ... unless `named`.
+/// One layer after another: y = lₙ(… l₂(l₁(x))) (torch.nn.Sequential). Children are called "0", "1", ... unless `named`. Names are not empty,
+/// hold no dot and differ from each other: files and error messages tell layers apart by them.
 ///
 /// The cache holds each layer's cache and the tensors between them, which the layers' caches look at.
 template <class First, class... Rest>
@@ -73,6 +74,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   struct Cache {
     std::tuple<typename First::Cache, typename Rest::Cache...> layers;
     std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1
+    bool filled = false;                                ///< forward has come to its end, and no backward has followed
   };
 
   template <class... Layers>
@@ -89,11 +91,14 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
   template <int Rank>
   auto forward(const TensorView<const scalar, Rank>& x) const {
-    return infer<0>(x);
+    return infer<1>(infer_one<0>(x));
   }
   template <int Rank>
   auto forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
-    return train<0>(x, cache);
+    cache.filled = false;
+    auto y = train<0>(x, cache);
+    cache.filled = true;
+    return y;
   }
   template <int Rank>
   auto forward(Tensor<scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache)) = delete;
@@ -101,7 +106,8 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   /// Frees the tensors between the layers on its way.
   template <int Rank>
   auto backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
-    return back<kCount>(dy, cache);
+    require_filled("Sequential", std::exchange(cache.filled, false));
+    return back<kCount - 1>(back_one<kCount - 1>(dy, cache), cache);
   }
 
   /// Layer number I.
@@ -136,18 +142,31 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
  private:
   template <std::size_t... I, class... Layers>
   Sequential(std::index_sequence<I...>, Layers&... layers)
-      : names_{detail::take_name(layers, I)...}, layers_(detail::take_layer(std::move(layers))...) {}
+      : names_{detail::take_name(layers, I)...}, layers_(detail::take_layer(std::move(layers))...) {
+    for (std::size_t i = 0; i < kCount; ++i) {
+      const std::string& name = names_[i];
+      require(!name.empty() && name.find('.') == std::string::npos, "Sequential: layer ", i, " is named \"", name,
+          "\"; a name must not be empty and holds no dot, which separates the names of a path");
+      for (std::size_t j = 0; j < i; ++j)
+        require(name != names_[j], "Sequential: layers ", j, " and ", i, " are both named \"", name, "\"; each needs a name of its own");
+    }
+  }
 
-  template <std::size_t I, class X>
-  auto infer(const X& x) const {
-    auto y = [&] {
-      LayerScope scope(names_[I]);
-      return get<I>().forward(x);
-    }();
-    if constexpr (I + 1 == kCount)
-      return y;
-    else
-      return infer<I + 1>(y);
+  template <std::size_t I, int Rank>
+  auto infer_one(const TensorView<const scalar, Rank>& x) const {
+    LayerScope scope(names_[I]);
+    return get<I>().forward(x);
+  }
+  /// Layers I and following. x comes by value, so that its memory is free again as soon as layer I has read it.
+  template <std::size_t I, int Rank>
+  auto infer(Tensor<scalar, Rank> x) const {
+    if constexpr (I == kCount) {
+      return x;
+    } else {
+      auto y = infer_one<I>(x);
+      x.release();
+      return infer<I + 1>(std::move(y));
+    }
   }
 
   template <std::size_t I, class X>
@@ -166,17 +185,22 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     }
   }
 
-  template <std::size_t End, class Dy>
-  auto back(const Dy& dy, Cache& cache) {
-    auto dx = [&] {
-      LayerScope scope(names_[End - 1]);
-      return get<End - 1>().backward(dy, std::get<End - 1>(cache.layers));
-    }();
-    if constexpr (End == 1) {
-      return dx;
+  template <std::size_t I, int Rank>
+  auto back_one(const TensorView<const scalar, Rank>& dy, Cache& cache) {
+    LayerScope scope(names_[I]);
+    return get<I>().backward(dy, std::get<I>(cache.layers));
+  }
+  /// Layers End - 1, ..., 0. Neither dy nor what lies before the layer behind is read again: the next gradients take their memory while it is
+  /// warm.
+  template <std::size_t End, int Rank>
+  auto back(Tensor<scalar, Rank> dy, Cache& cache) {
+    if constexpr (End == 0) {
+      return dy;
     } else {
-      cache.between[End - 2].release();  // nobody reads it again: the next gradients take its memory while it is warm
-      return back<End - 1>(dx, cache);
+      cache.between[End - 1].release();
+      auto dx = back_one<End - 1>(dy, cache);
+      dy.release();
+      return back<End - 1>(std::move(dx), cache);
     }
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <heed/core/layer.hpp>
@@ -19,6 +20,7 @@ class Stack : public LayerBase<Stack<Block>> {
   struct Cache {
     std::vector<typename Block::Cache> blocks;
     std::vector<Tensor<scalar, 1>> between;  ///< outputs of all blocks but the last
+    bool filled = false;                     ///< forward has come to its end, and no backward has followed
   };
 
   explicit Stack(std::vector<Block> blocks) : blocks_(std::move(blocks)) {}
@@ -48,11 +50,12 @@ class Stack : public LayerBase<Stack<Block>> {
 
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
+    cache.filled = false;
     output_shape(x.shape());
-    if (blocks_.empty()) return Tensor<scalar, Rank>(x);
     cache.blocks.resize(blocks_.size());
-    cache.between.resize(blocks_.size() - 1);
+    cache.between.resize(blocks_.empty() ? 0 : blocks_.size() - 1);
     Tensor<scalar, Rank> y;
+    if (blocks_.empty()) y = Tensor<scalar, Rank>(x);
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       const std::string name = std::to_string(i);
       LayerScope scope(name);
@@ -65,13 +68,18 @@ class Stack : public LayerBase<Stack<Block>> {
         y = std::move(next);
       }
     }
+    cache.filled = true;
     return y;
   }
   template <int Rank>
   Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
 
+  /// Frees the tensors between the blocks on its way.
   template <int Rank>
   Tensor<scalar, Rank> backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
+    require_filled("Stack", std::exchange(cache.filled, false));
+    require(cache.blocks.size() == blocks_.size(), "Stack: the cache was filled by a stack of ", cache.blocks.size(),
+        " blocks, this one has ", blocks_.size());
     if (blocks_.empty()) return Tensor<scalar, Rank>(dy);
     Tensor<scalar, Rank> d;
     for (std::size_t i = blocks_.size(); i-- > 0;) {

@@ -123,22 +123,48 @@ void copy_parameters(const From& from, To& to) {
   }
 }
 
+namespace detail {
+template <class X>
+inline constexpr bool kIsTensor = false;
+template <class T, int Rank>
+inline constexpr bool kIsTensor<Tensor<T, Rank>> = true;
+}  // namespace detail
+
+/// Deduced for `X&& x` when x is a tensor that dies with the call: what a cache must not keep a view of.
+template <class X>
+concept TemporaryTensor = !std::is_reference_v<X> && detail::kIsTensor<std::remove_const_t<X>>;
+
 /// `shape` with another last axis.
 inline Shape replace_features(Shape shape, Index features) {
   if (shape.rank() > 0) shape[-1] = features;
   return shape;
 }
 
+/// The check of a `backward` that its cache was filled: `kept` is what forward puts there, a tensor, a view, a shape, or a mark of type bool.
+/// Of several, name one that backward gives back to the pool when it is done, so that a second backward is refused too.
+template <class Kept>
+void require_filled(std::string_view layer, const Kept& kept) {
+  bool filled;
+  if constexpr (std::is_same_v<Kept, bool>)
+    filled = kept;
+  else if constexpr (requires { kept.rank(); })
+    filled = kept.rank() > 0;
+  else
+    filled = kept.shape().rank() > 0;  // an empty batch has a shape, too
+  require(filled, layer, ": backward follows one forward(x, cache); this cache was never filled, or has been used already");
+}
+
 /// The check of every `backward`: dy has the shape that forward gave, for the `rows` that the cache saw.
 inline void require_gradient_shape(std::string_view layer, const Shape& dy, const Shape& expected, Index rows) {
+  require<ShapeError>(dy.rank() > 0, layer, ": dy is empty; the layer behind has no input gradient (input_gradient = false?)");
   require<ShapeError>(dy == expected && dy.rows() == rows, layer, ": dy is ", dy, ", the forward pass of this cache gave ", rows,
       " rows of ", expected.features(), " features; backward takes the gradient of that output, once a forward");
 }
-
-/// The check of a `backward` whose cache owns tensors, which it gives back to the pool when it is done: `kept` is one of them.
-template <class Kept>
-void require_filled(std::string_view layer, const Kept& kept) {
-  require(!kept.empty(), layer, ": backward follows one forward(x, cache); this cache was never filled, or has been used already");
+/// The same where the cache keeps a view of x, with the rows of y: a cache that no forward has filled is refused.
+template <class T, int Rank>
+void require_gradient_shape(std::string_view layer, const Shape& dy, const Shape& expected, const TensorView<const T, Rank>& seen) {
+  require_filled(layer, seen);
+  require_gradient_shape(layer, dy, expected, seen.rows());
 }
 
 /// Sees what shapes a composed model asks of its children while it lives: `model.output_shape(in)` becomes a list of all layers with
@@ -207,7 +233,7 @@ class LayerBase {
   void zero_gradients() {
     for (auto& [name, parameter] : named_parameters(self())) parameter->zero_gradient();
   }
-  /// Freezes (or thaws) every parameter.
+  /// Freezes (or thaws) every parameter. Fixed ones stay frozen.
   void freeze(bool frozen = true) {
     for (auto& [name, parameter] : named_parameters(self())) parameter->freeze(frozen);
   }
