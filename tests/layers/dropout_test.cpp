@@ -40,15 +40,73 @@ TEST_CASE("the mask is a function of seed, step and path") {
   CHECK(!same_bits(pass(1, 2, "b"), first));
 }
 
-TEST_CASE("without a step each training pass of a cache draws anew, and backward keeps to the last") {
+TEST_CASE("without a step each training pass of each cache draws anew, and backward keeps to the last") {
   const auto x = random_tensor<float, 2>({20, 50}, 1, 1, 2);
   Dropout<float> layer({.p = 0.5});
   Dropout<float>::Cache cache, other;
   const auto first = layer.forward(x, cache), second = layer.forward(x, cache);
   CHECK(!same_bits(first, second));
-  CHECK(same_bits(layer.forward(x, other), first));  // a fresh cache starts over
+  const auto third = layer.forward(x, other);  // a cache declared inside the training loop
+  CHECK(!same_bits(third, first));
+  CHECK(!same_bits(third, second));
   const auto dx = layer.backward(x, cache);
   CHECK(same_bits(dx, second));
+}
+
+TEST_CASE("without a step the caches of a thread count from the innermost SeedScope") {
+  const auto x = random_tensor<float, 2>({20, 50}, 1, 1, 2);
+  const Dropout<float> layer({.p = 0.5});
+  const auto pass = [&] {
+    Dropout<float>::Cache cache;
+    return layer.forward(x, cache);
+  };
+  const auto run = [&](std::uint64_t seed) {
+    SeedScope scope(seed);
+    auto first = pass();
+    CHECK(!same_bits(pass(), first));
+    return first;
+  };
+  const auto draws = context().init_draws;
+  CHECK(same_bits(run(3), run(3)));
+  CHECK(!same_bits(run(3), run(4)));
+  CHECK(context().init_draws == draws);  // initial weights do not depend on it
+}
+
+TEST_CASE("the parts of an accumulated gradient draw differently, and the step can be repeated with any cache") {
+  const auto x = random_tensor<float, 2>({20, 50}, 1, 1, 2);
+  const Dropout<float> layer({.p = 0.5});
+  Dropout<float>::Cache cache, fresh;
+  const auto step = [&](std::uint64_t number, Dropout<float>::Cache& used) {
+    StepScope scope(1, number);
+    std::vector<Tensor<float, 2>> parts;
+    for (int part = 0; part < 3; ++part) parts.push_back(layer.forward(x, used));
+    return parts;
+  };
+  layer.forward(x, cache);  // what came before does not matter
+  const auto parts = step(5, cache);
+  CHECK(!same_bits(parts[0], parts[1]));
+  CHECK(!same_bits(parts[1], parts[2]));
+  CHECK(!same_bits(parts[0], parts[2]));
+  CHECK(!same_bits(step(6, cache)[0], parts[0]));
+  const auto again = step(5, cache), with_fresh = step(5, fresh);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    CHECK(same_bits(again[i], parts[i]));
+    CHECK(same_bits(with_fresh[i], parts[i]));
+  }
+  {
+    StepScope outer(1, 5);
+    Dropout<float>::Cache mine;
+    layer.forward(x, mine);
+    step(5, fresh);  // a scope inside of another one
+    CHECK(same_bits(layer.forward(x, mine), parts[1]));
+  }
+}
+
+TEST_CASE("dropout's backward refuses a cache that no forward has filled") {
+  Dropout<float> layer;
+  Dropout<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("Dropout: backward follows one forward"));
 }
 
 TEST_CASE("dropout refuses a p that is no probability") {

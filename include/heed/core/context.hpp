@@ -14,7 +14,10 @@ struct Context {
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
   bool has_step = false;                         ///< a StepScope is active
+  std::uint64_t step_scope = 0;                  ///< number of the innermost StepScope among those of this thread
+  std::uint64_t step_scopes = 0;                 ///< how many there were
   std::uint64_t init_seed = 0, init_draws = 0;   ///< see SeedScope
+  std::uint64_t dropout_caches = 0;              ///< how many caches took a number, see DropoutKey
   const class LayerScope* layer = nullptr;       ///< innermost layer at work, linked to its parents
   class ShapeObserver* shapes = nullptr;         ///< told of the shapes that composed models ask of their children
   class AttentionObserver* attention = nullptr;  ///< told of attention weights, see layers/attention_observer.hpp
@@ -39,18 +42,21 @@ class ThreadScope {
 };
 
 /// Names the seed and the number of the training step, from which dropout draws (together with the layer's path and the
-/// element's number), until the end of the scope. Without one, a layer counts the calls made with its cache.
+/// element's number), until the end of the scope. Several passes of one cache inside it, as of a gradient that is accumulated over parts of a
+/// batch, draw differently, and the same again in another scope of this seed and step. Without a scope, see SeedScope.
 class StepScope {
  public:
   StepScope(std::uint64_t seed, std::uint64_t step) : saved_(context()) {
     context().seed = seed;
     context().step = step;
     context().has_step = true;
+    context().step_scope = ++context().step_scopes;
   }
   ~StepScope() {
     context().seed = saved_.seed;
     context().step = saved_.step;
     context().has_step = saved_.has_step;
+    context().step_scope = saved_.step_scope;
   }
   StepScope(const StepScope&) = delete;
   StepScope& operator=(const StepScope&) = delete;
@@ -61,21 +67,24 @@ class StepScope {
 
 /// Layers made by this thread inside the scope start from the streams (seed, 0), (seed, 1), ... in the order in which they are made,
 /// so a model built twice under one seed has the same weights. Without a scope the streams are those of seed 0, counted by the thread.
+/// Caches of dropout that are first used outside of a StepScope take numbers in the same way, from a count of their own.
 class SeedScope {
  public:
-  explicit SeedScope(std::uint64_t seed) : seed_(context().init_seed), draws_(context().init_draws) {
+  explicit SeedScope(std::uint64_t seed) : seed_(context().init_seed), draws_(context().init_draws), caches_(context().dropout_caches) {
     context().init_seed = seed;
     context().init_draws = 0;
+    context().dropout_caches = 0;
   }
   ~SeedScope() {
     context().init_seed = seed_;
     context().init_draws = draws_;
+    context().dropout_caches = caches_;
   }
   SeedScope(const SeedScope&) = delete;
   SeedScope& operator=(const SeedScope&) = delete;
 
  private:
-  std::uint64_t seed_, draws_;
+  std::uint64_t seed_, draws_, caches_;
 };
 
 /// One step down in a composed model: composers open one around each call of a child. Costs a few instructions and no memory;

@@ -11,21 +11,33 @@ struct DropoutOptions {
   double p = 0.5;  ///< probability that an element is dropped, 0 ... 1
 };
 
-/// The key of a dropout mask: under a StepScope a function of (seed, step, layer path), so that a step can be repeated; without one,
-/// the number of the training passes made with this cache. Any layer with dropout inside keeps one of these in its cache.
+/// The key of a dropout mask. Under a StepScope it is a function of (seed, step, layer path, number of this cache's pass inside the scope), so
+/// that a step can be repeated, whatever came before. Without one, of the number that the cache takes from its thread when it is first used
+/// (see SeedScope), the layer path, and the number of its pass. Any layer with dropout inside keeps one of these in its cache.
 class DropoutKey {
  public:
   /// The key of a new training pass.
   std::uint64_t draw() {
-    const Context& c = context();
-    const std::uint64_t seed = c.has_step ? c.seed : 0, step = c.has_step ? c.step : passes_++;
-    return key_ = CounterRandom({seed, step, layer_path_hash()}).key();
+    Context& c = context();
+    if (c.has_step) {
+      const bool again = c.step_scope == scope_ && c.seed == seed_ && c.step == step_;
+      scope_ = c.step_scope, seed_ = c.seed, step_ = c.step;
+      step_pass_ = again ? step_pass_ + 1 : 0;
+      key_ = CounterRandom({c.seed, c.step, layer_path_hash()}).key();
+      if (step_pass_ > 0) key_ = CounterRandom({key_, step_pass_}).key();
+    } else {
+      if (passes_ == 0) stream_ = CounterRandom({c.init_seed, 0x64726f70, c.dropout_caches++}).key();
+      key_ = CounterRandom({stream_, passes_++, layer_path_hash()}).key();
+    }
+    return key_;
   }
   /// The key that was drawn last: what backward needs.
   std::uint64_t key() const { return key_; }
 
  private:
-  std::uint64_t key_ = 0, passes_ = 0;
+  std::uint64_t key_ = 0;
+  std::uint64_t scope_ = 0, seed_ = 0, step_ = 0, step_pass_ = 0;  // of the last pass under a StepScope, whose numbers start with 1
+  std::uint64_t stream_ = 0, passes_ = 0;                          // outside of any
 };
 
 /// Training: y = x ⊙ m / (1 - p) with m = 0 with probability p, else 1, independently for each element (Srivastava et al. 2014, inverted scaling
@@ -40,7 +52,7 @@ class Dropout : public LayerBase<Dropout<T>> {
 
   struct Cache {
     DropoutKey key;
-    Index rows = 0, features = 0;  ///< of x
+    Shape x;  ///< its shape
   };
 
   explicit Dropout(const DropoutOptions& options = {}) : options_(options) {
@@ -56,7 +68,7 @@ class Dropout : public LayerBase<Dropout<T>> {
 
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
-    cache.rows = x.rows(), cache.features = x.features();
+    cache.x = x.shape();
     auto y = Tensor<T, Rank>::uninitialized(x.shape());
     kernels::apply_dropout(kernels::DropoutMask(cache.key.draw(), options_.p), x.size(), x.data(), y.data());
     return y;
@@ -65,7 +77,8 @@ class Dropout : public LayerBase<Dropout<T>> {
   /// y = x ⊙ m / (1 - p): dx = dy ⊙ m / (1 - p).
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    require_gradient_shape("Dropout", dy.shape(), replace_features(dy.shape(), cache.features), cache.rows);
+    require_filled("Dropout", cache.x);
+    require_gradient_shape("Dropout", dy.shape(), cache.x, cache.x.rows());
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     kernels::apply_dropout(kernels::DropoutMask(cache.key.key(), options_.p), dy.size(), dy.data(), dx.data());
     return dx;
