@@ -59,3 +59,10 @@ TEST_CASE("the gradient must have the output's shape") {
   CHECK_THROWS_AS(layer.backward(wrong, cache), ShapeError);
   CHECK_THROWS_WITH(layer.backward(few, cache), Catch::Contains("Square: dy is 2x4"));
 }
+
+TEST_CASE("Square refuses a cache that no forward has filled") {
+  Square<float> layer;
+  Square<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("Square: backward follows one forward"));
+}

@@ -50,8 +50,14 @@ TEST_CASE("TorchAttentionMask: true = masked out there, true = attend here", "[a
     CHECK(mask.attend.data()[i] == (i != 1));
   }
   Tensor<bool, 3> by_head({4, 2, 3});
-  CHECK(TorchAttentionMask<float>({}, MaskView<bool>(by_head), 2).mask().attend.shape() == Shape{2, 2, 2, 3});
+  const TorchAttentionMask<float> heads({}, MaskView<bool>(by_head), 2);
+  CHECK(heads.mask().attend.shape() == Shape{2, 2, 2, 3});
   CHECK_THROWS_AS(TorchAttentionMask<float>({}, MaskView<bool>(by_head), 3), ShapeError);
   Tensor<float, 3> bias({4, 2, 3});
-  CHECK(TorchAttentionMask<float>(padding, MaskView<float>(bias), 2).mask().bias.shape() == Shape{2, 2, 2, 3});
+  const TorchAttentionMask<float> added(padding, MaskView<float>(bias), 2);
+  CHECK(added.mask().bias.shape() == Shape{2, 2, 2, 3});
 }
+
+// Views of what dies with the statement are refused.
+static_assert(std::is_constructible_v<MaskView<bool>, Tensor<bool, 2>&> && !std::is_constructible_v<MaskView<bool>, Tensor<bool, 2>> &&
+              !std::is_constructible_v<MaskView<bool>, const Tensor<bool, 2>>);

@@ -49,3 +49,10 @@ TEST_CASE("AvgPool2d: errors are sentences") {
   CHECK_THROWS_AS(AvgPool2d<float>({.kernel_size = 2, .stride = -1}), std::invalid_argument);
   CHECK_THROWS_AS(AvgPool2d<float>({.kernel_size = 3}).output_shape({1, 2, 5, 1}), heed::ShapeError);
 }
+
+TEST_CASE("AvgPool2d refuses a cache that no forward has filled") {
+  AvgPool2d<float> layer({.kernel_size = 2});
+  AvgPool2d<float>::Cache cache;
+  const Tensor<float, 4> dy({1, 1, 1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("AvgPool2d: backward follows one forward"));
+}

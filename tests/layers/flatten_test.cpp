@@ -27,3 +27,10 @@ TEST_CASE("flatten joins all axes but the first in the order of memory") {
   reference::check_layer_rules<4>(Flatten<float>(), {3, 4, 4, 2});
   CHECK_THROWS_WITH(Flatten<float>().output_shape({2, 3}), Catch::Contains("Flatten: input 2x3 has rank 2"));
 }
+
+TEST_CASE("Flatten refuses a cache that no forward has filled") {
+  Flatten<float> layer;
+  Flatten<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("Flatten: backward follows one forward"));
+}

@@ -28,3 +28,10 @@ TEST_CASE("GlobalAvgPool2d: the mean over pixels") {
   CHECK_THROWS_AS(GlobalAvgPool2d<float>().output_shape({1, 0, 3, 2}), heed::ShapeError);
   CHECK_THROWS_AS(GlobalAvgPool2d<float>().output_shape({1, 3, 2}), heed::ShapeError);
 }
+
+TEST_CASE("GlobalAvgPool2d refuses a cache that no forward has filled") {
+  GlobalAvgPool2d<float> layer;
+  GlobalAvgPool2d<float>::Cache cache;
+  const heed::Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("GlobalAvgPool2d: backward follows one forward"));
+}

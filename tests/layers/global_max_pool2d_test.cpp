@@ -30,3 +30,10 @@ TEST_CASE("GlobalMaxPool2d: the first maximum wins") {
   for (Index i = 0; i < 4; ++i) CHECK(dx[i] == expected[i]);
   CHECK_THROWS_AS(layer.output_shape({1, 0, 3, 2}), heed::ShapeError);
 }
+
+TEST_CASE("GlobalMaxPool2d refuses a cache that no forward has filled") {
+  GlobalMaxPool2d<float> layer;
+  GlobalMaxPool2d<float>::Cache cache;
+  const heed::Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("GlobalMaxPool2d: backward follows one forward"));
+}

@@ -75,3 +75,10 @@ TEST_CASE("layer norm says what does not fit") {
   layer.forward(x, cache);
   CHECK_THROWS_AS(layer.backward(wrong, cache), ShapeError);
 }
+
+TEST_CASE("LayerNorm refuses a cache that no forward has filled") {
+  LayerNorm<float> layer({.normalized_shape = {1}});
+  LayerNorm<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("LayerNorm: backward follows one forward"));
+}

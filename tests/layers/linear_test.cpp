@@ -94,3 +94,11 @@ TEST_CASE("linear starts as torch.nn.Linear does, and says what does not fit") {
   CHECK(layer.output_shape({2, 3, 16}) == Shape{2, 3, 500});
   CHECK(layer.parameter_count() == 8500);
 }
+
+TEST_CASE("Linear refuses a cache that no forward has filled") {
+  Linear<float> layer({.in_features = 1, .out_features = 1});
+  Linear<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("Linear: backward follows one forward"));
+  CHECK_THROWS_WITH(Linear<float>({.in_features = -1, .out_features = 3}), contains("Linear: in_features (-1)"));
+}

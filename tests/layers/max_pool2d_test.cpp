@@ -54,3 +54,10 @@ TEST_CASE("MaxPool2d: stride defaults to the kernel; errors are sentences") {
   CHECK_THROWS_AS(MaxPool2d<float>({.kernel_size = 3}).output_shape({1, 2, 5, 1}), heed::ShapeError);
   CHECK_THROWS_AS(MaxPool2d<float>({.kernel_size = 3}).output_shape({2, 5, 1}), heed::ShapeError);
 }
+
+TEST_CASE("MaxPool2d refuses a cache that no forward has filled") {
+  MaxPool2d<float> layer({.kernel_size = 2});
+  MaxPool2d<float>::Cache cache;
+  const Tensor<float, 4> dy({1, 1, 1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("MaxPool2d: backward follows one forward"));
+}

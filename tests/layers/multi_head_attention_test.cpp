@@ -323,3 +323,13 @@ TEST_CASE("MultiHeadAttention: errors are sentences", "[multi_head_attention]") 
   Tensor<bool, 2> mask({4, 3});
   CHECK_THROWS_AS(layer.forward(x, {.attend = mask}), ShapeError);
 }
+
+TEST_CASE("MultiHeadAttention refuses a cache that no forward has filled") {
+  MultiHeadAttention<float> layer({.embed_dim = 2});
+  MultiHeadAttention<float>::Cache cache;
+  const Tensor<float, 3> dy({1, 1, 2});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("MultiHeadAttention: backward follows one forward"));
+  CHECK_THROWS_WITH(layer.backward_cross(dy, cache), contains("MultiHeadAttention: backward follows one forward"));
+  CHECK_THROWS_WITH(MultiHeadAttention<float>({.embed_dim = 4, .kdim = -3}), contains("MultiHeadAttention: kdim (-3)"));
+  CHECK_THROWS_WITH(MultiHeadAttention<float>({.embed_dim = 4, .vdim = -3}), contains("vdim (-3)"));
+}

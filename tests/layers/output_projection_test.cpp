@@ -60,3 +60,10 @@ TEST_CASE("how W_o starts is chosen, and what does not fit is said") {
   CHECK_THROWS_AS(zero.output_shape({2, 3, 4}, {2, 3, 5}), ShapeError);
   CHECK_THROWS(OutputProjection<float>({.context_features = 4, .input_features = 4}));
 }
+
+TEST_CASE("OutputProjection refuses a cache that no forward has filled") {
+  OutputProjection<float> layer({.context_features = 1, .input_features = 1, .out_features = 1});
+  OutputProjection<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("OutputProjection: backward follows one forward"));
+}

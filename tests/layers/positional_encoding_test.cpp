@@ -87,3 +87,10 @@ TEST_CASE("positional encodings say what does not fit") {
   CHECK_THROWS(PositionalEncoding<float>({.features = 4, .tokens = 6, .height = 2, .width = 3}));
   CHECK_THROWS(PositionalEncoding<float>({.features = 4, .height = 2}));
 }
+
+TEST_CASE("PositionalEncoding refuses a cache that no forward has filled") {
+  PositionalEncoding<float> layer({.features = 1, .tokens = 1, .kind = PositionKind::learned, .use = PositionUse::multiplied});
+  PositionalEncoding<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("PositionalEncoding: backward follows one forward"));
+}

@@ -56,3 +56,10 @@ TEST_CASE("the projection keeps the rules of layers and says what does not fit")
   reference::check_layer_rules<3>(layer, {9, 49, 48});
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 47}), Catch::Contains("QkvProjection: input has 47 features, weight expects 48"));
 }
+
+TEST_CASE("QkvProjection refuses a cache that no forward has filled") {
+  QkvProjection<float> layer({.in_features = 1});
+  QkvProjection<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 3});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("QkvProjection: backward follows one forward"));
+}

@@ -234,6 +234,37 @@ TEST_CASE("ScaledDotProductAttention: errors are sentences", "[scaled_dot_produc
   ScaledDotProductAttention<float>::Cache cache;
   auto own = layer;
   layer.forward(x, x, x, cache);
-  CHECK_THROWS_WITH(own.backward(x, cache, {.d_weights = random_tensor<float, 4>({1, 1, 3, 3}, 2)}), contains("not asked to keep"));
+  const auto d_weights = random_tensor<float, 4>({1, 1, 3, 3}, 2);
+  CHECK_THROWS_WITH(own.backward(x, cache, {.d_weights = d_weights}), contains("not asked to keep"));
   CHECK_THROWS_AS(own.backward(random_tensor<float, 4>({1, 1, 4, 4}, 2), cache), ShapeError);
+}
+
+TEST_CASE("ScaledDotProductAttention refuses a cache that no forward has filled") {
+  ScaledDotProductAttention<float> layer;
+  ScaledDotProductAttention<float>::Cache cache;
+  const Tensor<float, 3> dy({1, 1, 2});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("ScaledDotProductAttention: backward follows one forward"));
+  CHECK_THROWS_WITH(ScaledDotProductAttention<float>({.num_heads = 2, .num_kv_heads = -2}), contains("num_kv_heads (-2)"));
+  CHECK_THROWS_WITH(ScaledDotProductAttention<float>({.scale = std::nan("")}), contains("scale is nan"));
+}
+
+TEST_CASE("ScaledDotProductAttention: an observer sees the weights of inference", "[scaled_dot_product_attention]") {
+  const ScaledDotProductAttention<float> layer({.num_heads = 2});
+  const auto x = random_tensor<float, 3>({3, 5, 4}, 1);
+  Tensor<float, 4> weights;
+  const auto unseen = layer.forward(x, x, x, {}, &weights);
+  struct Keep final : AttentionObserver {
+    using AttentionObserver::seen;
+    int calls = 0;
+    Tensor<float, 4> weights;
+    void seen(const TensorView<const float, 4>& w) override { ++calls, weights = Tensor<float, 4>(w); }
+  } keep;
+  CHECK(same_bits(layer.forward(x, x, x), unseen));
+  CHECK(keep.calls == 1);
+  CHECK(keep.weights.shape() == Shape{3, 2, 5, 5});
+  CHECK(same_bits(keep.weights, weights));
+  Tensor<bool, 2> nothing({1, 5});  // false: no query attends any key
+  layer.forward(x, x, x, {.attend = nothing}, &weights);
+  CHECK(keep.calls == 2);
+  CHECK(std::all_of(keep.weights.data(), keep.weights.data() + keep.weights.size(), [](float w) { return w == 0; }));
 }

@@ -45,3 +45,11 @@ TEST_CASE("sequence pooling keeps the rules of layers and says what does not fit
   CHECK_THROWS_AS(SequencePool<float>({.features = 6}).output_shape({2, 0, 6}), ShapeError);
   CHECK_THROWS(SequencePool<float>({}));
 }
+
+TEST_CASE("SequencePool refuses a cache that no forward has filled") {
+  SequencePool<float> layer({.features = 1});
+  SequencePool<float>::Cache cache;
+  const Tensor<float, 2> dy({1, 1});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("SequencePool: backward follows one forward"));
+  CHECK_THROWS_WITH(SequencePool<float>({.features = -1}), contains("SequencePool: features (-1)"));
+}

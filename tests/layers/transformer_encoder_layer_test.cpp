@@ -116,3 +116,12 @@ TEST_CASE("parameters have torch's names, and what does not fit is said") {
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 9}), Catch::Contains("TransformerEncoderLayer: input 2x3x9"));
   CHECK_THROWS_WITH(TransformerEncoderLayer<float>({.d_model = 9, .nhead = 2}), Catch::Contains("d_model (9)"));
 }
+
+TEST_CASE("TransformerEncoderLayer refuses a cache that no forward has filled") {
+  TransformerEncoderLayer<float> layer({.d_model = 2, .dim_feedforward = 3});
+  TransformerEncoderLayer<float>::Cache cache;
+  const Tensor<float, 3> dy({1, 1, 2});
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("TransformerEncoderLayer: backward follows one forward"));
+  CHECK_THROWS_WITH(TransformerEncoderLayer<float>({.d_model = 2, .dim_feedforward = -3}),
+      contains("TransformerEncoderLayer: dim_feedforward (-3) must be positive"));
+}

@@ -40,7 +40,7 @@ class ActivationLayer : public LayerBase<Derived> {
   /// y = f(x): dx = dy ⊙ f′(x).
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    require_gradient_shape(Derived::kKind, dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x.rows());
+    require_gradient_shape(Derived::kKind, dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x);
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     self().with_activation(
         [&]<class Activation>(Activation) { kernels::activation_backward<Activation>(dy.size(), cache.x.data(), dy.data(), dx.data()); });

@@ -120,6 +120,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   /// Y = X + W_o [C; U] + b: x gets dy as it is, and what comes back through W_o, the attention, [Q, K, V], P and LN.
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
+    require_filled("AttentionFusion", cache.u);
     require<ShapeError>((Rank == 3 || Rank == 4) && dy.size() == cache.u.size() && dy.rows() == cache.u.rows(), "AttentionFusion: dy is ",
         dy.shape(), ", the forward pass of this cache gave ", cache.u.shape(), " as (N, T, C)");
     Tensor<T, Rank> dx(dy);

@@ -1,21 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <heed/core/tensor.hpp>
+#include <heed/core/layer.hpp>
 #include <heed/kernels/attention_mask.hpp>
 
 namespace heed {
-
-namespace detail {
-template <class X>
-inline constexpr bool kOwnsElements = false;
-template <class T, int Rank>
-inline constexpr bool kOwnsElements<Tensor<T, Rank>> = true;
-}  // namespace detail
-
-/// Deduced for `X&& x` when x is a tensor that dies with the call: what a cache must not keep a view of.
-template <class X>
-concept TemporaryTensor = !std::is_reference_v<X> && detail::kOwnsElements<std::remove_const_t<X>>;
 
 /// A view of a mask of any rank up to 4, whose axes are, from the last on, keys, queries, heads and batch. Missing axes and axes of size 1
 /// repeat, as in NumPy: (keys), (queries, keys), (heads, queries, keys), (batch, 1, queries, keys), ...
@@ -29,6 +18,8 @@ class MaskView {
   template <int Rank>
     requires(Rank <= 4)
   MaskView(const Tensor<M, Rank>& mask) : MaskView(static_cast<const TensorView<const M, Rank>&>(mask)) {}  // NOLINT
+  template <int Rank>
+  MaskView(const Tensor<M, Rank>&& mask) = delete;  // the mask must outlive the view
 
   explicit operator bool() const { return given_; }
   const M* data() const { return data_; }
@@ -95,7 +86,8 @@ class TorchAttentionMask {
   TorchAttentionMask(const TorchAttentionMask&) = delete;
   TorchAttentionMask& operator=(const TorchAttentionMask&) = delete;
 
-  const AttentionMask<T>& mask() const { return mask_; }
+  const AttentionMask<T>& mask() const& { return mask_; }
+  const AttentionMask<T>& mask() const&& = delete;  // it looks at tensors of this object
 
  private:
   /// (T, S) as (1, 1, T, S), (N H, T, S) as (N, H, T, S).

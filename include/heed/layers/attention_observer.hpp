@@ -18,7 +18,7 @@ class AttentionObserver {
   AttentionObserver(const AttentionObserver&) = delete;
   AttentionObserver& operator=(const AttentionObserver&) = delete;
 
-  /// The weights (batch, heads, queries, keys) of the layer at `layer_path()`; each row sums to 1.
+  /// The weights (batch, heads, queries, keys) of the layer at `layer_path()`; each row sums to 1, or to 0 if all its keys are masked.
   virtual void seen(const TensorView<const float, 4>& /*weights*/) {}
   virtual void seen(const TensorView<const double, 4>& /*weights*/) {}
 

@@ -64,6 +64,7 @@ class AvgPool2d : public LayerBase<AvgPool2d<T>> {
 
   /// dx[i] = Σ of dy[o] / count(o) over the windows o that read pixel i.
   Tensor<T, 4> backward(const TensorView<const T, 4>& dy, Cache& cache) {
+    require_filled("AvgPool2d", cache.x);
     const Shape expected = output_shape(cache.x);
     require_gradient_shape("AvgPool2d", dy.shape(), expected, expected.rows());
     auto dx = Tensor<T, 4>::uninitialized(cache.x);

@@ -85,6 +85,7 @@ class Conv2d : public LayerBase<Conv2d<T>> {
 
   /// Each product x · weight of the forward pass sends dy · weight to dx and dy · x to d_weight; d_bias += dy summed over pixels.
   Tensor<T, 4> backward(const TensorView<const T, 4>& dy, Cache& cache) {
+    require_filled("Conv2d", cache.x);
     const Shape expected = output_shape(cache.x.shape());
     require_gradient_shape("Conv2d", dy.shape(), expected, expected.rows());
     const auto g = geometry(cache.x.shape(), dy.shape());

@@ -39,6 +39,7 @@ class Flatten : public LayerBase<Flatten<T, InputRank>> {
 
   /// The same numbers in another shape: so is the gradient.
   Tensor<T, InputRank> backward(const TensorView<const T, 2>& dy, Cache& cache) {
+    require_filled("Flatten", cache.in);
     require_gradient_shape("Flatten", dy.shape(), output_shape(cache.in), cache.in[0]);
     return Tensor<T, InputRank>(TensorView<const T, InputRank>(dy.data(), cache.in));
   }

@@ -36,6 +36,7 @@ class GlobalAvgPool2d : public LayerBase<GlobalAvgPool2d<T>> {
 
   /// dx[n, p, c] = dy[n, c] / pixels.
   Tensor<T, 4> backward(const TensorView<const T, 2>& dy, Cache& cache) {
+    require_filled("GlobalAvgPool2d", cache.x);
     require_gradient_shape("GlobalAvgPool2d", dy.shape(), output_shape(cache.x), cache.x[0]);
     auto dx = Tensor<T, 4>::uninitialized(cache.x);
     kernels::global_avg_pool2d_backward(cache.x[0], cache.x[1] * cache.x[2], cache.x[3], dy.data(), dx.data());

@@ -35,9 +35,9 @@ class GlobalMaxPool2d : public LayerBase<GlobalMaxPool2d<T>> {
 
   /// y is x at the winner: dx there is dy, and 0 elsewhere.
   Tensor<T, 4> backward(const TensorView<const T, 2>& dy, Cache& cache) {
+    require_filled("GlobalMaxPool2d", cache.winner);
     require_gradient_shape("GlobalMaxPool2d", dy.shape(), output_shape(cache.x), cache.x[0]);
     auto dx = Tensor<T, 4>::uninitialized(cache.x);
-    if (!dy.empty()) require_filled("GlobalMaxPool2d", cache.winner);
     kernels::global_max_pool2d_backward(
         cache.x[0], cache.x[1] * cache.x[2], cache.x[3], dy.data(), std::as_const(cache.winner).data(), dx.data());
     release(cache.winner);

@@ -117,10 +117,10 @@ class LayerNorm : public LayerBase<LayerNorm<T>> {
 
   template <int Rank>
   void backward_to(const TensorView<const T, Rank>& dy, Cache& cache, const TensorView<T, Rank>& dx, bool add) {
+    require_filled("LayerNorm", cache.mean);
     const Index rows = cache.x.size(0);
     require<ShapeError>(dy.size() == cache.x.size() && dx.shape() == output_shape(dy.shape()), "LayerNorm: dy is ", dy.shape(),
         ", the forward pass of this cache gave ", rows, " times ", options_.normalized_shape);
-    if (rows > 0) require_filled("LayerNorm", cache.mean);
     kernels::layer_norm_backward(kernel_shape(rows), cache.x.data(), dy.data(), cache.mean.data(), cache.inv_std.data(), dx.data(), add,
         weight_.gradient_unless_frozen(), bias_.gradient_unless_frozen());
     release(cache.mean, cache.inv_std);

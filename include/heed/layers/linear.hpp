@@ -27,9 +27,10 @@ class Linear : public LayerBase<Linear<T>> {
     TensorView<const T, 2> x;  ///< (rows, in_features), the caller's
   };
 
-  explicit Linear(const LinearOptions& options) : options_(options), weight_({options.out_features, options.in_features}) {
+  explicit Linear(const LinearOptions& options) : options_(options) {
     require(options.in_features > 0 && options.out_features > 0, "Linear: in_features (", options.in_features, ") and out_features (",
         options.out_features, ") must be positive");
+    weight_ = Parameter<T>({options_.out_features, options_.in_features});
     if (options_.bias) bias_ = Parameter<T>({options_.out_features});
     initialize(weight_, Initializer::fan_in_uniform);
     if (options_.bias) initialize(bias_, Initializer::fan_in_uniform, {.fan_in = options_.in_features});
@@ -63,7 +64,7 @@ class Linear : public LayerBase<Linear<T>> {
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index rows = cache.x.rows();
     const Shape in = replace_features(dy.shape(), options_.in_features);
-    require_gradient_shape("Linear", dy.shape(), output_shape(in), rows);
+    require_gradient_shape("Linear", dy.shape(), replace_features(dy.shape(), options_.out_features), cache.x);
     auto dx = Tensor<T, Rank>::uninitialized(in);
     kernels::linear_backward(sizes(rows), cache.x.data(), weight_.value(), dy.data(), dx.data(), weight_.gradient_unless_frozen(),
         bias_.gradient_unless_frozen());

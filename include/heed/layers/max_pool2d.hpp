@@ -78,11 +78,11 @@ class MaxPool2d : public LayerBase<MaxPool2d<T>> {
 
   /// y is x at the winner: dx there is the sum of the dy of the windows that it won, and 0 elsewhere.
   Tensor<T, 4> backward(const TensorView<const T, 4>& dy, Cache& cache) {
+    narrow() ? require_filled("MaxPool2d", cache.winner) : require_filled("MaxPool2d", cache.wide_winner);
     const Shape expected = output_shape(cache.x);
     require_gradient_shape("MaxPool2d", dy.shape(), expected, expected.rows());
     auto dx = Tensor<T, 4>::uninitialized(cache.x);
     const auto g = geometry(cache.x, dy.shape());
-    if (!dy.empty()) narrow() ? require_filled("MaxPool2d", cache.winner) : require_filled("MaxPool2d", cache.wide_winner);
     if (narrow())
       kernels::max_pool2d_backward(g, dy.data(), std::as_const(cache.winner).data(), dx.data());
     else

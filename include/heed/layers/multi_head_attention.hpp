@@ -141,6 +141,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 
   /// The gradient of x after self-attention: back through W_o, the heads and [W_q; W_k; W_v] (docs/layers/multi_head_attention.md).
   Tensor<T, 3> backward(const TensorView<const T, 3>& dy, Cache& cache, const More& more = {}) {
+    require_filled("MultiHeadAttention", cache.context);
     require(cache.self, "MultiHeadAttention: backward follows forward(x, cache); after forward(q, k, v, cache) it is backward_cross");
     const Index e = options_.embed_dim, row = 3 * e, tokens = cache.q.size(1);
     auto d_projected = Tensor<T, 3>::uninitialized(cache.projected.shape());
@@ -151,6 +152,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   /// The gradients of q, k and v after cross-attention.
   std::tuple<Tensor<T, 3>, Tensor<T, 3>, Tensor<T, 3>> backward_cross(
       const TensorView<const T, 3>& dy, Cache& cache, const More& more = {}) {
+    require_filled("MultiHeadAttention", cache.context);
     require(!cache.self, "MultiHeadAttention: backward_cross follows forward(q, k, v, cache); after forward(x, cache) it is backward");
     const Index e = options_.embed_dim, queries = cache.q.size(1), keys = cache.k.size(1);
     auto dq = Tensor<T, 3>::uninitialized(cache.projected.shape());
@@ -208,6 +210,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     require(o.embed_dim > 0 && o.num_heads > 0 && o.embed_dim % o.num_heads == 0, "MultiHeadAttention: embed_dim (", o.embed_dim,
         ") must be a positive multiple of num_heads (", o.num_heads, ")");
     require(o.dropout >= 0 && o.dropout <= 1, "MultiHeadAttention: dropout is ", o.dropout, ", it must lie in 0 ... 1");
+    require(
+        o.kdim >= 0 && o.vdim >= 0, "MultiHeadAttention: kdim (", o.kdim, ") and vdim (", o.vdim, ") must be positive, or 0 for embed_dim");
     if (o.kdim == 0) o.kdim = o.embed_dim;
     if (o.vdim == 0) o.vdim = o.embed_dim;
     return o;

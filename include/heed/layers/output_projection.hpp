@@ -70,6 +70,10 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
     remember(context, x, cache);
     return forward(context, x);
   }
+  template <class C, class X>
+    requires(TemporaryTensor<C> || TemporaryTensor<X>)
+  Tensor<T, std::remove_cvref_t<X>::rank> forward(C&& context, X&& x, Cache& cache)
+  const = delete;  // they must outlive the cache
   /// What the training pass keeps, for callers of `forward_add`.
   template <int Rank>
   void remember(const TensorView<const T, Rank>& context, const TensorView<const T, Rank>& x, Cache& cache) const {
@@ -81,7 +85,7 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
   template <int Rank>
   std::pair<Tensor<T, Rank>, Tensor<T, Rank>> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index rows = cache.x.rows(), split = options_.context_features;
-    require_gradient_shape("OutputProjection", dy.shape(), replace_features(dy.shape(), options_.out_features), rows);
+    require_gradient_shape("OutputProjection", dy.shape(), replace_features(dy.shape(), options_.out_features), cache.x);
     auto d_context = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.context_features));
     auto dx = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.input_features));
     T *w = weight_.value(), *d_weight = weight_.gradient_unless_frozen();

@@ -96,7 +96,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index period = tokens_of(dy.shape()) * options_.features, sequences = period > 0 ? dy.size() / period : 0;
-    require_gradient_shape("PositionalEncoding", dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x.rows());
+    require_gradient_shape("PositionalEncoding", dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x);
     const bool multiplied = options_.use == PositionUse::multiplied;
     if (options_.kind == PositionKind::learned && !weight_.frozen()) {
       if (multiplied)

@@ -7,6 +7,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/attention.hpp>
 #include <heed/layers/attention_mask.hpp>
+#include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
 
 namespace heed {
@@ -58,8 +59,10 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
   };
 
   explicit ScaledDotProductAttention(const Options& options = {}) : options_(options) {
-    require(options.num_heads > 0 && options.num_heads % kv_heads() == 0, "ScaledDotProductAttention: num_heads (", options.num_heads,
-        ") must be a multiple of num_kv_heads (", kv_heads(), ")");
+    require(options.num_heads > 0 && options.num_kv_heads >= 0 && options.num_heads % kv_heads() == 0,
+        "ScaledDotProductAttention: num_heads (", options.num_heads, ") must be a positive multiple of num_kv_heads (",
+        options.num_kv_heads, ")");
+    require(std::isfinite(options.scale), "ScaledDotProductAttention: scale is ", options.scale, ", it must be a number");
     require(options.dropout >= 0 && options.dropout <= 1, "ScaledDotProductAttention: dropout is ", options.dropout,
         ", it must lie in 0 ... 1");
     require(options.softcap >= 0, "ScaledDotProductAttention: softcap is ", options.softcap, ", it must not be negative");
@@ -77,9 +80,12 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
       const AttentionMask<T>& mask = {}, Tensor<T, 4>* weights = nullptr) const {
     const kernels::Attention<T> a = problem(q, k, v, mask);
     auto y = Tensor<T, Rank>::uninitialized(output_shape(q.shape(), k.shape(), v.shape()));
+    Tensor<T, 4> seen;
+    if (!weights && attention_is_observed<T>()) weights = &seen;
     if (weights) weights->resize({a.batches, a.heads, a.queries, a.keys});
     kernels::attention_forward(
         a, heads<T>(y.data(), y.shape(), a.heads, a.value_width), static_cast<T*>(nullptr), weights ? weights->data() : nullptr);
+    if (weights && attention_is_observed<T>()) show_attention<T>(*weights);
     return y;
   }
 
@@ -123,6 +129,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
   std::tuple<Tensor<T, Rank>, Tensor<T, Rank>, Tensor<T, Rank>> backward(
       const TensorView<const T, Rank>& dy, Cache& cache, const More& more = {}) {
     const kernels::Attention<T>& a = cache.problem;
+    require_filled("ScaledDotProductAttention", cache.q);
     require_gradient_shape("ScaledDotProductAttention", dy.shape(), output_shape(cache.q, cache.k, cache.v),
         cache.y.size() / std::max<Index>(dy.features(), 1));
     auto dq = Tensor<T, Rank>::uninitialized(cache.q), dk = Tensor<T, Rank>::uninitialized(cache.k),

@@ -29,8 +29,9 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
     Tensor<T, 2> weights;              ///< (N, T)
   };
 
-  explicit SequencePool(const SequencePoolOptions& options) : options_(options), weight_({1, options.features}) {
+  explicit SequencePool(const SequencePoolOptions& options) : options_(options) {
     require(options.features > 0, "SequencePool: features (", options.features, ") must be positive");
+    weight_ = Parameter<T>({1, options_.features});
     initialize(weight_, Initializer::fan_in_uniform);
   }
 
@@ -54,9 +55,9 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
   /// With d_w[t] = dy · x[t] and d_s = w ⊙ (d_w - Σ w ⊙ d_w): dx[t] = w[t] dy + d_s[t] weight, d_weight += Σ d_s[t] x[t].
   Tensor<T, InputRank> backward(const TensorView<const T, 2>& dy, Cache& cache) {
     const auto& x = cache.x;
+    require_filled("SequencePool", cache.weights);
     require_gradient_shape("SequencePool", dy.shape(), {x.size(0), options_.features}, x.size(0));
     auto dx = Tensor<T, InputRank>::uninitialized(x.shape());
-    if (!x.empty()) require_filled("SequencePool", cache.weights);
     kernels::sequence_pool_backward(
         kernel_shape(x.shape()), x.data(), cache.weights.data(), dy.data(), dx.data(), weight_.gradient_unless_frozen());
     release(cache.weights);

@@ -107,9 +107,11 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   }
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, Cache& cache) const { return forward(x, AttentionMask<T>(), cache); }
   Tensor<T, 3> forward(Tensor<T, 3>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  Tensor<T, 3> forward(Tensor<T, 3>&& x, const AttentionMask<T>& mask, Cache& cache) const = delete;
 
   /// The lines of forward from the last to the first. At each sum the gradient goes both ways.
   Tensor<T, 3> backward(const TensorView<const T, 3>& dy, Cache& cache) {
+    require_filled("TransformerEncoderLayer", cache.sum1);
     require_gradient_shape("TransformerEncoderLayer", dy.shape(), cache.sum1.shape(), cache.sum1.rows());
     if (options_.norm_first) {
       Tensor<T, 3> d_sum1(dy);  // y = sum1 + feed_forward(norm2(sum1))
@@ -156,6 +158,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   static const TransformerEncoderLayerOptions& checked(const TransformerEncoderLayerOptions& options) {
     require(options.d_model > 0 && options.nhead > 0 && options.d_model % options.nhead == 0, "TransformerEncoderLayer: d_model (",
         options.d_model, ") must be a positive multiple of nhead (", options.nhead, ")");
+    require(options.dim_feedforward > 0, "TransformerEncoderLayer: dim_feedforward (", options.dim_feedforward, ") must be positive");
     require(
         options.dropout >= 0 && options.dropout <= 1, "TransformerEncoderLayer: dropout is ", options.dropout, ", it must lie in 0 ... 1");
     return options;
