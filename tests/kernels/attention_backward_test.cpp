@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "reference/attention_reference.hpp"
+#include "reference/poison_pool.hpp"
 
 using namespace heed;
 using kernels::Attention;
@@ -77,6 +78,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 TEMPLATE_TEST_CASE("attention_backward: random problems agree with the reference", "[attention_backward]", float, double) {
   int biases = 0;
   for (std::uint64_t seed = 1000; seed < 1250; ++seed) {
+    reference::poison_pool(1 << 18);
     RandomAttention<TestType> random(seed, {});
     const Attention<TestType>& a = random.problem;
     const bool with_weights = random.draw(4) == 0;
@@ -103,6 +105,26 @@ TEMPLATE_TEST_CASE("attention_backward: random problems agree with the reference
 }
 
 TEMPLATE_TEST_CASE(
+    "attention_backward: a soft cap under a causal mask reads nothing that was not written", "[attention_backward]", float, double) {
+  for (Index tokens : {2, 7, 16, 17, 65, 130}) {
+    RandomAttention<TestType> random(1000, {});  // for its generator
+    std::vector<TestType> x(static_cast<std::size_t>(4 * tokens * 8));
+    for (TestType& element : x) element = TestType(random.uniform(-2, 2));
+    Attention<TestType> a;
+    a.batches = a.heads = a.kv_heads = 1, a.queries = a.keys = tokens, a.width = a.value_width = 8, a.causal = true, a.softcap = 2;
+    a.q = {x.data(), 0, 0, 8}, a.k = {x.data() + tokens * 8, 0, 0, 8}, a.v = {x.data() + 2 * tokens * 8, 0, 0, 8};
+    const HeadRows<const TestType> dy{x.data() + 3 * tokens * 8, 0, 0, 8};
+    const AttentionReference exact = attention_reference(a, &dy);
+    reference::poison_pool();
+    const Gradients<TestType> given(a, dy);
+    INFO(tokens << " tokens");
+    CHECK(largest_error(given.dq, exact.dq) < kTolerance<TestType>);
+    CHECK(largest_error(given.dk, exact.dk) < kTolerance<TestType>);
+    CHECK(largest_error(given.dv, exact.dv) < kTolerance<TestType>);
+  }
+}
+
+TEMPLATE_TEST_CASE(
     "attention_backward: several chunks of keys, the same bits for any number of threads", "[attention_backward]", float, double) {
   using T = TestType;
   const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8;
@@ -117,6 +139,7 @@ TEMPLATE_TEST_CASE(
   const HeadRows<const T> dy_rows{dy.data(), 0, 0, width};
   SECTION("all keys") {}
   SECTION("causal") { a.causal = true, a.causal_offset = 2 * kernels::kBackwardKeys - 50; }
+  SECTION("causal with a soft cap") { a.causal = true, a.softcap = 2, a.causal_offset = 2 * kernels::kBackwardKeys - 50; }
   SECTION("bias and dropout") {
     a.bias = {bias.data(), 0, 0, 0, 1};
     a.dropout = {4, 0.2};
@@ -124,6 +147,7 @@ TEMPLATE_TEST_CASE(
   const AttentionReference exact = attention_reference(a, &dy_rows);
   std::unique_ptr<Gradients<T>> first;
   for (int threads : {1, 2, 3, 8}) {
+    reference::poison_pool();
     ThreadScope scope(threads);
     auto given = std::make_unique<Gradients<T>>(a, dy_rows, bool(a.bias));
     if (!first)

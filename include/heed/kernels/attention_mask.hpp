@@ -148,8 +148,8 @@ struct ScoreBlock {
   T* scores;
   Index row;                             ///< elements from row to row
   const unsigned char* flags = nullptr;  ///< of attended keys, from `key` on
-  T* slope = nullptr;                    ///< if not null, takes the derivative of the soft cap, laid out as the scores
-  unsigned char* flag_row = nullptr;     ///< room for `padded` flags and biases whose stride is not 1
+  T* slope = nullptr;  ///< if not null, takes the derivative of the soft cap (0 where a causal row has ended), laid out as the scores
+  unsigned char* flag_row = nullptr;  ///< room for `padded` flags and biases whose stride is not 1
   T* bias_row = nullptr;
 };
 
@@ -200,6 +200,8 @@ struct MaskScores {
           if (x.slope) (one - t * t).store(x.slope + i * x.row + j);
           (t * out).store(s + j);
         }
+        // The scores behind are masked and their dS is 0, but 0 times what the memory held before need not be.
+        for (Index j = end_padded; x.slope && j < x.padded; j += lanes) P::zero().store(x.slope + i * x.row + j);
       }
       if (a.bias) {
         const T* bias = a.bias.row(x.b, x.h, query) + x.key * a.bias.key;
