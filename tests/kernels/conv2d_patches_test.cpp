@@ -89,3 +89,21 @@ TEST_CASE("pixels a multiple of 2 KiB apart are copied apart") {
   CHECK_FALSE(layout.in_place);
   CHECK(layout.pixel == 528);
 }
+
+TEST_CASE("of a group only its own channels are copied, also where its padded pixels are as long as those of the image") {
+  // 16 channels of 32: five pixels 2 KiB apart get 16 elements between them, which makes 32 again.
+  const Conv2dGeometry g{1, {2, 160}, 32, {1, 5}, 2, {2, 32}, {2, 32}, {1, 1}, {0, 0}, 2};
+  const Correlation c{1, 2, {heed::kernels::forward_axis(g, 0), heed::kernels::forward_axis(g, 1)}, 16, 1, {1, 5}};
+  const PatchLayout layout(c, sizeof(float), 64, 100000, false);
+  CHECK_FALSE(layout.in_place);
+  CHECK(layout.pixel == 32);
+  std::vector<float> x(2 * 160 * 32), scratch(static_cast<std::size_t>(layout.scratch(c)), -1);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
+  const PatchBlock block(c, layout, 0);
+  const float* source = block.source(c, layout, x.data(), 1, scratch.data());
+  for (Index pixel = 0; pixel < 2 * 160; ++pixel)
+    for (Index channel = 0; channel < 32; ++channel) {
+      const float expected = channel < 16 ? x[static_cast<std::size_t>(pixel * 32 + 16 + channel)] : -1;  // behind: untouched
+      REQUIRE(source[pixel * 32 + channel] == expected);
+    }
+}

@@ -132,7 +132,7 @@ struct PatchBlock {
         std::fill_n(target, left * layout.pixel, T(0));
         const T* from = data + (n * y.source_size + source_y) * source_row + std::max<Index>(x.origin, 0) * channels;
         T* to = target + left * layout.pixel;
-        if (layout.pixel == channels)
+        if (c.groups == 1 && layout.pixel == channels)
           std::copy_n(from, inside * channels, to);
         else
           for (Index i = 0; i < inside; ++i) std::copy_n(from + i * channels, c.source_channels, to + i * layout.pixel);
