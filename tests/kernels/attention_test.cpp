@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "reference/attention_reference.hpp"
+#include "reference/poison_pool.hpp"
 
 using namespace heed;
 using kernels::Attention;
@@ -64,6 +65,7 @@ struct Dense {
 
 TEMPLATE_TEST_CASE("attention: random problems agree with the reference", "[attention]", float, double) {
   for (std::uint64_t seed = 0; seed < 250; ++seed) {
+    reference::poison_pool(1 << 18);
     const RandomAttention<TestType> random(seed, {});
     const AttentionReference exact = attention_reference(random.problem);
     const Attention<TestType>& a = random.problem;
@@ -101,6 +103,7 @@ TEMPLATE_TEST_CASE("attention: more keys than a chunk run with a rescaled sum", 
     dense.a.key_mask = {reinterpret_cast<const bool*>(padding.data()), keys, 0, 0, 1};
   }
   const AttentionReference exact = attention_reference(dense.a);
+  reference::poison_pool();
   const Result<TestType> chunked(dense.a, false);
   CHECK(largest_error(chunked.y, exact.y) < kTolerance<TestType>);
   CHECK(largest_error(chunked.log_sum, exact.log_sum) < kTolerance<TestType>);
@@ -199,6 +202,25 @@ TEST_CASE("attention: a NaN that is attended is not swallowed", "[attention]") {
   CHECK(!std::isnan(result.y[0]));
   CHECK(std::isnan(result.y[8]));
   CHECK(!std::isnan(result.y[16]));
+}
+
+TEST_CASE("attention: NaN is not swallowed, whatever its payload", "[attention]") {
+  for (std::uint32_t bits : {0x7fc00000u, 0x7fc00001u, 0x7fc000ffu, 0x7fc001ffu, 0x7f800001u, 0x7fffffffu, 0xffc00001u, 0xffffffffu})
+    for (double softcap : {0.0, 2.0}) {
+      INFO(std::hex << bits << ", soft cap " << softcap);
+      float nan;
+      std::memcpy(&nan, &bits, sizeof nan);
+      Dense<float> query(1, 1, 3, 40, 8, 8), key(1, 1, 3, 40, 8, 8), value(1, 1, 3, 40, 8, 8);
+      query.q[8 + 3] = nan, key.k[17 * 8] = nan, value.v[17 * 8 + 5] = nan;
+      query.a.softcap = key.a.softcap = softcap;
+      const Result<float> of_query(query.a), of_key(key.a), of_value(value.a);
+      for (std::size_t i = 0; i < of_query.y.size(); ++i) {
+        CHECK(std::isnan(of_query.y[i]) == (i / 8 == 1));
+        CHECK(std::isnan(of_key.y[i]));
+        CHECK(std::isnan(of_value.y[i]) == (i % 8 == 5));
+      }
+      CHECK(std::isnan(of_key.log_sum[0]));
+    }
 }
 
 TEST_CASE("attention: a packed projection is read in place", "[attention]") {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include <heed/core/dual.hpp>
@@ -120,6 +122,29 @@ TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float,
         CHECK(y[9] == 1);
       },
       Function::exp, z.data(), y.data(), Index(z.size()));
+}
+
+TEMPLATE_TEST_CASE("exponential: NaN goes through, whatever its payload", "[exponential]", float, double) {
+  using T = TestType;
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr int mantissa = sizeof(T) == 4 ? 23 : 52;
+  const Bits quiet = Bits(1) << (mantissa - 1), exponent = ~Bits(0) << mantissa, sign = Bits(1) << (8 * sizeof(T) - 1);
+  std::vector<T> x;
+  for (Bits payload : {Bits(1), Bits(2), Bits(0x55), Bits(0xff), Bits(0x100), Bits(0x1ff), Bits(0x7fe), Bits(quiet - 1)})
+    for (Bits bits : {(exponent & ~sign) | payload, (exponent & ~sign) | quiet | payload, exponent | payload, exponent | quiet | payload}) {
+      T nan;
+      std::memcpy(&nan, &bits, sizeof nan);
+      x.push_back(nan);
+    }
+  std::vector<T> y(x.size());
+  for (Function f : {Function::exp2, Function::exp, Function::tanh})
+    for_every_isa<Evaluate<T>, T>(
+        [&](const char* isa) {
+          INFO(isa << ", function " << static_cast<int>(f));
+          for (T v : y) CHECK(std::isnan(v));
+          std::fill(y.begin(), y.end(), T(0));
+        },
+        f, x.data(), y.data(), Index(x.size()));
 }
 
 TEST_CASE("exponential: dual numbers carry the derivative", "[exponential]") {

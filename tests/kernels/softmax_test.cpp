@@ -2,6 +2,7 @@
 #include "catch.hpp"
 #include "reference/random_tensor.hpp"
 
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -62,6 +63,19 @@ TEST_CASE("huge scores, masked scores, not a number") {
   const float expected[] = {0.5f, 0, 0, 0.5f, 0.5f, 0, 0.5f, 0};
   for (int i = 0; i < 8; ++i) CHECK(y[i] == expected[i]);
   for (int i = 8; i < 12; ++i) CHECK(std::isnan(y[i]));
+}
+
+TEST_CASE("a row with NaN is NaN, whatever the payload") {
+  for (std::uint32_t bits : {0x7fc00000u, 0x7fc00001u, 0x7fc000ffu, 0x7fc001ffu, 0x7f800001u, 0x7fffffffu, 0xffc00001u, 0xffffffffu})
+    for (Index width : {1, 5, 40})
+      for (Index where = 0; where < width; ++where) {
+        INFO(std::hex << bits << std::dec << " at " << where << " of " << width);
+        auto x = random_tensor<float, 2>({1, width}, 7);
+        std::memcpy(&x[where], &bits, sizeof bits);
+        Tensor<float, 2> y({1, width});
+        kernels::softmax_forward(1, width, x.data(), y.data());
+        for (Index j = 0; j < width; ++j) REQUIRE(std::isnan(y[j]));
+      }
 }
 
 TEST_CASE("a row far below zero is an ordinary row") {

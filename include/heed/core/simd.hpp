@@ -296,7 +296,7 @@ struct Packet<Isa, T> {
 
   /// Adding and then subtracting it rounds numbers below 2^22 (2^51 in double) to the nearest whole number.
   static constexpr T kRound = sizeof(T) == 4 ? T(0x1.8p23) : T(0x1.8p52);
-  /// a * 2^n, where `rounded` is n + kRound; a and the result must be normal numbers.
+  /// a * 2^n, where `rounded` is n + kRound; a and the result must be normal numbers (NaN may become any number).
   HEED_INLINE static Packet times_power_of_two(const Packet& a, const Packet& rounded) {
     constexpr int mantissa = sizeof(T) == 4 ? 23 : 52;
     return {reinterpret_cast<Vector>(reinterpret_cast<Integers>(a.v) + (reinterpret_cast<Integers>(rounded.v) << mantissa))};

@@ -12,7 +12,7 @@ namespace heed::kernels {
 // Exponentials on packets. 2^x = 2^n 2^r with n whole and |r| <= 1/2; 2^r is a polynomial with the least maximum of the relative error and
 // the constant term 1, so that 2^0 is 1 (fitted by Lawson's iteration in extended precision). Number-like scalars and the Scalar
 // instruction set take the function of their own namespace, so that certificates differentiate the true exponential.
-// NaN goes through; results below the normal numbers (with a factor 2 of room) are 0.
+// NaN goes through, whatever its payload; results below the normal numbers (with a factor 2 of room) are 0.
 
 namespace detail {
 
@@ -64,6 +64,13 @@ HEED_INLINE Packet<Isa, T> polynomial(const Packet<Isa, T>& r, const double (&c)
   return P::fma(p, r, P::broadcast(T(1)));
 }
 
+/// y 2^n with `rounded` as in times_power_of_two, and NaN where r is NaN: adding to the exponent of a NaN may make a number of it.
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> scale_by_power(const Packet<Isa, T>& y, const Packet<Isa, T>& rounded, const Packet<Isa, T>& r) {
+  using P = Packet<Isa, T>;
+  return P::fma(P::zero(), r, P::times_power_of_two(y, rounded));
+}
+
 }  // namespace detail
 
 /// 2^x for x <= 0, to 1.3 units in the last place (float): what a softmax needs.
@@ -77,7 +84,7 @@ HEED_INLINE Packet<Isa, T> exp2_of_nonpositive(const Packet<Isa, T>& x) {
   } else {
     using Polynomial = detail::Exp2Polynomial<T>;
     const P magic = P::broadcast(P::kRound), rounded = x + magic, r = x - (rounded - magic);
-    const P y = P::times_power_of_two(detail::polynomial(r, Polynomial::brief), rounded);
+    const P y = detail::scale_by_power(detail::polynomial(r, Polynomial::brief), rounded, r);
     return P::select_greater(P::broadcast(T(Polynomial::kSmallest)), x, P::zero(), y);
   }
 }
@@ -94,7 +101,7 @@ HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
     const P magic = P::broadcast(P::kRound), rounded = P::fma(x, P::broadcast(T(detail::kLog2E)), magic), n = rounded - magic;
     // x - n ln 2 with ln 2 in two parts (Cody and Waite 1980)
     const P r = P::fma(n, P::broadcast(T(-Polynomial::kLn2Low)), P::fma(n, P::broadcast(T(-Polynomial::kLn2High)), x));
-    const P y = P::times_power_of_two(detail::polynomial(r, detail::kExpPolynomial<T>.full), rounded);
+    const P y = detail::scale_by_power(detail::polynomial(r, detail::kExpPolynomial<T>.full), rounded, r);
     constexpr double smallest = Polynomial::kSmallest * detail::kLn2, largest = Polynomial::kLargest * detail::kLn2;
     const P tail = P::select_greater(x, P::broadcast(T(largest)), P::broadcast(T(HUGE_VAL)), y);
     return P::select_greater(P::broadcast(T(smallest)), x, P::zero(), tail);
