@@ -122,5 +122,47 @@ TEST_CASE("kinks, NaN and infinity") {
   CHECK(std::isnan(y[2]));
   CHECK(y[3] == infinity);
   CHECK(y[5] == 1e30f);
-  CHECK(std::abs(y[6]) < 1e-6f);
+  CHECK(y[6] == 0);
+}
+
+namespace {
+
+template <class Activation, class T>
+void check_far_out() {
+  const T largest = std::numeric_limits<T>::max(), infinity = std::numeric_limits<T>::infinity();
+  for (const T far : {T(90), T(200), T(1e4), T(1e19), T(1e20), T(1e37), largest, infinity}) {
+    INFO(far);
+    // In every place of a vector, and on the way of the rest of a row.
+    for (Index count : {1, 16, 19}) {
+      Tensor<T, 1> x({count}), y({count}), dy({count}), dx({count});
+      dy.fill(T(1));
+      x.fill(far);
+      kernels::activation_forward<Activation>(count, x.data(), y.data());
+      kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+      for (Index i = 0; i < count; ++i) REQUIRE((y[i] == far && dx[i] == 1));
+      x.fill(-far);
+      kernels::activation_forward<Activation>(count, x.data(), y.data());
+      kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+      const double rounding = far < T(700) ? 1e-35 : 0;  // 90 e^-90 = 7e-38
+      for (Index i = 0; i < count; ++i) REQUIRE((std::abs(double(y[i])) <= rounding && std::abs(double(dx[i])) <= rounding));
+    }
+  }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("far from zero activations and derivatives are those of 0, x or 1", "", float, double) {
+  check_far_out<kernels::Relu, TestType>();
+  check_far_out<kernels::Gelu, TestType>();
+  check_far_out<kernels::GeluTanh, TestType>();
+  check_far_out<kernels::Silu, TestType>();
+}
+
+TEMPLATE_TEST_CASE("NaN goes through the smooth activations and their derivatives", "", float, double) {
+  const TestType x = std::numeric_limits<TestType>::quiet_NaN(), dy = 1;
+  TestType y[3], dx[3];
+  kernels::activation_forward<kernels::Gelu>(1, &x, y), kernels::activation_backward<kernels::Gelu>(1, &x, &dy, dx);
+  kernels::activation_forward<kernels::GeluTanh>(1, &x, y + 1), kernels::activation_backward<kernels::GeluTanh>(1, &x, &dy, dx + 1);
+  kernels::activation_forward<kernels::Silu>(1, &x, y + 2), kernels::activation_backward<kernels::Silu>(1, &x, &dy, dx + 2);
+  for (int i = 0; i < 3; ++i) CHECK((std::isnan(y[i]) && std::isnan(dx[i])));
 }

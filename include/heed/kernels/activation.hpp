@@ -11,7 +11,8 @@
 namespace heed::kernels {
 
 // An activation is a small object with `apply(x)` and `derivative(x)` on packets, so that the same two lines serve `activation_forward`,
-// `activation_backward` and the epilogues of other kernels. NaN goes through all of them.
+// `activation_backward` and the epilogues of other kernels. NaN goes through all of them, and at infinity they have their limits: a factor
+// that is 0 there meets no infinite x, and where the sigmoid would leave the normal numbers the product with it is 0.
 
 namespace detail {
 
@@ -19,7 +20,21 @@ namespace detail {
 template <class T>
 inline constexpr double kLargestExponent = std::is_same_v<T, float> ? 87 : 700;
 
-/// σ(x) = 1 / (1 + exp(-x)) and 1 - σ(x), the second without a difference of nearly equal numbers.
+/// x, but the largest finite numbers in place of infinities (of one sign each), so that 0 times it is 0. NaN stays: max and min in this order
+/// return their second argument then.
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> not_minus_infinity(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  return P::max(P::broadcast(T(std::is_same_v<T, float> ? -0x1.fffffep127 : -0x1.fffffffffffffp1023)), x);
+}
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> not_infinity(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  return P::min(P::broadcast(T(std::is_same_v<T, float> ? 0x1.fffffep127 : 0x1.fffffffffffffp1023)), x);
+}
+
+/// σ(x) = 1 / (1 + exp(-x)) and 1 - σ(x), the second without a difference of nearly equal numbers. Below -kLargestExponent σ falls no further,
+/// so products with it go through `unless_far_below`.
 template <class Isa, class T>
 struct Sigmoid {
   Packet<Isa, T> value, rest;
@@ -29,6 +44,12 @@ HEED_INLINE Sigmoid<Isa, T> sigmoid(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
   const P one = P::broadcast(T(1)), e = exponential(P::min(-x, P::broadcast(T(kLargestExponent<T>)))), s = one / (one + e);
   return {s, e * s};
+}
+/// y, but 0 where x < -kLargestExponent.
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> unless_far_below(const Packet<Isa, T>& x, const Packet<Isa, T>& y) {
+  using P = Packet<Isa, T>;
+  return P::select_greater(P::broadcast(T(-kLargestExponent<T>)), x, P::zero(), y);
 }
 
 /// The standard normal distribution at x: its integral `cdf` and its density `pdf`.
@@ -92,12 +113,12 @@ struct Relu {
 struct Gelu {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return x * detail::normal(x).cdf;
+    return detail::not_minus_infinity(x) * detail::normal(x).cdf;
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
     const detail::Normal<Isa, T> n = detail::normal(x);
-    return Packet<Isa, T>::fma(x, n.pdf, n.cdf);
+    return Packet<Isa, T>::fma(detail::not_infinity(detail::not_minus_infinity(x)), n.pdf, n.cdf);
   }
 };
 
@@ -105,23 +126,26 @@ struct Gelu {
 struct GeluTanh {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return x * gate(x).value;
+    const Packet<Isa, T> u2 = twice_u(x);
+    return detail::unless_far_below(u2, x * detail::sigmoid(u2).value);
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
-    const detail::Sigmoid<Isa, T> s = gate(x);
-    const P slope = P::broadcast(T(2 * kScale)) * P::fma(P::broadcast(T(3 * kCubic)) * x, x, P::broadcast(T(1)));
-    return P::fma(x * s.value * s.rest, slope, s.value);
+    // From 40 on 1 - s is 0 in every type, and from there x² is kept from becoming infinite.
+    const P in = P::min(P::broadcast(T(40)), x), u2 = twice_u(in);
+    const detail::Sigmoid<Isa, T> s = detail::sigmoid(u2);
+    const P slope = P::broadcast(T(2 * kScale)) * P::fma(P::broadcast(T(3 * kCubic)) * in, in, P::broadcast(T(1)));
+    return detail::unless_far_below(u2, P::fma(in * s.value * s.rest, slope, s.value));
   }
 
  private:
   static constexpr double kScale = 0.79788456080286535588, kCubic = 0.044715;
 
   template <class Isa, class T>
-  HEED_INLINE static detail::Sigmoid<Isa, T> gate(const Packet<Isa, T>& x) {
+  HEED_INLINE static Packet<Isa, T> twice_u(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
-    return detail::sigmoid(P::broadcast(T(2 * kScale)) * x * P::fma(P::broadcast(T(kCubic)) * x, x, P::broadcast(T(1))));
+    return P::broadcast(T(2 * kScale)) * x * P::fma(P::broadcast(T(kCubic)) * x, x, P::broadcast(T(1)));
   }
 };
 
@@ -129,13 +153,13 @@ struct GeluTanh {
 struct Silu {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return x * detail::sigmoid(x).value;
+    return detail::unless_far_below(x, x * detail::sigmoid(x).value);
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
     const detail::Sigmoid<Isa, T> s = detail::sigmoid(x);
-    return s.value * P::fma(x, s.rest, P::broadcast(T(1)));
+    return detail::unless_far_below(x, s.value * P::fma(detail::not_infinity(x), s.rest, P::broadcast(T(1))));
   }
 };
 
