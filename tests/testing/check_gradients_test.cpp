@@ -9,7 +9,20 @@ using namespace heed;
 
 namespace {
 
-enum class Bug { none, wrong_factor, transposed, forgets_to_add, adds_to_input_gradient, value_differs, nan, inference_differs };
+enum class Bug {
+  none,
+  wrong_factor,
+  transposed,
+  forgets_to_add,
+  adds_to_input_gradient,
+  value_differs,
+  nan,
+  inference_differs,
+  empty_dx,
+  long_dx,
+  turned_dx,
+  shrinking_dx
+};
 
 /// y[i] = w[i] x[i] x[0] on (rows, 3): not linear, so that mistakes show.
 template <class T>
@@ -53,7 +66,11 @@ class Planted : public LayerBase<Planted<T>> {
         dx(r, 0) += dy(r, i) * weight_.value()[i] * x(r, i);
       }
     if (bug_ == Bug::nan) dx(0, 2) = T(std::nan(""));
+    const bool again = !last_dx_.empty();
     last_dx_ = dx;
+    if (bug_ == Bug::empty_dx || (bug_ == Bug::shrinking_dx && again)) dx.resize({0, 3});
+    if (bug_ == Bug::long_dx) dx.resize({x.rows() + 100, 3});
+    if (bug_ == Bug::turned_dx) dx.resize({3, x.rows()});
     return dx;
   }
   template <class U>
@@ -108,4 +125,26 @@ TEST_CASE("Values must agree in both passes") {
   const auto inference = report_of(Bug::inference_differs);
   REQUIRE_FALSE(inference.passed());
   REQUIRE(inference.worst.name == "inference y(0,1)");
+}
+
+TEST_CASE("The gradient of an input has the shape of the input") {
+  for (Bug bug : {Bug::empty_dx, Bug::long_dx, Bug::turned_dx}) {
+    const auto report = report_of(bug);
+    INFO(report.to_string());
+    REQUIRE_FALSE(report.passed());
+    const std::string found = bug == Bug::empty_dx ? "0x3" : bug == Bug::long_dx ? "102x3" : "3x2";
+    REQUIRE(report.to_string().find("the gradient of x is " + found + ", x is 2x3") != std::string::npos);
+    REQUIRE(report.failed == 0);  // the others are right
+  }
+  REQUIRE_FALSE(report_of(Bug::shrinking_dx).passed());
+}
+
+TEST_CASE("A layer may leave out the gradient of its input where the caller says so") {
+  const auto without = check_gradients(Planted<double>(Bug::empty_dx), Shape{2, 3}, {.input_gradient = false});
+  INFO(without.to_string());
+  REQUIRE(without.passed());
+  REQUIRE(without.checked == 6 + 6 + 3);
+  const auto with = check_gradients(Planted<double>(Bug::none), Shape{2, 3}, {.input_gradient = false});
+  REQUIRE_FALSE(with.passed());
+  REQUIRE(with.to_string().find("the gradient of x is 2x3, the option input_gradient = false says empty") != std::string::npos);
 }

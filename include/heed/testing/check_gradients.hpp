@@ -24,6 +24,8 @@ struct CheckGradientsOptions {
   /// Entries whose contributions cancel inside the forward pass (a softmax over one token) are rounding noise on both sides: errors below
   /// gradient_tolerance times this, in units of dy, pass. 1e-3 makes that 1e-13.
   double contribution_floor = 1e-3;
+  /// false: backward leaves out the gradients of inputs, that is, returns them empty (Conv2d with input_gradient = false).
+  bool input_gradient = true;
 };
 
 /// What `check_gradients` found. `to_string()` names the entry that is wrong.
@@ -92,6 +94,7 @@ class GradientCheck {
     const auto y = call(layer_, inputs_, cache);
     y_ = y.span();
     check_values();  // before backward, which folds batch statistics into the running ones
+    if (!report_.broken_rules.empty()) return report_;
     auto dy = y;
     const CounterRandom stream({options_.seed, 2});
     for (Index i = 0; i < dy.size(); ++i) dy[i] = stream.uniform(static_cast<std::uint64_t>(i), -1, 1);
@@ -99,8 +102,9 @@ class GradientCheck {
 
     layer_.zero_gradients();
     const auto dx = as_tuple(layer_.backward(dy, cache));
-    std::apply([&](const auto&... d) { (gradients_.push_back({"x", d.shape(), {d.span().begin(), d.span().end()}}), ...); }, dx);
-    for (std::size_t i = 0; i < Inputs && Inputs > 1; ++i) gradients_[i].name = text("input ", i);
+    static_assert(std::tuple_size_v<std::remove_cvref_t<decltype(dx)>> == Inputs,
+        "heed::check_gradients: backward must return one gradient for each input of forward");
+    std::apply([&](const auto&... d) { (add_input_gradient(d), ...); }, dx);
     for (auto& [name, parameter] : named_parameters(layer_)) {
       const double* g = parameter->gradient();
       gradients_.push_back({name, parameter->shape(), {g, g + parameter->size()}});
@@ -118,6 +122,21 @@ class GradientCheck {
     std::vector<double> given;
   };
 
+  /// A gradient of another shape than its input is a broken rule, and its numbers are not looked at.
+  template <class Dx>
+  void add_input_gradient(const Dx& dx) {
+    const std::size_t n = gradients_.size();
+    const Shape& shape = inputs_[n].shape();
+    const std::string name = Inputs == 1 ? "x" : text("input ", n);
+    if (dx.shape() == shape && (options_.input_gradient || dx.empty()))
+      return gradients_.push_back({name, shape, {dx.span().begin(), dx.span().end()}});
+    gradients_.push_back({name, shape, {}});
+    if (!options_.input_gradient && !dx.empty())
+      report_.broken_rules.push_back(text("the gradient of ", name, " is ", dx.shape(), ", the option input_gradient = false says empty"));
+    else if (options_.input_gradient)
+      report_.broken_rules.push_back(text("the gradient of ", name, " is ", dx.shape(), ", ", name, " is ", shape));
+  }
+
   template <class Model, class Xs, class... Cache>
   static auto call(const Model& model, const Xs& inputs, Cache&... cache) {
     return std::apply([&](const auto&... x) { return model.forward(x..., cache...); }, inputs);
@@ -131,8 +150,12 @@ class GradientCheck {
     call(copy, inputs_, cache);
     const auto again = as_tuple(copy.backward(dy, cache));
     std::size_t g = 0;
-    const auto compare = [&](const double* second, double times) {
+    const auto compare = [&](const double* second, Index size, double times) {
       const Gradient& first = gradients_[g++];
+      if (first.given.empty()) return;
+      if (size != static_cast<Index>(first.given.size()))
+        return report_.broken_rules.push_back(
+            text("after a second backward, the gradient of ", first.name, " has ", size, " elements, before ", first.given.size()));
       for (std::size_t i = 0; i < first.given.size(); ++i) {
         const double expected = times * first.given[i];
         if (!(std::abs(second[i] - expected) <= 1e-9 * (1 + std::abs(expected))))
@@ -141,8 +164,8 @@ class GradientCheck {
                   second[i], ", the rule (parameters add, inputs are fresh) gives ", expected));
       }
     };
-    std::apply([&](const auto&... d) { (compare(d.data(), 1), ...); }, again);
-    for (auto& [name, parameter] : named_parameters(copy)) compare(parameter->gradient(), parameter->frozen() ? 1 : 2);
+    std::apply([&](const auto&... d) { (compare(d.data(), d.size(), 1), ...); }, again);
+    for (auto& [name, parameter] : named_parameters(copy)) compare(parameter->gradient(), parameter->size(), parameter->frozen() ? 1 : 2);
   }
 
   void check_values() {
@@ -260,7 +283,8 @@ GradientReport check_gradients(const L& layer, const DualLayer& dual_layer, cons
 ///
 /// The layer, a `Layer<double>`-like value with `rebind`, runs `forward(x..., cache)` and `backward(dy, cache)` in double. The same layer
 /// rebound to dual numbers runs `forward` with one unit tangent an entry, which gives each derivative exactly. Checked: the dual value
-/// against the double value (both passes), every derivative with respect to inputs and unfrozen parameters, and the gradient rule.
+/// against the double value (both passes), every derivative with respect to inputs and unfrozen parameters, the shapes of the gradients of inputs, and
+/// the gradient rule.
 /// The layer that is passed stays as it is. Throws what the layer throws for shapes that it refuses.
 template <class L, std::size_t Inputs>
 GradientReport check_gradients(const L& layer, const std::array<Shape, Inputs>& shapes, const CheckGradientsOptions& options = {}) {
