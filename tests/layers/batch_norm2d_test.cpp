@@ -37,18 +37,14 @@ TEST_CASE("BatchNorm2d: certificate for every option and awkward shapes") {
     Shape x;
   };
   const Case cases[] = {
-      {{.num_features = 3}, {2, 3, 2, 3}},
-      {{.num_features = 1}, {1, 1, 2, 1}},
-      {{.num_features = 17}, {3, 1, 1, 17}},
-      {{.num_features = 3, .affine = false}, {2, 2, 2, 3}},
-      {{.num_features = 3, .track_running_stats = false}, {1, 3, 2, 3}},
-      {{.num_features = 3, .eps = 0.5, .frozen_scale = true}, {2, 2, 2, 3}},
-      {{.num_features = 3, .frozen_statistics = true}, {2, 2, 2, 3}},
-      {{.num_features = 3, .affine = false, .frozen_statistics = true}, {1, 1, 1, 3}},
-      {{.num_features = 2, .shard_size = 2}, {4, 2, 2, 2}},
+      {{.num_features = 3}, {2, 3, 2, 3}}, {{.num_features = 1}, {1, 1, 2, 1}}, {{.num_features = 17}, {3, 1, 1, 17}},
+      {{.num_features = 3, .affine = false}, {2, 2, 2, 3}}, {{.num_features = 3, .track_running_stats = false}, {1, 3, 2, 3}},
+      {{.num_features = 3, .eps = 0.5, .frozen_scale = true}, {2, 2, 2, 3}}, {{.num_features = 3, .frozen_statistics = true}, {2, 2, 2, 3}},
+      {{.num_features = 3, .affine = false, .frozen_statistics = true}, {1, 1, 1, 3}}, {{.num_features = 2, .shard_size = 2}, {4, 2, 2, 2}},
       {{.num_features = 2, .shard_size = 3}, {7, 2, 1, 2}},  // 3 + 4 images
       {{.num_features = 2, .shard_size = 3}, {8, 2, 1, 2}},  // 3 + 3 + 2 images
-      {{.num_features = 2, .shard_size = 5}, {3, 2, 1, 2}},
+      {{.num_features = 2, .shard_size = 5}, {3, 2, 1, 2}}, {{.num_features = 2, .shard_size = 1}, {3, 2, 1, 2}},
+      {{.num_features = 2, .shard_size = 2}, {5, 1, 1, 2}},  // 2 + 3 images of one pixel
   };
   for (const Case& example : cases) {
     auto report = heed::check_gradients(awkward(example.options), example.x);
@@ -92,6 +88,29 @@ TEST_CASE("BatchNorm2d: shards are normalised alone, a short last one joins its 
     const auto alone = whole.forward(part, part_cache);
     CHECK(std::equal(alone.data(), alone.data() + alone.size(), y.slice(cuts[s], cuts[s + 1]).data()));
   }
+}
+
+TEST_CASE("BatchNorm2d: a shard is never a single row, which has no variance") {
+  BatchNorm2d<double> layer({.num_features = 3, .shard_size = 2});
+  Tensor<double, 2> x({3, 3});
+  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i * i);
+  for (Index images : {2, 3}) {
+    const auto part = x.slice(0, images);
+    BatchNorm2d<double>::Cache cache;
+    const auto y = layer.forward(part, cache);
+    CHECK(cache.rows.groups == 1);
+    layer.backward(y, cache);
+    for (Index j = 0; j < 3; ++j) CHECK(std::isfinite(layer.running_var()[j]));
+  }
+  const BatchNorm2d<double> one({.num_features = 3, .shard_size = 1}),
+      frozen({.num_features = 3, .frozen_statistics = true, .shard_size = 1});
+  BatchNorm2d<double>::Cache cache;
+  CHECK_THROWS_WITH(
+      one.forward(x, cache), "BatchNorm2d: shards of one row have no variance (shard_size 1, input 3x3); give a shard_size of 2 or more");
+  CHECK(one.forward(x).size() == 9);
+  CHECK(frozen.forward(x, cache).size() == 9);
+  const Tensor<double, 4> pixels({2, 1, 2, 3});  // two rows an image
+  CHECK(one.forward(pixels, cache).size() == 12);
 }
 
 TEST_CASE("BatchNorm2d: frozen statistics stay, and training equals inference") {
@@ -138,6 +157,10 @@ TEST_CASE("BatchNorm2d: names of parameters and buffers are torch's") {
   CHECK(parameters[0].name == "weight");
   CHECK(parameters[0].parameter->frozen());
   CHECK(parameters[1].name == "bias");
+  layer.freeze();
+  layer.freeze(false);
+  CHECK(parameters[0].parameter->frozen());  // it is no part of what thaws
+  CHECK_FALSE(parameters[1].parameter->frozen());
   const auto buffers = heed::named_buffers(layer);
   REQUIRE(buffers.size() == 2);
   CHECK(buffers[0].name == "running_mean");

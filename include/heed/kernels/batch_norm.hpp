@@ -199,7 +199,7 @@ void batch_norm_inv_std(Index count, const T* variance, double eps, T* inv_std) 
 }
 
 /// running = (1 - momentum) running + momentum batch, where batch is the mean of the groups' statistics, weighed by their rows, and the
-/// variance enters unbiased (over n - 1), as in torch.nn.BatchNorm2d.
+/// variance enters unbiased (over n - 1), as in torch.nn.BatchNorm2d. Every group needs more than one row.
 template <class T>
 void batch_norm_update_running(const BatchNormRows& r, const T* mean, const T* variance, double momentum, T* running_mean, T* running_var) {
   using Fold = detail::fold_type<T>;
@@ -208,6 +208,7 @@ void batch_norm_update_running(const BatchNormRows& r, const T* mean, const T* v
     for (Index group = 0; group < r.groups; ++group) {
       const double n = static_cast<double>(r.count(group)), share = n / static_cast<double>(r.rows);
       batch_mean += Fold(mean[group * r.features + j]) * Fold(share);
+      HEED_ASSERT(n > 1);
       batch_var += Fold(variance[group * r.features + j]) * Fold(share * n / (n - 1));
     }
     running_mean[j] = T(Fold(running_mean[j]) * Fold(1 - momentum) + batch_mean * Fold(momentum));

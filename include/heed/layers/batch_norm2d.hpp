@@ -16,7 +16,7 @@ struct BatchNorm2dOptions {
   bool frozen_scale = false;        ///< weight stays at 1 (a frozen parameter)
   bool frozen_statistics = false;   ///< both passes use the running statistics, which do not change; gradients flow all the same
   /// Training statistics over fixed shards of this many images ("ghost" batch norm, Hoffer et al. 2017); 0: over the batch.
-  /// A last shard shorter than half of it joins the one before.
+  /// A last shard shorter than half of it, or of a single row (which has no variance), joins the one before.
   Index shard_size = 0;
 };
 
@@ -53,7 +53,7 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
       weight_ = Parameter<T>({o.num_features});
       bias_ = Parameter<T>({o.num_features});
       initialize(weight_, Initializer::ones);
-      weight_.freeze(o.frozen_scale);
+      if (o.frozen_scale) weight_.fix();
     }
     if (!o.track_running_stats) return;
     running_mean_ = Tensor<T, 1>({o.num_features});
@@ -74,7 +74,7 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
     return normalize(x, cache, !options_.track_running_stats);
   }
 
-  /// Training. Throws ShapeError for a single row, which has no variance.
+  /// Training. Throws ShapeError for a single row and for shards of single rows, which have no variance.
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
     return normalize(x, cache, !options_.frozen_statistics);
@@ -139,7 +139,8 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
   kernels::BatchNormRows cut(const Shape& x, bool batch) const {
     const Index images = x[0], rows = x.rows(), size = options_.shard_size;
     if (!batch || size == 0 || images <= size) return {rows, x.features(), 1, rows};
-    const Index shards = images / size + (2 * (images % size) >= size ? 1 : 0);
+    const Index rest = images % size;
+    const Index shards = images / size + (2 * rest >= size && rest * (rows / images) > 1 ? 1 : 0);
     return {rows, x.features(), shards, shards == 1 ? rows : size * (rows / images)};
   }
 
@@ -154,6 +155,8 @@ class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
     cache.mean.resize(shape);
     if (batch) {
       require<ShapeError>(x.rows() > 1, "BatchNorm2d: one value a feature has no variance (input ", x.shape(), "); give more than one row");
+      require<ShapeError>(cache.rows.count(0) > 1, "BatchNorm2d: shards of one row have no variance (shard_size ", options_.shard_size,
+          ", input ", x.shape(), "); give a shard_size of 2 or more");
       cache.mean_rest.resize(shape);
       cache.variance.resize(shape);
       kernels::batch_norm_statistics(cache.rows, x.data(), cache.mean.data(), cache.mean_rest.data(), cache.variance.data());
