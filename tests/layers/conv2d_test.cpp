@@ -61,6 +61,12 @@ TEST_CASE("Conv2d: without an input gradient backward returns an empty tensor an
   CHECK(without.backward(dy, other).empty());
   CHECK(std::equal(with.weight().gradient(), with.weight().gradient() + with.weight().size(), without.weight().gradient()));
   CHECK(std::equal(with.bias().gradient(), with.bias().gradient() + 4, without.bias().gradient()));
+
+  const Conv2d<double> certified(options);
+  const auto report = heed::check_gradients(certified, Shape{2, 4, 4, 3}, {.input_gradient = false});
+  INFO(report.to_string());
+  CHECK(report.passed());
+  CHECK_FALSE(heed::check_gradients(certified, Shape{2, 4, 4, 3}).passed());
 }
 
 TEST_CASE("Conv2d: an image alone gives the same bits as in a batch") {
