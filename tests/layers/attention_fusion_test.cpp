@@ -175,3 +175,13 @@ TEST_CASE("attention fusion names its parameters and says what does not fit") {
       AttentionFusion<float>({.features = 9, .num_heads = 2, .tokens = 3}), Catch::Contains("features (9) must be a multiple"));
   CHECK_THROWS(AttentionFusion<float>({.features = 8, .num_heads = 2, .tokens = 3, .dropout = 2}));
 }
+
+TEST_CASE("fusion refuses a cache that no forward has filled, or that was used") {
+  AttentionFusion<float> layer({.features = 1, .tokens = 1});
+  AttentionFusion<float>::Cache cache;
+  const Tensor<float, 3> x({1, 1, 1});
+  CHECK_THROWS_WITH(layer.backward(x, cache), contains("AttentionFusion: backward follows one forward"));
+  layer.forward(x, cache);
+  CHECK_NOTHROW(layer.backward(x, cache));
+  CHECK_THROWS_WITH(layer.backward(x, cache), contains("has been used already"));
+}
