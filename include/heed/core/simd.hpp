@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -359,7 +360,7 @@ struct WholePacket<Isa, T> {
 #endif  // HEED_HAS_VECTORS
 
 /// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
-/// HEED_ISA (avx2, baseline, scalar), which is read once.
+/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name.
 enum class IsaLevel { scalar, baseline, avx2, avx512 };
 
 inline IsaLevel isa_level() {
@@ -375,12 +376,12 @@ inline IsaLevel isa_level() {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
       best = IsaLevel::avx512;
 #endif
+    constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
     const char* asked = std::getenv("HEED_ISA");
-    IsaLevel limit = IsaLevel::avx512;
-    if (asked && std::strcmp(asked, "avx2") == 0) limit = IsaLevel::avx2;
-    if (asked && std::strcmp(asked, "baseline") == 0) limit = IsaLevel::baseline;
-    if (asked && std::strcmp(asked, "scalar") == 0) limit = IsaLevel::scalar;
-    return best < limit ? best : limit;
+    if (!asked || !*asked) return best;
+    for (int level = 0; level < 4; ++level)
+      if (std::strcmp(asked, names[level]) == 0) return std::min(best, static_cast<IsaLevel>(level));
+    fail("HEED_ISA is '", asked, "'; it must be avx512, avx2, baseline or scalar, or not be set");
 #endif
   }();
   return level;
