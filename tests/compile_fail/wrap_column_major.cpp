@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A column-major matrix cannot be looked at as rows x features without a copy; `copy` says that it makes one.
-// expect: no matching function for call to '?‘?wrap
+// expect: heed::copy makes a row-major copy of any Eigen expression
 #include <heed/core/tensor.hpp>
 
 heed::Index rows(const Eigen::MatrixXf& matrix) {

@@ -15,9 +15,8 @@ BufferPool& pool() { return BufferPool::instance(); }
 
 /// Sets the limit for one test.
 struct Limit {
-  std::size_t before = pool().limit();
   explicit Limit(std::size_t bytes) { pool().set_limit(bytes); }
-  ~Limit() { pool().set_limit(before); }
+  ~Limit() { pool().reset_limit(); }
 };
 }  // namespace
 
@@ -81,6 +80,49 @@ TEST_CASE("idle bytes stay below the limit; trim gives all of them back") {
   CHECK(pool().idle_bytes() > 0);
   pool().trim();
   CHECK(pool().idle_bytes() == 0);
+}
+
+TEST_CASE("the limit follows the use: what was needed at once may lie idle") {
+  pool().trim();
+  CHECK(pool().limit() == BufferPool::kDefaultLimit);
+  constexpr std::size_t kBytes = std::size_t{1} << 29;  // never written to, so they cost addresses only
+  constexpr int kCount = 4;                             // twice the default limit
+  const std::size_t used = pool().used_bytes();
+  void* buffers[kCount];
+  const auto step = [&] {
+    const auto before = pool().from_system();
+    for (void*& buffer : buffers) buffer = pool().acquire(kBytes);
+    CHECK(pool().used_bytes() == used + kCount * kBytes);
+    for (void* buffer : buffers) pool().release(buffer, kBytes);
+    CHECK(pool().used_bytes() == used);
+    return pool().from_system() - before;
+  };
+  CHECK(step() == kCount);
+  CHECK(pool().idle_bytes() == kCount * kBytes);
+  CHECK(pool().limit() == used + kCount * kBytes);
+  CHECK(step() == 0);
+  {
+    Limit two(2 * kBytes);  // a limit that is set stands
+    CHECK(pool().idle_bytes() == 2 * kBytes);
+    CHECK(step() == 2);
+    CHECK(pool().limit() == 2 * kBytes);
+    CHECK(pool().idle_bytes() == 2 * kBytes);
+  }
+  CHECK(step() == 2);
+  CHECK(step() == 0);
+  pool().trim();  // begins anew
+  CHECK(pool().idle_bytes() == 0);
+  CHECK(pool().limit() == BufferPool::kDefaultLimit);
+}
+
+TEST_CASE("more bytes than can be addressed are refused, not taken for few") {
+  const auto acquired = pool().acquired();
+  const auto used = pool().used_bytes();
+  CHECK_THROWS_WITH(pool().acquire(SIZE_MAX), contains("18446744073709551615 bytes are more than can be addressed"));
+  CHECK_THROWS_AS(pool().acquire(SIZE_MAX - 15), ShapeError);
+  CHECK_THROWS_AS(pool().acquire(std::size_t{1} << 63), ShapeError);
+  CHECK(pool().acquired() == acquired);
+  CHECK(pool().used_bytes() == used);
 }
 
 TEST_CASE("threads share the pool: no buffer has two owners") {

@@ -61,3 +61,23 @@ TEST_CASE("shapes are read from any integers and refuse what they cannot hold") 
   CHECK_THROWS_AS(full.push_back(9), ShapeError);
   CHECK(full.rank() == 8);
 }
+
+TEST_CASE("shapes of more elements than can be counted are refused") {
+  const Index large = Index{1} << 32;
+  CHECK_THROWS_WITH(
+      (Shape{large, large}), contains("an axis of size 4294967296 on top of 4294967296 makes more elements than can be counted"));
+  CHECK_THROWS_AS((Shape{0, large, large}), ShapeError);  // rows and parts of it would overflow
+  CHECK_THROWS_AS((Shape{3, PTRDIFF_MAX / 2}), ShapeError);
+  CHECK((Shape{2, PTRDIFF_MAX / 2}).size() == PTRDIFF_MAX - 1);
+  CHECK((Shape{0, PTRDIFF_MAX}).size() == 0);
+  Shape kept{large, 5};
+  CHECK_THROWS_AS(kept.push_back(large), ShapeError);
+  CHECK(kept == Shape{large, 5});
+
+  CHECK(Shape{}.fits(PTRDIFF_MAX));
+  CHECK(Shape{PTRDIFF_MAX / 8}.fits(8));
+  CHECK_FALSE(Shape{PTRDIFF_MAX / 8 + 1}.fits(8));
+  Shape negative{4, 4};
+  negative[0] = -4;
+  CHECK_FALSE(negative.fits(1));
+}

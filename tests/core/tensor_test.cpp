@@ -7,8 +7,24 @@
 #include <vector>
 
 #include <heed/core/tensor.hpp>
+#include <heed/layers/linear.hpp>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HEED_TEST_HAS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#define HEED_TEST_HAS_ADDRESS_SANITIZER __has_feature(address_sanitizer)
+#else
+#define HEED_TEST_HAS_ADDRESS_SANITIZER 0
+#endif
 
 using namespace heed;
+
+// A view that writes is one that reads, at no cost.
+static_assert(std::is_trivially_copyable_v<TensorView<float, 3>> && std::is_trivially_copyable_v<TensorView<const float, 3>>);
+static_assert(sizeof(TensorView<float, 3>) == sizeof(TensorView<const float, 3>));
+static_assert(std::is_convertible_v<TensorView<float, 3>, TensorView<const float, 3>>);
+static_assert(!std::is_convertible_v<TensorView<const float, 3>, TensorView<float, 3>>);
+static_assert(std::is_same_v<TensorView<float, 3>::scalar, float> && std::is_same_v<TensorView<const float, 3>::scalar, float>);
 
 namespace {
 
@@ -29,6 +45,25 @@ struct Tracked {
   Tracked(const Tracked& other) : value(other.value) { ++alive; }
   Tracked& operator=(const Tracked&) = default;
   ~Tracked() { --alive; }
+};
+
+/// The eighth object of its kind cannot be made.
+struct Reluctant {
+  static inline int alive = 0;
+  explicit Reluctant(int = 0) {
+    require<std::runtime_error>(alive < 7, "no more");
+    ++alive;
+  }
+  Reluctant(const Reluctant&) : Reluctant() {}
+  Reluctant& operator=(const Reluctant&) = default;
+  ~Reluctant() { --alive; }
+};
+
+using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+template <class M>
+concept Wrappable = requires(M&& matrix) {
+  wrap(std::forward<M>(matrix));
 };
 
 }  // namespace
@@ -138,6 +173,15 @@ TEST_CASE("slices and other shapes look at the same elements") {
   CHECK_THROWS_AS(x.reshaped<2>({24}), ShapeError);
 }
 
+TEST_CASE("slices that do not lie in the tensor get a sentence") {
+  Tensor<float, 2> x = counted({6, 4});
+  CHECK(x.slice(6, 6).empty());
+  CHECK(x.slice(0, 6).size() == 24);
+  CHECK_THROWS_WITH(x.slice(2, 7), contains("there are no elements 2 to 7 on the first axis of 6x4"));
+  CHECK_THROWS_AS(x.slice(-1, 2), ShapeError);
+  CHECK_THROWS_AS(x.view().slice(4, 3), ShapeError);
+}
+
 TEST_CASE("the matrix of a tensor is an Eigen map") {
   Tensor<double, 3> x({2, 2, 3});
   x.matrix().setConstant(2);
@@ -152,6 +196,40 @@ TEST_CASE("ranks must agree") {
   CHECK_THROWS_AS((TensorView<float, 1>(&element, Shape{1, 1})), ShapeError);
 }
 
+TEST_CASE("sizes that overflow are refused") {
+  const Index large = Index{1} << 32;
+  CHECK_THROWS_AS((Tensor<float, 2>({large, large})), ShapeError);
+  CHECK_THROWS_WITH((Tensor<double, 1>({Index{1} << 61})), contains("elements of 8 bytes are more than can be addressed"));
+  Shape changed{1, large};
+  changed[0] = large;  // behind the back of the shape's own check
+  Tensor<float, 2> x = counted({2, 2});
+  CHECK_THROWS_AS(x.resize(changed), ShapeError);
+  CHECK(sum_of(x) == 10);  // untouched
+}
+
+TEST_CASE("a tensor that could not be made larger is empty and usable") {
+  const auto used = BufferPool::instance().used_bytes();
+  {
+    Tensor<Reluctant, 2> x({2, 3});
+    CHECK_THROWS_AS(x.resize({2, 4}), std::runtime_error);
+    CHECK(x.empty());
+    CHECK(x.data() == nullptr);
+    CHECK(x.size() == 0);
+    CHECK(Reluctant::alive == 0);
+    CHECK(BufferPool::instance().used_bytes() == used);
+    x.resize({1, 5});
+    CHECK(Reluctant::alive == 5);
+  }
+  CHECK(Reluctant::alive == 0);
+#if !HEED_TEST_HAS_ADDRESS_SANITIZER  // it stops the program instead
+  Tensor<float, 2> x = counted({2, 3});
+  CHECK_THROWS_AS(x.resize({1, Index{1} << 60}), std::bad_alloc);
+  CHECK(x.empty());
+  x = counted({2, 3});
+  CHECK(sum_of(x) == 21);
+#endif
+}
+
 TEST_CASE("memory of the caller is wrapped without a copy") {
   std::vector<float> mine(12, 1.0f);
   auto by_pointer = wrap<2>(mine.data(), {3, 4});
@@ -164,21 +242,94 @@ TEST_CASE("memory of the caller is wrapped without a copy") {
   CHECK_THROWS_WITH(wrap<2>(std::span<float>(mine), {3, 5}), contains("the span holds 12 elements, shape 3x5 needs 15"));
 }
 
-TEST_CASE("row-major Eigen matrices are wrapped, others copied by name") {
-  Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> rows(2, 3);
+TEST_CASE("row-major Eigen memory is wrapped, the rest copied by name") {
+  RowMajor rows(2, 3);
   rows << 1, 2, 3, 4, 5, 6;
   const auto view = wrap(rows);
+  static_assert(std::is_same_v<decltype(view), const TensorView<float, 2>>);
   CHECK(view.data() == rows.data());
   CHECK(view(1, 0) == 4);
+  view(1, 0) = 40;
+  CHECK(rows(1, 0) == 40);
+  static_assert(std::is_same_v<decltype(wrap(std::as_const(rows))), TensorView<const float, 2>>);
 
   Eigen::MatrixXf columns = rows;  // column-major
   const Tensor<float, 2> copied = copy(columns);
   CHECK(copied(0, 1) == 2);
-  CHECK(copied(1, 0) == 4);
+  CHECK(copied(1, 0) == 40);
   columns(0, 1) = 100;
   CHECK(copied(0, 1) == 2);
   CHECK(copy(columns.transpose())(1, 0) == 100);
   CHECK(copy(columns * 2)(1, 2) == 12);
+}
+
+TEST_CASE("maps, references, blocks, vectors and transposes are wrapped where they lie row by row") {
+  std::vector<float> mine(12);
+  std::iota(mine.begin(), mine.end(), 0.0f);
+  const auto map = wrap(Eigen::Map<RowMajor>(mine.data(), 3, 4));
+  static_assert(std::is_same_v<decltype(map), const TensorView<float, 2>>);
+  CHECK(map.shape() == Shape{3, 4});
+  CHECK(map(2, 1) == 9);
+  map(2, 1) = -9;
+  CHECK(mine[9] == -9);
+  const Eigen::Map<const RowMajor> fixed(mine.data(), 3, 4);
+  static_assert(std::is_same_v<decltype(wrap(fixed)), TensorView<const float, 2>>);
+  CHECK(wrap(fixed).data() == mine.data());
+
+  RowMajor matrix = fixed;
+  Eigen::Ref<RowMajor> reference(matrix);
+  CHECK(wrap(reference).data() == matrix.data());
+  CHECK(wrap(matrix.middleRows(1, 2)).shape() == Shape{2, 4});
+  CHECK(wrap(matrix.middleRows(1, 2)).data() == matrix.data() + 4);
+  CHECK(wrap(matrix.row(2))(0, 3) == 11);
+  CHECK_THROWS_WITH(wrap(matrix.leftCols(3)), contains("the rows of the 3x3 Eigen matrix begin 4 elements apart"));
+  CHECK_THROWS_AS(wrap(matrix.leftCols(3)), ShapeError);
+  CHECK(wrap(matrix.topLeftCorner(1, 3)).shape() == Shape{1, 3});  // one row has no gaps
+  CHECK(copy(matrix.leftCols(3))(2, 2) == 10);
+
+  Eigen::VectorXf column = Eigen::VectorXf::LinSpaced(5, 0, 4);
+  Eigen::RowVectorXf row = column.transpose();
+  CHECK(wrap(column).shape() == Shape{5, 1});
+  CHECK(wrap(column)(3, 0) == 3);
+  CHECK(wrap(row).shape() == Shape{1, 5});
+  CHECK(wrap(row)(0, 3) == 3);
+  Eigen::ArrayXXf columns(2, 3);
+  columns << 1, 2, 3, 4, 5, 6;
+  CHECK(wrap(columns.transpose()).shape() == Shape{3, 2});
+  CHECK(wrap(columns.transpose())(1, 1) == 5);
+
+  static_assert(Wrappable<RowMajor&> && Wrappable<const RowMajor&> && Wrappable<Eigen::Map<RowMajor>>);
+  static_assert(!Wrappable<RowMajor> && !Wrappable<const RowMajor> && !Wrappable<Eigen::RowVectorXf>);  // gone before the view is used
+  static_assert(!Wrappable<Eigen::Ref<const RowMajor>> && !Wrappable<std::vector<float>&>);
+}
+
+TEST_CASE("a layer runs on whatever memory is wrapped, forward and backward") {
+  const LinearOptions options{.in_features = 3, .out_features = 2};
+  Linear<float> layer(options), other = layer;
+  const Tensor<float, 2> x = counted({4, 3}), dy = counted({4, 2});
+  Linear<float>::Cache cache;
+  const Tensor<float, 2> y = layer.forward(x, cache), dx = layer.backward(dy, cache);
+
+  const auto same = [&](auto input, auto gradient) {
+    other.zero_gradients();
+    CHECK(std::ranges::equal(other.forward(input).span(), y.span()));
+    CHECK(std::ranges::equal(other.forward(input, cache).span(), y.span()));
+    CHECK(cache.x.data() == input.data());  // without a copy
+    CHECK(std::ranges::equal(other.backward(gradient, cache).span(), dx.span()));
+    const auto gradient_of = [](Linear<float>& l) { return std::vector<float>(l.weight().gradient(), l.weight().gradient() + 6); };
+    CHECK(gradient_of(other) == gradient_of(layer));
+  };
+  std::vector<float> input(x.data(), x.data() + 12), gradient(dy.data(), dy.data() + 8);
+  same(wrap<2>(input.data(), {4, 3}), wrap<2>(gradient.data(), {4, 2}));
+  same(wrap<2>(std::span<float>(input), {4, 3}), wrap<2>(std::span<float>(gradient), {4, 2}));
+  same(wrap<2>(std::span(std::as_const(input)), {4, 3}), wrap<2>(std::span(gradient), {4, 2}));
+  Eigen::Map<RowMajor> input_map(input.data(), 4, 3), gradient_map(gradient.data(), 4, 2);
+  same(wrap(input_map), wrap(gradient_map));
+  RowMajor input_matrix = input_map, gradient_matrix = gradient_map;
+  same(wrap(input_matrix), wrap(std::as_const(gradient_matrix)));
+  Tensor<float, 2> own = x;
+  same(own.view(), wrap(gradient_matrix));
+  same(own.view().reshaped<1>({12}).reshaped<2>({4, 3}).slice(0, 4).as_rows(), wrap(gradient_map));
 }
 
 TEST_CASE("a tensor of the size of a freed one asks the system for nothing") {

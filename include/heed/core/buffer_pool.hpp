@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <new>
+
+#include <heed/core/error.hpp>
 
 namespace heed {
 
@@ -13,7 +16,10 @@ namespace heed {
 /// step after the first asks the system for no memory (fresh pages cost more than the kernels that fill them).
 ///
 /// Buffers are 64-byte aligned (a cache line, an AVX-512 register). Size classes are powers of two in four steps, so at most a fifth
-/// of a buffer is unused. At most `limit()` bytes (1 GiB unless set) lie idle; beyond that a freed buffer goes back to the system.
+/// of a buffer is unused. At most `limit()` bytes lie idle; beyond that a freed buffer goes back to the system. Unless set, the limit
+/// follows the use: it is the most bytes that were ever in use at once, and 1 GiB at least. So it does not cut into the steps of a large
+/// model; only a step whose tensors of many sizes, freed one after another, add up to more than it ever holds at once gets into
+/// the limit, asks the system again every time, and wants `set_limit` with more.
 /// All functions may be called from any thread. Free buffers are linked through their own first bytes: the pool itself allocates nothing.
 class BufferPool {
  public:
@@ -27,53 +33,74 @@ class BufferPool {
     return *pool;
   }
 
-  /// At least `bytes` bytes, uninitialised; null for 0. Throws std::bad_alloc. With `fresh`, idle buffers are left for others: what stays
-  /// (gradients, an optimiser's state) must not take away, in a first step, what passes by, or the second step would have to ask again.
+  /// At least `bytes` bytes, uninitialised; null for 0. Throws std::bad_alloc, and ShapeError for more bytes than can be addressed.
+  /// With `fresh`, idle buffers are left for others: what stays (gradients, an optimiser's state) must not take away, in a first step,
+  /// what passes by, or the second step would have to ask again.
   void* acquire(std::size_t bytes, bool fresh = false) {
     if (bytes == 0) return nullptr;
+    require<ShapeError>(bytes <= std::size_t{PTRDIFF_MAX}, "BufferPool: ", bytes, " bytes are more than can be addressed");
     const int c = size_class(bytes);
+    const std::size_t size = class_bytes(c);
     {
       std::lock_guard lock(mutex_);
-      ++acquired_;
       if (Node* node = fresh ? nullptr : free_[c]) {
         free_[c] = node->next;
-        idle_bytes_ -= class_bytes(c);
+        idle_bytes_ -= size;
+        hand_out(size);
         return node;
       }
-      ++from_system_;
     }
-    return ::operator new(class_bytes(c), std::align_val_t{kAlignment});
+    void* buffer = ::operator new (size, std::align_val_t{kAlignment});
+    std::lock_guard lock(mutex_);
+    ++from_system_;
+    hand_out(size);
+    return buffer;
   }
 
   /// Takes back a buffer from `acquire(bytes)`.
   void release(void* buffer, std::size_t bytes) noexcept {
     if (!buffer) return;
     const int c = size_class(bytes);
+    const std::size_t size = class_bytes(c);
     {
       std::lock_guard lock(mutex_);
-      if (idle_bytes_ + class_bytes(c) <= limit_) {
+      used_bytes_ -= size;
+      if (idle_bytes_ + size <= current_limit()) {
         free_[c] = new (buffer) Node{free_[c]};
-        idle_bytes_ += class_bytes(c);
+        idle_bytes_ += size;
         return;
       }
     }
-    ::operator delete(buffer, std::align_val_t{kAlignment});
+    ::operator delete (buffer, std::align_val_t{kAlignment});
   }
 
-  /// Gives every idle buffer back to the system.
+  /// Gives every idle buffer back to the system, and lets a limit that follows the use begin with the bytes in use now.
   void trim() noexcept {
     std::lock_guard lock(mutex_);
     trim_to(0);
+    most_used_bytes_ = used_bytes_;
   }
 
-  /// The most bytes that may lie idle. A lower limit takes effect at once.
+  /// The most bytes that may lie idle, whatever is used. A lower limit takes effect at once.
   void set_limit(std::size_t bytes) noexcept {
     std::lock_guard lock(mutex_);
     limit_ = bytes;
+    follows_use_ = false;
     trim_to(bytes);
   }
-  std::size_t limit() const noexcept { return with_lock(limit_); }
+  /// Takes a `set_limit` back: the limit follows the use again.
+  void reset_limit() noexcept {
+    std::lock_guard lock(mutex_);
+    follows_use_ = true;
+    trim_to(current_limit());
+  }
+  std::size_t limit() const noexcept {
+    std::lock_guard lock(mutex_);
+    return current_limit();
+  }
   std::size_t idle_bytes() const noexcept { return with_lock(idle_bytes_); }
+  /// Bytes of the buffers that are handed out.
+  std::size_t used_bytes() const noexcept { return with_lock(used_bytes_); }
   /// Buffers handed out so far, and how many of them came from the system.
   std::uint64_t acquired() const noexcept { return with_lock(acquired_); }
   std::uint64_t from_system() const noexcept { return with_lock(from_system_); }
@@ -91,6 +118,12 @@ class BufferPool {
     std::lock_guard lock(mutex_);
     return value;
   }
+  void hand_out(std::size_t size) noexcept {
+    ++acquired_;
+    used_bytes_ += size;
+    most_used_bytes_ = std::max(most_used_bytes_, used_bytes_);
+  }
+  std::size_t current_limit() const noexcept { return follows_use_ ? std::max(kDefaultLimit, most_used_bytes_) : limit_; }
   /// Class c holds (4 + c % 4) << (c / 4) lines of 64 bytes / 4: 64, 80, 96, 112, 128, 160, ... bytes, rounded up to whole lines.
   static std::size_t class_bytes(int c) {
     const std::size_t bytes = (static_cast<std::size_t>(kSteps + c % kSteps) << (c / kSteps)) * (kAlignment / kSteps);
@@ -109,13 +142,15 @@ class BufferPool {
         Node* node = free_[c];
         free_[c] = node->next;
         idle_bytes_ -= class_bytes(c);
-        ::operator delete(node, std::align_val_t{kAlignment});
+        ::operator delete (node, std::align_val_t{kAlignment});
       }
   }
 
   mutable std::mutex mutex_;
   Node* free_[kClasses] = {};
-  std::size_t limit_ = kDefaultLimit, idle_bytes_ = 0;
+  bool follows_use_ = true;
+  std::size_t limit_ = kDefaultLimit;  // unless it follows the use
+  std::size_t idle_bytes_ = 0, used_bytes_ = 0, most_used_bytes_ = 0;
   std::uint64_t acquired_ = 0, from_system_ = 0;
 };
 

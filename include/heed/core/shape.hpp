@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 
@@ -12,7 +13,8 @@ namespace heed {
 /// Sizes and positions. Signed, so that differences are what they look like.
 using Index = std::ptrdiff_t;
 
-/// The sizes of a tensor's axes, outermost first; at most `kMaxRank`. Lies on the stack.
+/// The sizes of a tensor's axes, outermost first; at most `kMaxRank`. Lies on the stack. The number of elements fits an Index, also
+/// without the axes of size 0: what would count more is refused with a ShapeError.
 ///
 /// Axes have words (legend in docs/notation.md): an image batch is (images, height, width, channels), a token batch is
 /// (sequences, tokens, channels), and every layer can read its input as a matrix of rows x features, where `features` is the
@@ -39,7 +41,14 @@ class Shape {
   Index& operator[](int axis) { return sizes_[axis < 0 ? axis + rank_ : axis]; }
   void push_back(Index size) {
     require<ShapeError>(rank_ < kMaxRank && size >= 0, "Shape: an axis of size ", size, " cannot be added to a shape of rank ", rank_);
+    require<ShapeError>(fits(size), "Shape: an axis of size ", size, " on top of ", *this, " makes more elements than can be counted");
     sizes_[rank_++] = size;
+  }
+  /// Are `times` such tensors at most PTRDIFF_MAX elements? Axes of size 0 count as 1, so that rows() and parts are safe, too.
+  bool fits(Index times) const {
+    Index most = PTRDIFF_MAX / (times > 1 ? times : 1);
+    for (Index size : *this) most = size < 0 ? 0 : most / (size > 1 ? size : 1);
+    return most > 0;
   }
 
   /// Number of elements (1 for rank 0).

@@ -21,60 +21,105 @@ using MatrixMap = Eigen::Map<
     std::conditional_t<std::is_const_v<T>, const Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>,
         Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>>;
 
-/// Pointer and shape of row-major elements that somebody else owns. Free to make and to copy; const T for reading only.
-/// Kernels take views. A view is valid as long as the memory it looks at.
+/// Pointer and shape of row-major elements that somebody else owns. Free to make and to copy. Kernels take views. A view is valid as long
+/// as the memory it looks at. `TensorView<const T, Rank>` is for reading; `TensorView<T, Rank>` is one of those and writes, too.
 template <class T, int Rank>
-class TensorView {
+class TensorView;
+
+template <class T, int Rank>
+class TensorView<const T, Rank> {
  public:
   static constexpr int rank = Rank;
-  using scalar = std::remove_const_t<T>;
+  using scalar = T;
 
   TensorView() = default;
   /// Wraps `data`, which holds `shape.size()` elements. Throws ShapeError if the shape has another rank.
-  TensorView(T* data, const Shape& shape) : data_(data), shape_(shape) {
+  TensorView(const T* data, const Shape& shape) : data_(data), shape_(shape) {
     require<ShapeError>(shape.rank() == Rank, "TensorView: shape ", shape, " has rank ", shape.rank(), ", the type says ", Rank);
   }
 
-  T* data() const { return data_; }
+  const T* data() const { return data_; }
   const Shape& shape() const { return shape_; }
   Index size() const { return shape_.rank() == 0 && Rank > 0 ? 0 : shape_.size(); }
   bool empty() const { return size() == 0; }
   Index size(int axis) const { return shape_[axis]; }
   Index rows() const { return shape_.rows(); }
   Index features() const { return shape_.features(); }
-  std::span<T> span() const { return {data_, static_cast<std::size_t>(size())}; }
+  std::span<const T> span() const { return {data_, static_cast<std::size_t>(size())}; }
 
   /// The element at one position an axis.
   template <class... Positions>
-  T& operator()(Positions... positions) const {
-    static_assert(sizeof...(Positions) == Rank, "heed::TensorView: give one position for each axis");
-    Index offset = 0;
-    int axis = 0;
-    ((offset = offset * shape_[axis++] + static_cast<Index>(positions)), ...);
-    HEED_ASSERT(offset >= 0 && offset < size());
-    return data_[offset];
+  const T& operator()(Positions... positions) const {
+    return data_[offset(positions...)];
   }
-  T& operator[](Index element) const { return data_[element]; }
+  const T& operator[](Index element) const {
+    HEED_ASSERT(element >= 0 && element < size());
+    return data_[element];
+  }
 
   /// The tensor as rows x features.
-  MatrixMap<T> matrix() const { return {data_, rows(), features()}; }
-  TensorView<T, 2> as_rows() const { return {data_, Shape{rows(), features()}}; }
-  /// The same elements under another shape of equal size.
+  MatrixMap<const T> matrix() const { return {data_, rows(), features()}; }
+  TensorView<const T, 2> as_rows() const { return {data_, Shape{rows(), features()}}; }
+  /// The same elements under another shape of equal size, else ShapeError.
   template <int NewRank>
-  TensorView<T, NewRank> reshaped(const Shape& shape) const {
+  TensorView<const T, NewRank> reshaped(const Shape& shape) const {
     require<ShapeError>(shape.size() == size(), "reshape: ", shape_, " has ", size(), " elements, ", shape, " has ", shape.size());
     return {data_, shape};
   }
-  /// Elements `begin` to `end` of the outermost axis.
+  /// Elements `begin` to `end` of the outermost axis. Throws ShapeError if there are no such elements.
   TensorView slice(Index begin, Index end) const {
+    require<ShapeError>(0 <= begin && begin <= end && end <= shape_[0], "slice: there are no elements ", begin, " to ", end,
+        " on the first axis of ", shape_);
     Shape part = shape_;
     part[0] = end - begin;
     return {data_ + begin * (shape_[0] == 0 ? 0 : size() / shape_[0]), part};
   }
 
  protected:
-  T* data_ = nullptr;
+  template <class... Positions>
+  Index offset(Positions... positions) const {
+    static_assert(sizeof...(Positions) == Rank, "heed::TensorView: give one position for each axis");
+    Index result = 0;
+    int axis = 0;
+    ((result = result * shape_[axis++] + static_cast<Index>(positions)), ...);
+    HEED_ASSERT(result >= 0 && result < size());
+    return result;
+  }
+
+  const T* data_ = nullptr;
   Shape shape_;
+};
+
+template <class T, int Rank>
+class TensorView : public TensorView<const T, Rank> {
+  using Base = TensorView<const T, Rank>;
+
+ public:
+  TensorView() = default;
+  /// Wraps `data`, which holds `shape.size()` elements. Throws ShapeError if the shape has another rank.
+  TensorView(T* data, const Shape& shape) : Base(data, shape) {}
+
+  T* data() const { return const_cast<T*>(this->data_); }  // it came in as T*
+  std::span<T> span() const { return {data(), static_cast<std::size_t>(this->size())}; }
+  template <class... Positions>
+  T& operator()(Positions... positions) const {
+    return data()[this->offset(positions...)];
+  }
+  T& operator[](Index element) const { return const_cast<T&>(Base::operator[](element)); }
+
+  MatrixMap<T> matrix() const { return {data(), this->rows(), this->features()}; }
+  TensorView<T, 2> as_rows() const { return writable(Base::as_rows()); }
+  template <int NewRank>
+  TensorView<T, NewRank> reshaped(const Shape& shape) const {
+    return writable(Base::template reshaped<NewRank>(shape));
+  }
+  TensorView slice(Index begin, Index end) const { return writable(Base::slice(begin, end)); }
+
+ private:
+  template <int NewRank>
+  static TensorView<T, NewRank> writable(const TensorView<const T, NewRank>& mine) {
+    return {const_cast<T*>(mine.data()), mine.shape()};
+  }
 };
 
 /// A tensor that owns its elements: row-major, channels-last, 64-byte aligned, from the pool of buffers. It *is* a read-only view,
@@ -130,14 +175,15 @@ class Tensor : public TensorView<const T, Rank> {
   void release() noexcept { Tensor().swap(*this); }
 
   /// Takes the shape; keeps the memory if it is large enough. The elements are unspecified afterwards. (`fresh`: see `lasting`.)
+  /// Throws ShapeError for another rank and for more bytes than can be addressed. Where the system has no memory left
+  /// (std::bad_alloc), the tensor is empty.
   void resize(const Shape& shape, bool fresh = false) {
     require<ShapeError>(shape.rank() == Rank, "Tensor: shape ", shape, " has rank ", shape.rank(), ", the type says ", Rank);
+    require<ShapeError>(shape.fits(sizeof(T)), "Tensor: ", shape, " elements of ", sizeof(T), " bytes are more than can be addressed");
     const Index count = shape.size();
     if (count > capacity_) {
       free();
-      auto* memory = static_cast<T*>(BufferPool::instance().acquire(static_cast<std::size_t>(count) * sizeof(T), fresh));
-      if constexpr (!std::is_trivially_default_constructible_v<T>) std::uninitialized_value_construct_n(memory, count);
-      this->data_ = memory;
+      this->data_ = obtain(count, fresh);
       capacity_ = count;
     }
     this->shape_ = shape;
@@ -170,16 +216,33 @@ class Tensor : public TensorView<const T, Rank> {
   T& operator()(Positions... positions) {
     return view()(positions...);
   }
-  T& operator[](Index element) { return data()[element]; }
+  T& operator[](Index element) { return const_cast<T&>(Base::operator[](element)); }
 
  private:
   template <class, int>
   friend class Tensor;
 
+  /// `count` elements in memory of the pool, which goes back there if a constructor throws.
+  static T* obtain(Index count, bool fresh) {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    auto* elements = static_cast<T*>(BufferPool::instance().acquire(bytes, fresh));
+    if constexpr (!std::is_trivially_default_constructible_v<T>) {
+      struct Guard {
+        void* memory;
+        std::size_t bytes;
+        ~Guard() { BufferPool::instance().release(memory, bytes); }
+      } guard{elements, bytes};
+      std::uninitialized_value_construct_n(elements, count);
+      guard.memory = nullptr;
+    }
+    return elements;
+  }
+  /// Leaves an empty tensor.
   void free() noexcept {
     if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_n(data(), capacity_);
     BufferPool::instance().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));
     this->data_ = nullptr;
+    this->shape_ = Shape{};
     capacity_ = 0;
   }
 
@@ -206,12 +269,50 @@ TensorView<T, Rank> wrap(std::span<T, Extent> data, const Shape& shape) {
   return {data.data(), shape};
 }
 
-/// Looks at a row-major Eigen matrix (or array, or map of one) without a copy, as rows x features.
+namespace detail {
+
 template <class Derived>
-  requires(bool(Derived::IsRowMajor) && (int(Derived::Flags) & Eigen::DirectAccessBit) != 0)
-TensorView<const typename Derived::Scalar, 2> wrap(const Eigen::PlainObjectBase<Derived>& matrix) {
-  return {matrix.data(), Shape{matrix.rows(), matrix.cols()}};
+void take_dense(const Eigen::DenseBase<Derived>&);
+template <class Derived>
+void take_plain(const Eigen::PlainObjectBase<Derived>&);
+
+/// Any Eigen matrix, array, map, reference, block or expression.
+template <class M>
+concept EigenDense = requires(const M& m) {
+  take_dense(m);
+};
+
+/// Elements that go when the object goes.
+template <class M>
+inline constexpr bool kOwnsElements = requires(const M& m) {
+  take_plain(m);
+};
+template <class Plain, int options, class Stride>
+inline constexpr bool kOwnsElements<Eigen::Ref<const Plain, options, Stride>> = true;  // it may hold a copy
+
+/// Elements next to each other inside a row; rows or, in a column, elements one behind the other.
+template <class M>
+inline constexpr bool kRowMajorMemory = (int(M::Flags) & Eigen::DirectAccessBit) != 0 && int(M::InnerStrideAtCompileTime) == 1 &&
+                                        (bool(M::IsRowMajor) || int(M::ColsAtCompileTime) == 1);
+
+}  // namespace detail
+
+/// Looks at row-major Eigen memory without a copy, as rows x features: a matrix, array, Map, Ref, block of whole rows or vector, or the
+/// transpose of something column-major; `.reshaped<4>(shape)` sees it as images. It writes through where the Eigen object may be
+/// written to. Other expressions do not compile, and rows with gaps between them throw ShapeError: `copy` takes both.
+template <class Matrix>
+  requires(detail::EigenDense<Matrix> && (std::is_lvalue_reference_v<Matrix> || !detail::kOwnsElements<std::remove_cvref_t<Matrix>>))
+auto wrap(Matrix&& matrix) {
+  static_assert(detail::kRowMajorMemory<std::remove_cvref_t<Matrix>>,
+      "heed::wrap looks at row-major memory only; heed::copy makes a row-major copy of any Eigen expression");
+  const Index rows = matrix.rows(), features = matrix.cols();
+  require<ShapeError>(rows <= 1 || features <= 1 || matrix.outerStride() == features, "wrap: the rows of the ", Shape{rows, features},
+      " Eigen matrix begin ", matrix.outerStride(), " elements apart, which leaves gaps; heed::copy makes a copy without");
+  return TensorView<std::remove_pointer_t<decltype(matrix.data())>, 2>(matrix.data(), Shape{rows, features});
 }
+template <class Matrix>
+  requires(detail::EigenDense<Matrix> && !std::is_lvalue_reference_v<Matrix> && detail::kOwnsElements<std::remove_cvref_t<Matrix>>)
+void wrap(Matrix&& matrix) = delete;  // the elements of a temporary are gone before the view is used
 
 /// A row-major **copy** of any Eigen expression, column-major matrices among them.
 template <class Derived>
