@@ -67,6 +67,18 @@ TEST_CASE("frozen parameters and those without a gradient do not count") {
   CHECK_FALSE(model[2].has_gradient());
 }
 
+TEST_CASE("tied weights count once and are scaled once") {
+  ParameterSet<double> model({1, 40000});
+  model[0].gradient()[0] = 3;
+  model[1].gradient()[0] = 4;
+  auto parameters = model.named();
+  parameters.insert(parameters.begin(), {"tied", &model[1]});
+  parameters.push_back({"tied.again", &model[1]});
+  CHECK(clip_gradient_norm(parameters, 2.5) == 5);
+  CHECK(model.gradient(0)[0] == Approx(1.5).epsilon(1e-6));
+  CHECK(model.gradient(1)[0] == Approx(2).epsilon(1e-6));
+}
+
 TEST_CASE("squares that overflow in float still have a norm") {
   ParameterSet<float> model({30});
   for (int i = 0; i < 30; ++i) model[0].gradient()[i] = 1e30f;

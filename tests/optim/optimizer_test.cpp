@@ -166,6 +166,8 @@ TEST_CASE("tied parameters are stepped once") {
   Sgd<double> optimizer(parameters, {.learning_rate = 1});
   optimizer.step();
   for (std::size_t i = 0; i < 10; ++i) CHECK(model.value(0)[i] == Approx(before[i] - gradient[i]));
+  // A rule for the second name would change nothing.
+  CHECK_THROWS_WITH((Sgd<double>(parameters, {}, {{"tied", {.momentum = 0.9}}})), contains("\"tied\" matches none of the 1 parameters"));
 }
 
 TEST_CASE("a method of one's own is a rule and the names of its state") {
@@ -200,6 +202,21 @@ TEST_CASE("mistakes get a sentence") {
   ParameterSet<float> model({3});
   CHECK(message_of({}, {}) == "Optimizer: there are no parameters");
   CHECK(message_of(model.named(), {{"q*", {}}}).find("\"q*\" matches none of the 1 parameters") != std::string::npos);
+}
+
+TEST_CASE("a factor that is no learning rate is refused before anything moves") {
+  ParameterSet<double> model({3});
+  model.draw_gradients(0);
+  const auto before = model.value(0);
+  AdamW<double> optimizer(model.named());
+  CHECK_THROWS_WITH(
+      optimizer.step(std::nan("")), contains("AdamW: the learning rate's factor of a step must be finite and not negative, is nan"));
+  CHECK_THROWS_AS(optimizer.step(-1), std::invalid_argument);
+  CHECK_THROWS_AS(optimizer.step(HUGE_VAL), std::invalid_argument);
+  CHECK(model.value(0) == before);
+  CHECK(*optimizer.named_step_counts()[0].count == 0);
+  optimizer.step(0);
+  CHECK(model.value(0) == before);
 }
 
 TEST_CASE("one thread and two give the same bits, and later steps allocate nothing") {

@@ -46,7 +46,6 @@ TEST_CASE("warm-up schedules without warm-up, without decay, and of one step") {
   CHECK(only_warmup(4) == 1);
   CHECK(only_warmup(5) == 0);
   CHECK(WarmupSchedule{.steps = 1}(0) == 1);
-  CHECK(std::isfinite(WarmupSchedule{.steps = 0}(0)));
 }
 
 TEST_CASE("the step schedule is torch's StepLR") {
@@ -75,4 +74,20 @@ TEST_CASE("one-cycle schedules of one step and without a rise are numbers") {
   CHECK(OneCycleSchedule{.steps = 1}(0) == Approx(1 / 25.0 / 1e4));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0.05, .decay = Decay::linear}(0) == Approx(1 - 0.5 / 9.5 * (1 - 4e-6)));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0}(9) == Approx(1 / 25.0 / 1e4));
+}
+
+TEST_CASE("schedules that lack a number or have one out of range say so at the first call") {
+  CHECK_THROWS_WITH(
+      WarmupSchedule{.warmup_steps = 2}(0), "WarmupSchedule: steps (0) must be positive, and warmup_steps (2) lie in [0, steps]");
+  CHECK_THROWS_AS((WarmupSchedule{.steps = 3, .warmup_steps = 4}(0)), std::invalid_argument);
+  CHECK_THROWS_AS((WarmupSchedule{.steps = 3, .warmup_steps = -1}(0)), std::invalid_argument);
+  CHECK_THROWS_WITH((WarmupSchedule{.steps = 3, .start_factor = std::nan("")}(0)), contains("start_factor (nan)"));
+  CHECK_THROWS_WITH((WarmupSchedule{.steps = 3, .end_factor = -1}(0)), contains("end_factor (-1) must not be negative"));
+  CHECK_THROWS_WITH(StepSchedule{.step_size = 0}(0), "StepSchedule: step_size (0) must be positive, and gamma (0.1) not negative");
+  CHECK_THROWS_AS(StepSchedule{.gamma = -0.5}(0), std::invalid_argument);
+  CHECK_THROWS_WITH(OneCycleSchedule{}(0), "OneCycleSchedule: steps (0) must be positive, and pct_start (0.3) lie in [0, 1]");
+  CHECK_THROWS_AS((OneCycleSchedule{.steps = 5, .pct_start = 30}(0)), std::invalid_argument);
+  CHECK_THROWS_WITH(
+      (OneCycleSchedule{.steps = 5, .div_factor = 0}(0)), contains("div_factor (0) and final_div_factor (10000) must be positive"));
+  CHECK_THROWS_AS((OneCycleSchedule{.steps = 5, .final_div_factor = 0}(0)), std::invalid_argument);
 }

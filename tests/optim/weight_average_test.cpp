@@ -104,6 +104,30 @@ TEST_CASE("the averages go into the model for a scope, and out again") {
   CHECK(buffer[1] == 0.5);
 }
 
+TEST_CASE("tied weights and shared buffers are averaged and exchanged once") {
+  ParameterSet<double> model({40, 3});
+  Tensor<double, 1> buffer({2});
+  auto parameters = model.named();
+  parameters.push_back({"tied", &model[0]});
+  const auto start = model.value(0);
+  WeightAverage<double> average(parameters, {{"b", &buffer}, {"b.again", &buffer}}, {.decay = 0.5});
+  REQUIRE(average.named_averages().size() == 3);
+  CHECK(average.named_averages()[2].name == "b");
+  move_weights(model, buffer, 1);
+  const auto moved = model.value(0);
+  {
+    AverageScope scope(average);
+    CHECK(model.value(0) == start);
+    CHECK(buffer[0] == 0);
+  }
+  CHECK(model.value(0) == moved);
+  CHECK(buffer[0] == 1);
+  average.update();
+  average.copy_to_model();
+  CHECK(model.value(0)[7] == Approx((start[7] + moved[7]) / 2));
+  CHECK(buffer[0] == 0.5);
+}
+
 TEST_CASE("a restored average goes on where the first one stood") {
   ParameterSet<float> model({33}), twin({33});
   Tensor<float, 1> none;

@@ -9,6 +9,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
 #include <heed/optim/pieces.hpp>
+#include <heed/optim/repeated_entries.hpp>
 
 namespace heed {
 
@@ -42,14 +43,15 @@ struct ScaleArray {
 
 /// Scales all gradients together so that their Euclidean norm is at most `max_norm`, and returns the norm before: as torch's
 /// `clip_grad_norm_`, the factor is max_norm / (norm + 1e-6) where that is below 1. Frozen parameters and those without a gradient
-/// are left out. The norm is summed in double (torch: in the gradients' type, where 1e30 overflows) and in a fixed order. A norm
+/// are left out, and one that appears under two names (tied weights) counts once. The norm is summed in double (torch: in the gradients' type, where 1e30 overflows) and in a fixed order. A norm
 /// that is not finite spoils all gradients, as in torch: check the returned value.
 template <class T>
 double clip_gradient_norm(const std::vector<NamedParameter<T>>& parameters, double max_norm) {
   require(max_norm >= 0, "clip_gradient_norm: max_norm must not be negative, is ", max_norm);
+  const Tensor<bool, 1> repeated = repeated_entries(parameters, &NamedParameter<T>::parameter);
   const auto size_of = [&](std::size_t k) {
     const Parameter<T>& p = *parameters[k].parameter;
-    return p.frozen() || !p.has_gradient() ? 0 : p.size();
+    return repeated[static_cast<Index>(k)] || p.frozen() || !p.has_gradient() ? 0 : p.size();
   };
   const Index length = line_length(parameters.size(), size_of);
 

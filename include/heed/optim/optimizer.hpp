@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include <heed/core/simd.hpp>
 #include <heed/optim/parameter_groups.hpp>
 #include <heed/optim/pieces.hpp>
+#include <heed/optim/repeated_entries.hpp>
 
 namespace heed {
 
@@ -44,8 +46,11 @@ class Optimizer {
   virtual std::string_view kind() const = 0;
 
   /// One step along the gradients, with every group's learning rate multiplied by `learning_rate_factor` (see schedule.hpp).
-  /// The gradients stay as they are; `zero_gradients()` starts the next sum.
+  /// The gradients stay as they are; `zero_gradients()` starts the next sum. Throws std::invalid_argument for a factor that is negative
+  /// or not finite, before anything is changed.
   void step(double learning_rate_factor = 1) {
+    require(std::isfinite(learning_rate_factor) && learning_rate_factor >= 0, kind(),
+        ": the learning rate's factor of a step must be finite and not negative, is ", learning_rate_factor);
     for (Entry& e : entries_) {
       if (!moves(e)) continue;
       ++e.steps;
@@ -103,16 +108,15 @@ class Optimizer {
     Index count;
   };
 
-  /// A parameter that appears under two names (tied weights) is stepped once, under the first.
+  /// A parameter that appears under two names (tied weights) is stepped once, under the first; rules look at that name, too.
   template <class Changes>
   Optimizer(const std::vector<NamedParameter<T>>& parameters, const std::vector<ParameterRule<Changes>>& rules) {
     require(!parameters.empty(), "Optimizer: there are no parameters");
-    const std::vector<std::size_t> groups = assign_groups(parameters, rules);
-    for (std::size_t k = 0; k < parameters.size(); ++k) {
-      const bool known =
-          std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.parameter == parameters[k].parameter; });
-      if (!known) entries_.push_back({parameters[k].name, parameters[k].parameter, groups[k], 0, {}});
-    }
+    const Tensor<bool, 1> repeated = repeated_entries(parameters, &NamedParameter<T>::parameter);
+    for (std::size_t k = 0; k < parameters.size(); ++k)
+      if (!repeated[static_cast<Index>(k)]) entries_.push_back({parameters[k].name, parameters[k].parameter, 0, 0, {}});
+    const std::vector<std::size_t> groups = assign_groups(entries_, rules);
+    for (std::size_t k = 0; k < entries_.size(); ++k) entries_[k].group = groups[k];
   }
   Optimizer(const Optimizer&) = default;
   Optimizer(Optimizer&&) noexcept = default;

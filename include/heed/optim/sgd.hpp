@@ -11,7 +11,7 @@ namespace heed {
 struct SgdOptions {
   double learning_rate = 1e-3;  ///< per step, at factor 1
   double momentum = 0;          ///< share of the old direction
-  double dampening = 0;         ///< share of the gradient that the direction leaves out, from the second step on
+  double dampening = 0;         ///< share of the gradient that the direction leaves out, from the second step on, [0, 1]
   double weight_decay = 0;      ///< times the value, added to the gradient
   bool nesterov = false;        ///< look ahead along the direction; needs momentum and no dampening
   bool maximize = false;        ///< walk up
@@ -112,6 +112,7 @@ class Sgd final : public Optimizer<T> {
   static void check(const Options& o) {
     require(o.learning_rate >= 0, "SGD: learning_rate must not be negative, is ", o.learning_rate);
     require(o.momentum >= 0, "SGD: momentum must not be negative, is ", o.momentum);
+    require(o.dampening >= 0 && o.dampening <= 1, "SGD: dampening must lie in [0, 1], is ", o.dampening);
     require(o.weight_decay >= 0, "SGD: weight_decay must not be negative, is ", o.weight_decay);
     require(!o.nesterov || (o.momentum > 0 && o.dampening == 0), "SGD: nesterov needs momentum and no dampening, they are ", o.momentum,
         " and ", o.dampening);

@@ -9,6 +9,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
 #include <heed/optim/pieces.hpp>
+#include <heed/optim/repeated_entries.hpp>
 
 namespace heed {
 
@@ -32,7 +33,8 @@ struct AverageKernel {
 }  // namespace detail
 
 /// An exponential moving average of a model's parameters and buffers: average += (1 - decay) (weight - average). It starts as a copy of
-/// the weights. The model must outlive it and stay where it is.
+/// the weights. What appears under two names (tied weights) is averaged once, under the first. The model must outlive it and stay where
+/// it is.
 ///
 ///     WeightAverage<float> average(named_parameters(model), named_buffers(model), {.decay = 0.999});
 ///     average.update();                                        // after every step
@@ -45,9 +47,12 @@ class WeightAverage {
       const std::vector<NamedParameter<T>>& parameters, const std::vector<NamedBuffer<T>>& buffers, WeightAverageOptions options = {})
       : options_(options) {
     require(options.decay >= 0 && options.decay < 1, "WeightAverage: decay must lie in [0, 1), is ", options.decay);
-    for (const auto& [name, parameter] : parameters)
-      entries_.push_back({name, parameter, nullptr, Tensor<T, 1>::lasting({parameter->size()})});
-    for (const auto& [name, buffer] : buffers) entries_.push_back({name, nullptr, buffer, Tensor<T, 1>::lasting({buffer->size()})});
+    const Tensor<bool, 1> tied = repeated_entries(parameters, &NamedParameter<T>::parameter);
+    for (std::size_t k = 0; k < parameters.size(); ++k)
+      if (!tied[static_cast<Index>(k)]) add(parameters[k].name, parameters[k].parameter, nullptr, parameters[k].parameter->size());
+    const Tensor<bool, 1> shared = repeated_entries(buffers, &NamedBuffer<T>::buffer);
+    for (std::size_t k = 0; k < buffers.size(); ++k)
+      if (!shared[static_cast<Index>(k)]) add(buffers[k].name, nullptr, buffers[k].buffer, buffers[k].buffer->size());
     for (Entry& e : entries_) std::copy_n(e.weight(), e.average.size(), e.average.data());
   }
 
@@ -93,6 +98,10 @@ class WeightAverage {
     Tensor<T, 1> average;
     T* weight() const { return parameter ? parameter->value() : buffer->data(); }
   };
+
+  void add(const std::string& name, Parameter<T>* parameter, Tensor<T, 1>* buffer, Index size) {
+    entries_.push_back({name, parameter, buffer, Tensor<T, 1>::lasting({size})});
+  }
 
   template <class Body>
   void each_piece(const Body& body) {
