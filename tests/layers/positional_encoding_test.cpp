@@ -84,6 +84,10 @@ TEST_CASE("positional encodings say what does not fit") {
   CHECK_THROWS_AS(map.output_shape({2, 3, 2, 4}), ShapeError);
   CHECK_THROWS_AS(map.output_shape({2, 5, 4}), ShapeError);
   CHECK_THROWS(PositionalEncoding<float>({.features = 4}));
+  CHECK_THROWS_WITH(
+      PositionalEncoding<float>({.features = 4, .tokens = 3, .base = 0}), contains("base must be at least 1 and finite, is 0"));
+  CHECK_THROWS(PositionalEncoding<float>({.features = 4, .tokens = 3, .base = -10}));
+  CHECK_NOTHROW(PositionalEncoding<float>({.features = 4, .tokens = 3, .base = 1}));
   CHECK_THROWS(PositionalEncoding<float>({.features = 4, .tokens = 6, .height = 2, .width = 3}));
   CHECK_THROWS(PositionalEncoding<float>({.features = 4, .height = 2}));
 }

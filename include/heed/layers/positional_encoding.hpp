@@ -25,7 +25,7 @@ struct PositionalEncodingOptions {
   Index height = 0, width = 0;  ///< of a map with two-dimensional positions, in place of `tokens`
   PositionKind kind = PositionKind::sine;
   PositionUse use = PositionUse::added;
-  double base = 10000;  ///< longest wavelength of the sines is 2π base
+  double base = 10000;  ///< longest wavelength of the sines is 2π base; at least 1
 };
 
 /// Tells tokens where they are: y = x + P or y = x ⊙ P with one row of the table P a position.
@@ -51,6 +51,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
     require(options.features > 0 && (map ? options.tokens == 0 : options.tokens > 0 && options.height == 0 && options.width == 0),
         "PositionalEncoding: features (", options.features, ") must be positive, and either tokens (", options.tokens,
         ") or both height and width (", options.height, "x", options.width, ")");
+    require(options.base >= 1 && std::isfinite(options.base), "PositionalEncoding: base must be at least 1 and finite, is ", options.base);
     const Index tokens = map ? options.height * options.width : options.tokens;
     if (options_.kind == PositionKind::learned) {
       weight_ = Parameter<T>({tokens, options_.features});
