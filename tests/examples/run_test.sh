@@ -13,7 +13,7 @@ trap 'rm -rf "$folder"' EXIT
 repository="$folder/a repository"
 mkdir -p "$repository/examples/cifar10" "$repository/cmake" "$folder/elsewhere"
 cp "$root/examples/cifar10/run" "$root/examples/cifar10/download" "$repository/examples/cifar10/"
-cp "$root/cmake/install_packages" "$repository/cmake/"
+cp "$root/cmake/install_packages" "$root/cmake/compiler" "$repository/cmake/"
 cat >"$repository/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.20)
 project(stand_in LANGUAGES CXX)
@@ -58,6 +58,9 @@ expect 7 "[train] data=none in=elsewhere" $nowhere
 expect 7 "going on without the real pictures" $nowhere train
 expect 7 "[train][--net][small][--output][my run] data=none" $nowhere --net small --output "my run"
 expect 7 "[train][--data][/some/where] data=none" $nowhere --data /some/where
+cp -r "$folder/pack" "$folder/elsewhere/data"  # data in the current folder: no download
+expect 7 "[train] data=$folder/elsewhere/data/cifar-10-batches-bin in=elsewhere" $nowhere
+rm -r "$folder/elsewhere/data"
 expect 7 "[--help] data=none" $nowhere --help
 expect 7 "[predict][model][a picture.png] data=none" $nowhere predict model "a picture.png"
 sha=0000 expect 2 "not the official one" "file://$folder/good.tar.gz" train
