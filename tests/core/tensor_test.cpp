@@ -284,6 +284,7 @@ TEST_CASE("maps, references, blocks, vectors and transposes are wrapped where th
   CHECK(wrap(matrix.row(2))(0, 3) == 11);
   CHECK_THROWS_WITH(wrap(matrix.leftCols(3)), contains("the rows of the 3x3 Eigen matrix begin 4 elements apart"));
   CHECK_THROWS_AS(wrap(matrix.leftCols(3)), ShapeError);
+  CHECK_THROWS_AS(wrap(matrix.leftCols(1)), ShapeError);  // a column of a row-major matrix
   CHECK(wrap(matrix.topLeftCorner(1, 3)).shape() == Shape{1, 3});  // one row has no gaps
   CHECK(copy(matrix.leftCols(3))(2, 2) == 10);
 

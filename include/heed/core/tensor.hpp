@@ -306,7 +306,8 @@ auto wrap(Matrix&& matrix) {
   static_assert(detail::kRowMajorMemory<std::remove_cvref_t<Matrix>>,
       "heed::wrap looks at row-major memory only; heed::copy makes a row-major copy of any Eigen expression");
   const Index rows = matrix.rows(), features = matrix.cols();
-  require<ShapeError>(rows <= 1 || features <= 1 || matrix.outerStride() == features, "wrap: the rows of the ", Shape{rows, features},
+  constexpr bool column = int(std::remove_cvref_t<Matrix>::ColsAtCompileTime) == 1;  // its one column is what lies together
+  require<ShapeError>(rows <= 1 || column || matrix.outerStride() == features, "wrap: the rows of the ", Shape{rows, features},
       " Eigen matrix begin ", matrix.outerStride(), " elements apart, which leaves gaps; heed::copy makes a copy without");
   return TensorView<std::remove_pointer_t<decltype(matrix.data())>, 2>(matrix.data(), Shape{rows, features});
 }
