@@ -93,8 +93,9 @@ def eigen_flags():
 def build(test, overlay, options, catch_main, program):
     """Compiles a test against the tree with `overlay` (a folder, or None) in front. Returns the compiler's run."""
     front = ["-I", str(overlay)] if overlay else []
-    return subprocess.run([options.compiler, "-std=c++20", "-O1", "-fopenmp", "-w", *front, "-I", str(ROOT / "include"), "-I", str(ROOT / "tests"),
-                           *eigen_flags(), str(test), str(catch_main), *options.libraries, "-o", str(program)], capture_output=True, text=True)
+    # An index beyond an array of known length ends the program: without that, such a mutant would be undefined and might pass.
+    return subprocess.run([options.compiler, "-std=c++20", "-O1", "-fopenmp", "-w", "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error", *front, "-I", str(ROOT / "include"),
+                           "-I", str(ROOT / "tests"), *eigen_flags(), str(test), str(catch_main), *options.libraries, "-o", str(program)], capture_output=True, text=True)
 
 
 class Baseline:
