@@ -12,15 +12,15 @@ int main() {  // Token 0 names one of the 7 tokens behind it: which of four valu
   for (unsigned step = 0, right = 0; step <= 250; ++step, right = 0) {
     Tensor<float, 3> x({64, 8, 12});  // 64 sequences of 8 tokens; features: names 0 ... 7, values 0 ... 3
     const CounterRandom random({step});
-    std::vector<Index> value(64 * 8), answer(64);
-    for (Index i = 0; i < 64 * 8; ++i) x[12 * i + i % 8] = x[12 * i + 8 + (value[i] = Index(random.below(i, 4)))] = 1;
-    for (Index n = 0, named; n < 64; ++n) x(n, 0, named = 1 + Index(random.below(999 + n, 7))) = 1, answer[n] = value[8 * n + named];
+    std::vector<unsigned> value(64 * 8), answer(64);
+    for (unsigned i = 0; i < 64 * 8; ++i) x[12 * i + i % 8] = x[12 * i + 8 + (value[i] = unsigned(random.below(i, 4)))] = 1;
+    for (unsigned n = 0, named; n < 64; ++n) x(n, 0, named = 1 + unsigned(random.below(999 + n, 7))) = 1, answer[n] = value[8 * n + named];
     const auto logits = model.forward(x, cache);
     const double loss = CrossEntropyLoss<float>()(logits, answer, d_logits);
     optimizer.zero_gradients();
     model.backward(d_logits, cache);
     optimizer.step();
-    for (Index n = 0, best; n < 64; ++n) logits.matrix().row(n).maxCoeff(&best), right += best == answer[n];
+    for (unsigned n = 0, best; n < 64; ++n) logits.matrix().row(n).maxCoeff(&best), right += best == answer[n];
     if (step % 50 == 0) std::printf("step %3u  loss %.4f  right %3u of 64\n", step, loss, right);
   }
 }
