@@ -17,7 +17,7 @@ namespace {
 class Closed : public LayerBase<Closed> {
  public:
   using scalar = float;
-  static constexpr int input_rank = kAnyRank;
+  [[maybe_unused]] static constexpr int input_rank = kAnyRank;
   struct Cache {
     Linear<float>::Cache linear;
   };
