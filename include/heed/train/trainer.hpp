@@ -56,8 +56,8 @@ struct EpochReport {
 ///
 /// Looks at the model and the optimiser, which must outlive it and stay where they are; owns the model's cache. Step s runs under
 /// StepScope(seed, s), so what dropout draws depends on nothing else. `loss(logits, labels, d_logits)` returns the loss and writes its
-/// gradient. After its first step a step of the same size asks the system for no memory. The loss is checked: training that runs away ends
-/// with a sentence and not with hours of NaN.
+/// gradient. After its first step a step of the same size asks the system for no memory (LLVM's OpenMP does, for its own loops). The loss
+/// is checked: training that runs away ends with a sentence and not with hours of NaN.
 template <class Model, class Loss = CrossEntropyLoss<typename Model::scalar>>
 class Trainer {
  public:
