@@ -31,6 +31,7 @@ TEST_CASE("text puts its parts one after another") {
   CHECK(text(0.1 + 0.2) == "0.30000000000000004");  // as many as it takes
   CHECK(std::stod(text(1.0 / 3.0)) == 1.0 / 3.0);
   CHECK(text(std::numeric_limits<double>::infinity(), ' ', std::nan("")) == "inf nan");
+  CHECK(text(-std::nan("")) == "nan");
 }
 
 TEST_CASE("require throws the named error, and words the parts only then") {

@@ -38,6 +38,10 @@ void append_text(std::string& text, Number part) {
   if constexpr (std::is_floating_point_v<Number>) {
     char digits[40];
     const double value = static_cast<double>(part);
+    if (part != part) {  // without the sign, which differs between instruction sets
+      text += "nan";
+      return;
+    }
     for (int count = 9; count <= 17; ++count) {  // nine digits tell all floats apart, 17 all doubles; fewer where they read back the same
       std::snprintf(digits, sizeof digits, "%.*g", count, value);
       if (static_cast<Number>(std::strtod(digits, nullptr)) == part) break;
