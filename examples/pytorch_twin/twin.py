@@ -22,7 +22,7 @@ from torch.nn import functional as F
 WIDTHS = {"demo": ([24, 64, 96], 4), "small": ([32, 128, 128], 4), "large": ([64, 256, 256], 8), "article": ([32, 96], 4)}
 DTYPES = {"F64": numpy.float64, "F32": numpy.float32, "I64": numpy.int64}
 TOLERANCE = {"double": 1e-8, "float": 1e-4}
-GRADIENTS = {"double": 1e-8, "float": 1e-2}  # max-pooling sends a gradient elsewhere where rounding decides
+GRADIENTS = {"double": 1e-8, "float": 3e-3}  # max-pooling sends a gradient elsewhere where rounding decides
 
 
 def read_safetensors(path):
