@@ -25,6 +25,12 @@ void add_attention_adapters(Adapters& adapters);
 void add_loss_adapters(Adapters& adapters);
 void add_optimizer_adapters(Adapters& adapters);
 void add_net_adapters(Adapters& adapters);
+// ONNX's operators: their rules put on the library's.
+void add_onnx_row_adapters(Adapters& adapters);
+void add_onnx_image_adapters(Adapters& adapters);
+void add_onnx_attention_adapters(Adapters& adapters);
+void add_onnx_loss_adapters(Adapters& adapters);
+void add_onnx_optimizer_adapters(Adapters& adapters);
 
 }  // namespace conformance
 

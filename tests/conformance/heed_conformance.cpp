@@ -55,6 +55,9 @@ Verdict judge(const ReferenceCase& reference, void (*adapter)(Run<T>&)) {
 Verdict judge(const ReferenceCase& reference, const Adapters& adapters) {
   const auto adapter = adapters.find(reference.operation());
   if (adapter == adapters.end()) return {Outcome::unsupported, "no adapter for operator " + reference.operation()};
+  for (const auto& entry : reference.file().entries())
+    if (entry.dtype == heed::Dtype::f16 || entry.dtype == heed::Dtype::bf16)
+      return {Outcome::unsupported, heed::text("tensors of ", heed::dtype_name(entry.dtype), ": the library computes in float and double")};
   const Verdict in_double = judge<double>(reference, adapter->second.in_double);
   const Verdict in_float = judge<float>(reference, adapter->second.in_float);
   // A failure in either type is the case's; what is unsupported in one is not a pass.
@@ -94,6 +97,11 @@ int run(const std::vector<std::string>& folders, bool verbose) {
   add_loss_adapters(adapters);
   add_optimizer_adapters(adapters);
   add_net_adapters(adapters);
+  add_onnx_row_adapters(adapters);
+  add_onnx_image_adapters(adapters);
+  add_onnx_attention_adapters(adapters);
+  add_onnx_loss_adapters(adapters);
+  add_onnx_optimizer_adapters(adapters);
 
   constexpr const char* kOutcomes[] = {"passed", "failed", "unsupported"};
   std::map<std::string, Tally> operators;

@@ -195,6 +195,7 @@ class Run {
       return;
     }
     const auto expected = reference_.file().values<double>(c.tensor);
+    if (reference_.onnx()) return compare_as_onnx(c, elements, expected);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const double found = static_cast<double>(elements[i]);
       if (std::isfinite(expected[i])) c.magnitude = std::max(c.magnitude, std::abs(expected[i]));
@@ -211,6 +212,21 @@ class Run {
       // units in the last place of the largest element (or term), for tensors in which PyTorch was lucky.
       c.tolerance =
           4 * reference_.torch_float_error(c.tensor) + allowance.roundings * kEpsilon * std::max(c.magnitude, allowance.contributions);
+  }
+
+  /// ONNX's own rule, |found - expected| <= atol + rtol |expected| for each element, in both types: the file's numbers are float32.
+  /// Of all elements the one that uses the most of its tolerance is kept.
+  void compare_as_onnx(Comparison& c, const T* elements, const std::vector<double>& expected) {
+    double worst = -1;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const double found = static_cast<double>(elements[i]);
+      if (std::isfinite(expected[i])) c.magnitude = std::max(c.magnitude, std::abs(expected[i]));
+      const bool same = found == expected[i] || (std::isnan(found) && std::isnan(expected[i]));
+      const double error = same ? 0 : std::abs(found - expected[i]);
+      const double tolerance = reference_.absolute_tolerance() + reference_.relative_tolerance() * std::abs(expected[i]);
+      const double use = std::isnan(error) || std::isinf(error) ? std::numeric_limits<double>::infinity() : error / tolerance;
+      if (use > worst) worst = use, c.error = error, c.tolerance = std::isfinite(tolerance) ? tolerance : 0;
+    }
   }
 
   const ReferenceCase& reference_;
@@ -251,6 +267,9 @@ void check_layer(Run<T>& run, L& layer, Channels channels = Channels::last, cons
   expect("grad.in.x", layer.backward(dy, cache), input_gradient);
   run.expect_parameter_gradients(layer, parameter_gradients);
 }
+
+/// An ONNX axis, which may count from the end.
+inline Index axis_from_start(Index axis, const Shape& shape) { return axis < 0 ? axis + shape.rank() : axis; }
 
 /// Calls `use` with the rank of `shape` as a constant, if it is one of `Ranks`.
 template <int... Ranks, class Use>
