@@ -3,6 +3,7 @@
 
 // All that a model is made of and trained with. Data, files, the training loop and the certificate are included by name, or by all.hpp.
 #include <heed/compose/any_layer.hpp>
+#include <heed/compose/predictor.hpp>
 #include <heed/compose/residual.hpp>
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include <heed/core/buffer_pool.hpp>
+#include <heed/core/tensor.hpp>
 
 using namespace heed;
 
@@ -142,4 +142,39 @@ TEST_CASE("threads share the pool: no buffer has two owners") {
     });
   for (auto& thread : threads) thread.join();
   CHECK(torn == 0);
+}
+
+TEST_CASE("inside a PoolScope tensors take and leave their memory in a pool of one's own") {
+  const std::size_t used = pool().used_bytes(), idle = pool().idle_bytes();
+  Tensor<float, 1> before({1000}), after;
+  {
+    BufferPool own;
+    {
+      PoolScope scope(own);
+      CHECK(&BufferPool::current() == &own);
+      { Tensor<float, 1> inside({1000}); }
+      CHECK(own.from_system() == 1);
+      CHECK(own.idle_bytes() >= 4000);
+      { Tensor<float, 1> again({1000}); }
+      CHECK(own.from_system() == 1);
+      {
+        BufferPool inner;
+        PoolScope nested(inner);
+        CHECK(&BufferPool::current() == &inner);
+      }
+      CHECK(&BufferPool::current() == &own);
+      std::thread other([] { CHECK(&BufferPool::current() == &pool()); });
+      other.join();
+      // Across the border: memory goes to the pool that is current.
+      before.release();
+      CHECK(own.idle_bytes() >= 8000);
+      after.resize({500});
+    }
+    CHECK(&BufferPool::current() == &pool());
+    after.fill(1);
+  }
+  CHECK(after[499] == 1);
+  after.release();
+  CHECK(pool().used_bytes() <= used + 4096);
+  CHECK(pool().idle_bytes() >= idle);
 }

@@ -7,13 +7,15 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include <heed/core/error.hpp>
 
 namespace heed {
 
 /// The one thing that the process shares: freed tensor buffers, kept for the next tensor of the same size class, so that a training
-/// step after the first asks the system for no memory (fresh pages cost more than the kernels that fill them).
+/// step after the first asks the system for no memory (fresh pages cost more than the kernels that fill them). Whoever needs buffers that
+/// nobody else takes makes a pool of his own and opens a PoolScope; `Predictor` does.
 ///
 /// Buffers are 64-byte aligned (a cache line, an AVX-512 register). Size classes are powers of two in four steps, so at most a fifth
 /// of a buffer is unused. At most `limit()` bytes lie idle; beyond that a freed buffer goes back to the system. Unless set, the limit
@@ -25,6 +27,15 @@ class BufferPool {
  public:
   static constexpr std::size_t kAlignment = 64;
   static constexpr std::size_t kDefaultLimit = std::size_t{1} << 30;
+
+  /// A pool of one's own, see PoolScope.
+  BufferPool() = default;
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+  ~BufferPool() { trim_to(0); }
+
+  /// The pool that tensors of the calling thread use: that of the innermost PoolScope, else the one of the process.
+  static BufferPool& current() { return context().pool ? *context().pool : instance(); }
 
   /// The pool of the process, made at first use. It is never destroyed, so that static tensors may outlive main.
   static BufferPool& instance() {
@@ -64,7 +75,7 @@ class BufferPool {
     const std::size_t size = class_bytes(c);
     {
       std::lock_guard lock(mutex_);
-      used_bytes_ -= size;
+      used_bytes_ -= std::min(size, used_bytes_);  // a buffer may have come from another pool
       if (idle_bytes_ + size <= current_limit()) {
         free_[c] = new (buffer) Node{free_[c]};
         idle_bytes_ += size;
@@ -111,8 +122,6 @@ class BufferPool {
   };
   static constexpr int kSteps = 4, kClasses = kSteps * 58;
 
-  BufferPool() = default;
-
   template <class Value>
   Value with_lock(const Value& value) const noexcept {
     std::lock_guard lock(mutex_);
@@ -152,6 +161,19 @@ class BufferPool {
   std::size_t limit_ = kDefaultLimit;  // unless it follows the use
   std::size_t idle_bytes_ = 0, used_bytes_ = 0, most_used_bytes_ = 0;
   std::uint64_t acquired_ = 0, from_system_ = 0;
+};
+
+/// Until the end of the scope the calling thread's tensors take their memory from `pool`, which must live as long as the scope, and give it
+/// back there. A tensor may cross the border either way: its buffer then goes to the pool that is current when it ends.
+class PoolScope {
+ public:
+  explicit PoolScope(BufferPool& pool) : saved_(std::exchange(context().pool, &pool)) {}
+  ~PoolScope() { context().pool = saved_; }
+  PoolScope(const PoolScope&) = delete;
+  PoolScope& operator=(const PoolScope&) = delete;
+
+ private:
+  BufferPool* saved_;
 };
 
 }  // namespace heed

@@ -21,6 +21,7 @@ struct Context {
   const class LayerScope* layer = nullptr;       ///< innermost layer at work, linked to its parents
   class ShapeObserver* shapes = nullptr;         ///< told of the shapes that composed models ask of their children
   class AttentionObserver* attention = nullptr;  ///< told of attention weights, see layers/attention_observer.hpp
+  class BufferPool* pool = nullptr;              ///< where tensors take their memory from instead of the process's pool, see PoolScope
 };
 
 /// The context of this thread. Change it through scopes only.

@@ -60,8 +60,8 @@ void run_chunks(Index chunks, int workers, const Run& run) {
     for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk, worker);
   };
   std::vector<std::thread> helpers;
-  helpers.reserve(static_cast<std::size_t>(workers - 1));
   try {
+    helpers.reserve(static_cast<std::size_t>(workers - 1));
     for (int i = 1; i < workers; ++i) helpers.emplace_back(work, i);
   } catch (...) {  // the system gives no more threads: those that started and this one take all chunks
   }

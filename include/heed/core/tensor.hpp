@@ -225,12 +225,12 @@ class Tensor : public TensorView<const T, Rank> {
   /// `count` elements in memory of the pool, which goes back there if a constructor throws.
   static T* obtain(Index count, bool fresh) {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
-    auto* elements = static_cast<T*>(BufferPool::instance().acquire(bytes, fresh));
+    auto* elements = static_cast<T*>(BufferPool::current().acquire(bytes, fresh));
     if constexpr (!std::is_trivially_default_constructible_v<T>) {
       struct Guard {
         void* memory;
         std::size_t bytes;
-        ~Guard() { BufferPool::instance().release(memory, bytes); }
+        ~Guard() { BufferPool::current().release(memory, bytes); }
       } guard{elements, bytes};
       std::uninitialized_value_construct_n(elements, count);
       guard.memory = nullptr;
@@ -240,7 +240,7 @@ class Tensor : public TensorView<const T, Rank> {
   /// Leaves an empty tensor.
   void free() noexcept {
     if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_n(data(), capacity_);
-    BufferPool::instance().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));
+    BufferPool::current().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));
     this->data_ = nullptr;
     this->shape_ = Shape{};
     capacity_ = 0;

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include <heed/core/layer.hpp>
+#include <heed/core/parallel.hpp>
+
+namespace heed {
+
+namespace detail {
+template <class Model>
+struct InputScalar {
+  using type = typename Model::scalar;
+};
+template <class Model>
+  requires requires { typename Model::input_scalar; }
+struct InputScalar<Model> {
+  using type = typename Model::input_scalar;
+};
+}  // namespace detail
+
+/// Inference that neither throws nor asks the system for memory, for one shape of input:
+///
+///     heed::Predictor predictor(model, {1, 32, 32, 3});  // takes all memory and runs the model once
+///     predictor.predict(image, logits);                  // noexcept: y = model.forward(x)
+///
+/// It holds a pool of its own, with every buffer that the pass needs, and looks at the model, which must live as long. One Predictor serves
+/// one thread at a time; many, each with its own, share one model. A model that takes tensors of any rank wants the rank named:
+/// `heed::Predictor<Model, 2>`.
+///
+/// The loops' run-time library may take memory of its own: OpenMP's does once, for its first parallel region with so many threads, the back end of
+/// std::thread does in every loop. With `threads` = 1 nothing but the calling thread runs.
+template <class Model, int Rank = detail::example_rank<Model>>
+class Predictor {
+ public:
+  using scalar = typename Model::scalar;
+  using input_scalar = typename detail::InputScalar<Model>::type;
+  using Input = TensorView<const input_scalar, Rank>;
+  static constexpr int output_rank = std::remove_cvref_t<decltype(std::declval<const Model&>().forward(std::declval<Input>()))>::rank;
+  using Output = TensorView<scalar, output_rank>;
+
+  /// `in` is the shape of every input to come; `threads`, if positive, how many threads a pass may use, else what the calling thread may use
+  /// now (`thread_count()`). Throws what `model.output_shape(in)` throws.
+  Predictor(const Model& model, const Shape& in, int threads = 0)
+      : model_(&model), threads_(threads > 0 ? threads : thread_count()), input_shape_(in), output_shape_(model.output_shape(in)) {
+    const Tensor<input_scalar, Rank> zeros(in);
+    PoolScope own(pool_);
+    // Scratch follows the threads that a loop may use, which is one inside a parallel region of the caller's.
+    for (const int allowed : {threads_, 1}) {
+      ThreadScope limit(allowed);
+      model.forward(Input(zeros));
+    }
+  }
+  Predictor(const Model&& model, const Shape& in, int threads = 0) = delete;  // the model must outlive the predictor
+  Predictor(const Predictor&) = delete;
+  Predictor& operator=(const Predictor&) = delete;
+
+  const Shape& input_shape() const { return input_shape_; }
+  const Shape& output_shape() const { return output_shape_; }
+
+  /// y = model.forward(x), the same bits. False, with y as it was, if x or y has another shape than `input_shape()` and `output_shape()`.
+  [[nodiscard]] bool predict(const Input& x, const Output& y) noexcept {
+    if (x.shape() != input_shape_ || y.shape() != output_shape_) return false;
+    PoolScope own(pool_);
+    ThreadScope limit(threads_);
+    const auto result = model_->forward(x);
+    std::copy_n(result.data(), result.size(), y.data());
+    return true;
+  }
+
+ private:
+  BufferPool pool_;
+  const Model* model_;
+  int threads_;
+  Shape input_shape_, output_shape_;
+};
+
+template <class Model>
+Predictor(const Model&, const Shape&, int = 0) -> Predictor<Model>;
+
+}  // namespace heed
