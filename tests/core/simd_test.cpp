@@ -18,7 +18,7 @@ using namespace heed;
 namespace {
 
 constexpr int kMostLanes = 16;  // of float in AVX-512
-constexpr int kResults = 13;
+constexpr int kResults = 17;
 
 /// Runs every packet operation once; result r of lane l goes to out[r * kMostLanes + l].
 struct Operations {
@@ -41,6 +41,11 @@ struct Operations {
     P::zero().store(out + 11 * kMostLanes);
     out[12 * kMostLanes] = x.sum();
     out[12 * kMostLanes + 1] = x.largest();
+    P first, second, x_again, y_again;
+    P::split_pairs(x, y, first, second);
+    P::join_pairs(first, second, x_again, y_again);
+    first.store(out + 13 * kMostLanes), second.store(out + 14 * kMostLanes);
+    x_again.store(out + 15 * kMostLanes), y_again.store(out + 16 * kMostLanes);
   }
   template <class Isa, class T>
   HEED_INLINE static void run(const T* a, const T* b, const T* c, T* out, int* lanes) {
@@ -188,6 +193,13 @@ TEMPLATE_TEST_CASE("every packet operation does what the loop does, on every ins
       CHECK(same);
       CHECK(out[12 * kMostLanes] == tree_sum(std::vector<T>(x, x + lanes)));
       CHECK(out[12 * kMostLanes + 1] == *std::max_element(x, x + lanes));
+      const auto of_both = [&](int i) { return i < lanes ? x[i] : y[i - lanes]; };
+      for (int i = 0; i < lanes; ++i) {
+        CHECK(out[13 * kMostLanes + i] == of_both(2 * i));
+        CHECK(out[14 * kMostLanes + i] == of_both(2 * i + 1));
+        CHECK(out[15 * kMostLanes + i] == x[i]);
+        CHECK(out[16 * kMostLanes + i] == y[i]);
+      }
     }
 }
 

@@ -95,6 +95,9 @@ struct Packet<Scalar, T> {
   }
 
   static void transpose(Packet (&)[1]) {}
+  /// From a0 a1 ... b0 b1 ... to a0 a2 ... b0 b2 ... and a1 a3 ... b1 b3 ...; join_pairs is the way back.
+  static void split_pairs(const Packet& a, const Packet& b, Packet& first, Packet& second) { first = a, second = b; }
+  static void join_pairs(const Packet& first, const Packet& second, Packet& a, Packet& b) { a = first, b = second; }
   /// Flags of one byte for `flag_groups` packets are read at once.
   static constexpr int flag_bytes = 1, flag_groups = 1;
   template <int>
@@ -153,6 +156,11 @@ template <class Vector, int Half, std::size_t... I>
 HEED_INLINE void interleave(const Vector& a, const Vector& b, Vector& result, std::index_sequence<I...>) {
   constexpr int lanes = sizeof...(I);
   result = __builtin_shufflevector(a, b, (Half * lanes / 2 + static_cast<int>(I) / 2 + (I % 2 ? lanes : 0))...);
+}
+/// Elements Half, Half + 2, ... of a and b, one behind the other.
+template <class Vector, int Half, std::size_t... I>
+HEED_INLINE void every_other(const Vector& a, const Vector& b, Vector& result, std::index_sequence<I...>) {
+  result = __builtin_shufflevector(a, b, (2 * static_cast<int>(I) + Half)...);
 }
 /// The 32-bit words that hold the flags of group `Group`, one a 32-bit lane.
 template <class Words, int Group, int Lanes, std::size_t... I>
@@ -281,20 +289,24 @@ struct Packet<Isa, T> {
 
   /// Lane j of rows[i] goes to lane i of rows[j].
   HEED_INLINE static void transpose(Packet (&rows)[lanes]) {
-    constexpr auto each = std::make_index_sequence<lanes>();
     Packet next[lanes];
 #pragma GCC unroll 4
     for (int stage = 1; stage < lanes; stage *= 2) {
 #pragma GCC unroll 8
-      for (int i = 0; i < lanes / 2; ++i) {
-        detail::interleave<Vector, 0>(rows[i].v, rows[i + lanes / 2].v, next[2 * i].v, each);
-        detail::interleave<Vector, 1>(rows[i].v, rows[i + lanes / 2].v, next[2 * i + 1].v, each);
-      }
+      for (int i = 0; i < lanes / 2; ++i) join_pairs(rows[i], rows[i + lanes / 2], next[2 * i], next[2 * i + 1]);
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i) rows[i] = next[i];
     }
   }
 
+  HEED_INLINE static void split_pairs(const Packet& a, const Packet& b, Packet& first, Packet& second) {
+    detail::every_other<Vector, 0>(a.v, b.v, first.v, std::make_index_sequence<lanes>());
+    detail::every_other<Vector, 1>(a.v, b.v, second.v, std::make_index_sequence<lanes>());
+  }
+  HEED_INLINE static void join_pairs(const Packet& first, const Packet& second, Packet& a, Packet& b) {
+    detail::interleave<Vector, 0>(first.v, second.v, a.v, std::make_index_sequence<lanes>());
+    detail::interleave<Vector, 1>(first.v, second.v, b.v, std::make_index_sequence<lanes>());
+  }
   /// Adding and then subtracting it rounds numbers below 2^22 (2^51 in double) to the nearest whole number.
   static constexpr T kRound = sizeof(T) == 4 ? T(0x1.8p23) : T(0x1.8p52);
   /// a * 2^n, where `rounded` is n + kRound; a and the result must be normal numbers (NaN may become any number).
