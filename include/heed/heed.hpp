@@ -27,6 +27,7 @@
 #include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/dropout.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/global_avg_pool2d.hpp>

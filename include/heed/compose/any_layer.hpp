@@ -10,9 +10,10 @@ namespace heed {
 
 /// Any layer that takes tensors of rank `InRank` to rank `OutRank`, chosen when the program runs. A value like every layer: copies are
 /// deep, the cache belongs to the caller. Costs one virtual call a pass. Describes itself as the layer that it holds.
-template <class T, int InRank, int OutRank = InRank>
-class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
-  using Input = TensorView<const T, InRank>;
+/// X is what inputs are made of, where that is not T (`AnyLayer<float, 2, 3, std::int64_t>` may hold an Embedding).
+template <class T, int InRank, int OutRank = InRank, class X = T>
+class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
+  using Input = TensorView<const X, InRank>;
   using Output = TensorView<const T, OutRank>;
 
   struct CacheState {
@@ -32,6 +33,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
 
  public:
   using scalar = T;
+  using input_scalar = X;
   static constexpr int input_rank = InRank;
 
   struct Cache {
@@ -58,7 +60,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank>> {
   double activation_products(const Shape& in) const { return model_->activation_products(in); }
   Tensor<T, OutRank> forward(const Input& x) const { return model_->forward(x); }
   Tensor<T, OutRank> forward(const Input& x, Cache& cache) const { return model_->forward(x, cache.state); }
-  Tensor<T, OutRank> forward(Tensor<T, InRank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  Tensor<T, OutRank> forward(Tensor<X, InRank>&& x, Cache& cache) const = delete;  // x must outlive the cache
   Tensor<T, InRank> backward(const Output& dy, Cache& cache) { return model_->backward(dy, cache.state); }
 
   /// The held layer if it is an L, else null.

@@ -9,18 +9,6 @@
 
 namespace heed {
 
-namespace detail {
-template <class Model>
-struct InputScalar {
-  using type = typename Model::scalar;
-};
-template <class Model>
-  requires requires { typename Model::input_scalar; }
-struct InputScalar<Model> {
-  using type = typename Model::input_scalar;
-};
-}  // namespace detail
-
 /// Inference that neither throws nor asks the system for memory, for one shape of input:
 ///
 ///     heed::Predictor predictor(model, {1, 32, 32, 3});  // takes all memory and runs the model once
@@ -36,7 +24,7 @@ template <class Model, int Rank = detail::example_rank<Model>>
 class Predictor {
  public:
   using scalar = typename Model::scalar;
-  using input_scalar = typename detail::InputScalar<Model>::type;
+  using input_scalar = InputScalarOf<Model>;
   using Input = TensorView<const input_scalar, Rank>;
   static constexpr int output_rank = std::remove_cvref_t<decltype(std::declval<const Model&>().forward(std::declval<Input>()))>::rank;
   using Output = TensorView<scalar, output_rank>;

@@ -68,7 +68,10 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
  public:
   using scalar = typename First::scalar;
+  using input_scalar = InputScalarOf<First>;
   static_assert((std::is_same_v<scalar, typename Rest::scalar> && ...), "heed::Sequential: all layers must have the same scalar type");
+  static_assert((std::is_same_v<scalar, InputScalarOf<Rest>> && ...),
+      "heed::Sequential: a layer that reads whole numbers (Embedding) can only be the first one");
   static constexpr int input_rank = detail::first_rank<First, Rest...>();
 
   struct Cache {
@@ -90,18 +93,18 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   }
 
   template <int Rank>
-  auto forward(const TensorView<const scalar, Rank>& x) const {
+  auto forward(const TensorView<const input_scalar, Rank>& x) const {
     return infer<1>(infer_one<0>(x));
   }
   template <int Rank>
-  auto forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
+  auto forward(const TensorView<const input_scalar, Rank>& x, Cache& cache) const {
     cache.filled = false;
     auto y = train<0>(x, cache);
     cache.filled = true;
     return y;
   }
   template <int Rank>
-  auto forward(Tensor<scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache)) = delete;
+  auto forward(Tensor<input_scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache)) = delete;
 
   /// Frees the tensors between the layers on its way.
   template <int Rank>
@@ -152,8 +155,8 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     }
   }
 
-  template <std::size_t I, int Rank>
-  auto infer_one(const TensorView<const scalar, Rank>& x) const {
+  template <std::size_t I, class X>
+  auto infer_one(const X& x) const {
     LayerScope scope(names_[I]);
     return get<I>().forward(x);
   }

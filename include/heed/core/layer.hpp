@@ -30,6 +30,8 @@ class Visitor {
   /// State that is saved but not trained (running statistics).
   virtual void buffer(std::string_view /*name*/, const Tensor<T, 1>& /*buffer*/) {}
   virtual void buffer(std::string_view name, Tensor<T, 1>& buffer) { this->buffer(name, std::as_const(buffer)); }
+  /// Numbers that follow from the options, neither trained nor saved: tables of sines.
+  virtual void constant(std::string_view /*name*/, const Shape& /*shape*/, const T* /*values*/) {}
   /// Around each child.
   virtual void enter(std::string_view name) {
     if (!path_.empty()) path_ += '.';
@@ -262,7 +264,22 @@ class LayerBase {
 namespace detail {
 template <class L>
 inline constexpr int example_rank = L::input_rank == kAnyRank ? 3 : L::input_rank;
-}
+
+template <class L>
+struct FindInputScalar {
+  using type = typename L::scalar;
+};
+template <class L>
+  requires requires { typename L::input_scalar; }
+struct FindInputScalar<L> {
+  using type = typename L::input_scalar;
+};
+}  // namespace detail
+
+/// What a layer's input is made of: its scalar, unless the layer names another `input_scalar`. `Embedding` reads whole numbers; those have no
+/// gradient, and its backward returns an empty tensor.
+template <class L>
+using InputScalarOf = typename detail::FindInputScalar<L>::type;
 
 /// The contract of every layer (docs/architecture.md, "Who changes what"):
 /// - `forward(x)` is inference and changes nothing; `forward(x, cache)` is the training pass and changes only the cache, which the caller owns.
@@ -272,13 +289,13 @@ inline constexpr int example_rank = L::input_rank == kAnyRank ? 3 : L::input_ran
 /// - `rebind<U>()`, where a layer has it, is the same layer over another scalar (what `check_gradients` runs on).
 template <class L>
 concept Layer = requires(L& layer, const L& fixed, typename L::Cache& cache, const Shape& shape, Visitor<typename L::scalar>& visitor,
-    const Tensor<typename L::scalar, detail::example_rank<L>>& x) {
+    const Tensor<InputScalarOf<L>, detail::example_rank<L>>& x) {
   { fixed.output_shape(shape) } -> std::same_as<Shape>;
   fixed.describe(visitor);
   layer.describe(visitor);
   fixed.forward(x);
   { fixed.forward(x, cache) } -> std::same_as<decltype(fixed.forward(x))>;
-  { layer.backward(fixed.forward(x), cache) } -> std::same_as<std::remove_cvref_t<decltype(x)>>;
+  { layer.backward(fixed.forward(x), cache) } -> std::same_as<Tensor<typename L::scalar, detail::example_rank<L>>>;
 };
 
 }  // namespace heed

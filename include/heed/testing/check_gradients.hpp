@@ -18,9 +18,10 @@ using CertificateDual = Dual<8>;
 
 struct CheckGradientsOptions {
   std::uint64_t seed = 1;
-  double input_low = -1, input_high = 1;  ///< inputs are uniform in this range
-  double value_tolerance = 1e-12;         ///< dual value against double value, relative to the largest output
-  double gradient_tolerance = 1e-10;      ///< relative to the sum of absolute contributions Σ |dy · ∂y/∂entry|
+  double input_low = -1,
+         input_high = 1;              ///< inputs are uniform in this range; whole numbers (of an Embedding) from 0 to below the higher end
+  double value_tolerance = 1e-12;     ///< dual value against double value, relative to the largest output
+  double gradient_tolerance = 1e-10;  ///< relative to the sum of absolute contributions Σ |dy · ∂y/∂entry|
   /// Entries whose contributions cancel inside the forward pass (a softmax over one token) are rounding noise on both sides: errors below
   /// gradient_tolerance times this, in units of dy, pass. 1e-3 makes that 1e-13.
   double contribution_floor = 1e-3;
@@ -75,9 +76,11 @@ auto as_tuple(Result&& result) {
 template <class L, class DualLayer, int Rank, std::size_t Inputs>
 class GradientCheck {
  public:
-  GradientCheck(const L& layer, const DualLayer& dual_layer, const std::array<Tensor<double, Rank>, Inputs>& inputs,
+  GradientCheck(const L& layer, const DualLayer& dual_layer, const std::array<Tensor<InputScalarOf<L>, Rank>, Inputs>& inputs,
       const CheckGradientsOptions& options)
-      : options_(options), layer_(layer), dual_layer_(dual_layer), inputs_(inputs) {}
+      : options_(options), layer_(layer), dual_layer_(dual_layer), inputs_(inputs) {
+    if (std::is_integral_v<InputScalarOf<L>>) options_.input_gradient = false;
+  }
 
   GradientReport run() {
     StepScope same_dropout(options_.seed, 0);  // every pass draws the same numbers
@@ -190,8 +193,8 @@ class GradientCheck {
     }
   }
 
-  std::array<Tensor<CertificateDual, Rank>, Inputs> dual_inputs() const {
-    std::array<Tensor<CertificateDual, Rank>, Inputs> result;
+  std::array<Tensor<InputScalarOf<DualLayer>, Rank>, Inputs> dual_inputs() const {
+    std::array<Tensor<InputScalarOf<DualLayer>, Rank>, Inputs> result;
     for (std::size_t n = 0; n < Inputs; ++n) {
       result[n].resize(inputs_[n].shape());
       for (Index i = 0; i < inputs_[n].size(); ++i) result[n][i] = inputs_[n][i];
@@ -201,7 +204,8 @@ class GradientCheck {
 
   void check_derivatives() {
     auto inputs = dual_inputs();
-    for (std::size_t n = 0; n < Inputs; ++n) check_tensor(gradients_[n], inputs[n].data(), inputs);
+    if constexpr (!std::is_integral_v<InputScalarOf<L>>)
+      for (std::size_t n = 0; n < Inputs; ++n) check_tensor(gradients_[n], inputs[n].data(), inputs);
     std::size_t p = 0;
     for (auto& [name, parameter] : named_parameters(dual_layer_)) {
       if (!frozen_[p]) check_tensor(gradients_[Inputs + p], parameter->value(), inputs);
@@ -250,7 +254,7 @@ class GradientCheck {
   CheckGradientsOptions options_;
   L layer_;
   DualLayer dual_layer_;
-  std::array<Tensor<double, Rank>, Inputs> inputs_;
+  std::array<Tensor<InputScalarOf<L>, Rank>, Inputs> inputs_;
   std::span<const double> y_, dy_;
   std::vector<Gradient> gradients_;
   std::vector<bool> frozen_;
@@ -260,12 +264,14 @@ class GradientCheck {
 template <int Rank, std::size_t Inputs, class L, class DualLayer>
 GradientReport check_with_rank(
     const L& layer, const DualLayer& dual_layer, const std::array<Shape, Inputs>& shapes, const CheckGradientsOptions& options) {
-  std::array<Tensor<double, Rank>, Inputs> inputs;
+  using X = InputScalarOf<L>;
+  std::array<Tensor<X, Rank>, Inputs> inputs;
+  const double low = std::is_integral_v<X> ? 0 : options.input_low;
   for (std::size_t n = 0; n < Inputs; ++n) {
-    inputs[n] = Tensor<double, Rank>(shapes[n]);
+    inputs[n] = Tensor<X, Rank>(shapes[n]);
     const CounterRandom stream({options.seed, 1, n});
     for (Index i = 0; i < inputs[n].size(); ++i)
-      inputs[n][i] = stream.uniform(static_cast<std::uint64_t>(i), options.input_low, options.input_high);
+      inputs[n][i] = static_cast<X>(stream.uniform(static_cast<std::uint64_t>(i), low, options.input_high));
   }
   return GradientCheck<L, DualLayer, Rank, Inputs>(layer, dual_layer, inputs, options).run();
 }
@@ -274,8 +280,8 @@ GradientReport check_with_rank(
 
 /// The certificate with inputs of your choice and a twin of the layer in dual numbers (for layers without `rebind`, such as AnyLayer).
 template <class L, class DualLayer, int Rank, std::size_t Inputs>
-GradientReport check_gradients(const L& layer, const DualLayer& dual_layer, const std::array<Tensor<double, Rank>, Inputs>& inputs,
-    const CheckGradientsOptions& options = {}) {
+GradientReport check_gradients(const L& layer, const DualLayer& dual_layer,
+    const std::array<Tensor<InputScalarOf<L>, Rank>, Inputs>& inputs, const CheckGradientsOptions& options = {}) {
   return detail::GradientCheck<L, DualLayer, Rank, Inputs>(layer, dual_layer, inputs, options).run();
 }
 
