@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The C++ blocks of README.md and docs/ compile and run. Usage: doc_programs.py -- COMPILER FLAGS...
+
+The blocks of one page follow one another in one function, so a later one knows the names of an earlier one; what a reader need not see (a model, some
+input) stands in a comment of the page, <!-- cpp ... -->. Blocks with a `main` are programs of their own; the README's is examples/quick_start.
+#include lines may stand anywhere. `...` on a line of its own stands for the reader's code.
+"""
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tree
+
+BLOCK = re.compile(r"^```(?:cpp|c\+\+)\n(.*?)^```|^<!-- cpp\n(.*?)^-->", re.S | re.M)
+INCLUDE_LINE = re.compile(r"^#include .*\n", re.M)
+
+compiler = sys.argv[sys.argv.index("--") + 1:]
+pages = [tree.ROOT / "README.md", *sorted((tree.ROOT / "docs").rglob("*.md"))]
+faults, blocks = [], 0
+
+
+def build_and_run(name, source, folder):
+    """Compiles and runs `source`, whose #line directives name the pages."""
+    path, program = Path(folder) / f"{name}.cpp", Path(folder) / name
+    path.write_text(source)
+    built = subprocess.run([*compiler, "-O0", "-Wall", "-Wextra", "-Werror", "-Wno-unused", str(path), "-o", str(program)], capture_output=True, text=True)
+    if built.returncode:
+        return built.stderr[:4000]
+    ran = subprocess.run([str(program)], cwd=folder, capture_output=True, text=True, timeout=600)
+    return "" if ran.returncode == 0 else f"{name} ended with {ran.returncode}: {ran.stderr[-2000:]}"
+
+
+with tempfile.TemporaryDirectory() as folder:
+    includes, functions, calls, programs = {}, [], [], []
+    for page in pages:
+        text, body = page.read_text(encoding="utf-8"), []
+        for match in BLOCK.finditer(text):
+            blocks += 1
+            code = match.group(1) if match.group(1) is not None else match.group(2)
+            line = text.count("\n", 0, match.start()) + 2
+            if re.search(r"\bint main\b", code):
+                if page.name == "README.md":
+                    continue
+                programs.append(f'#line {line} "{tree.name_of(page)}"\n{code}')
+                continue
+            includes.update(dict.fromkeys(INCLUDE_LINE.findall(code)))
+            code = re.sub(r"^(\s*)\.\.\.(?=\s|$)", r"\1   ", INCLUDE_LINE.sub("\n", code), flags=re.M)
+            body.append(f'#line {line} "{tree.name_of(page)}"\n{code}')
+        if body:
+            name = re.sub(r"\W", "_", tree.name_of(page))
+            functions.append(f"void {name}() {{\n" + "".join(body) + "}\n")
+            calls.append(f"  std::puts(\"{name}\");\n  {name}();\n")
+    source = ("#include <cstdio>\n#include <exception>\n#include <heed/all.hpp>\n" + "".join(includes) + "using namespace heed;\n" + "".join(functions) +
+              "int main() try {\n" + "".join(calls) + "} catch (const std::exception& error) {\n  std::fprintf(stderr, \"%s\\n\", error.what());\n  return 1;\n}\n")
+    for number, code in enumerate([source, *programs]):
+        fault = build_and_run(f"program{number}", code, folder)
+        if fault:
+            faults.append(fault)
+
+tree.finish("doc_programs", faults, f"{blocks} blocks of {len(pages)} pages")
