@@ -51,7 +51,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
   // Blocks that start at zero would hide what lies behind them in the first steps.
   for (const auto& [name, parameter] : heed::named_parameters(net))
     if (name == "attention.out.weight") heed::initialize(*parameter, heed::Initializer::normal, {.value = 0.02});
-  heed::save_model((folder / "initial.safetensors").string(), net);
+  heed::io::save((folder / "initial.safetensors").string(), net);
 
   TrainOptions recipe;
   recipe.net = options.net;
@@ -75,7 +75,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
     images.push_back(batch->images);
     heed::Tensor<std::int64_t, 1>& copied = labels.emplace_back(heed::Tensor<std::int64_t, 1>({batch->size()}));
     for (Index i = 0; i < batch->size(); ++i) copied[i] = batch->labels[static_cast<std::size_t>(i)];
-    if (options.each_step) heed::save_model((folder / heed::text("weights.", step, ".safetensors")).string(), net);
+    if (options.each_step) heed::io::save((folder / heed::text("weights.", step, ".safetensors")).string(), net);
     const heed::StepReport report = trainer.step(batch->images, batch->labels);
     if (options.each_step) save_gradients((folder / heed::text("gradients.", step, ".safetensors")).string(), net);
     losses.push_back(report.loss);
@@ -87,7 +87,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
     writer.add(heed::text("labels.", step), labels[step]);
   }
   writer.write((folder / "batches.safetensors").string());
-  heed::save_model((folder / "final.safetensors").string(), net);
+  heed::io::save((folder / "final.safetensors").string(), net);
 
   const Rates main = main_rates(recipe);
   for (const auto& [name, parameter] : heed::named_parameters(net)) {

@@ -36,7 +36,7 @@ inline void save(const std::string& path, const StoredModel& model) {
     for (const auto& value : values) array.push_back(value);
     return array.to_string();
   };
-  heed::save_model(path, model.net,
+  heed::io::save(path, model.net,
       {{"format", std::string(kFormat)}, {"format_version", std::string(kFormatVersion)}, {"net", model.options.net},
           {"attention", model.options.attention}, {"logit_scale", heed::Json(model.options.logit_scale).to_string()},
           {"mean", list(model.normalization.mean)}, {"deviation", list(model.normalization.deviation)},
@@ -91,7 +91,7 @@ inline StoredModel load(const std::string& path) {
   }
   if (names.size() != 10) heed::fail<heed::FileError>(path, ": the metadata's \"class_names\" has ", names.size(), " names, expected 10");
   StoredModel model{options, std::move(normalization), std::move(names), word("dataset"), make_net<float>(options)};
-  heed::load_model(file, model.net);
+  heed::io::load(file, model.net);
   const auto check = [&](std::string_view name, const float* values, Index count) {
     for (Index i = 0; i < count; ++i)
       heed::require<heed::FileError>(std::isfinite(values[i]), path, ": tensor ", name, " holds ", values[i],

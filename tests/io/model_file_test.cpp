@@ -64,6 +64,17 @@ class Twins : public heed::LayerBase<Twins<T>> {
   Leaf<T> leaf_{1, 1};
 };
 
+/// Running statistics, as batch norms have them.
+class Statistics : public heed::LayerBase<Statistics> {
+ public:
+  using scalar = float;
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.buffer("running_mean", self.mean);
+  }
+  heed::Tensor<float, 1> mean{heed::Shape{4}};
+};
+
 template <class Model>
 void fill(Model& model, double start) {
   using T = typename Model::scalar;
@@ -90,9 +101,9 @@ TEST_CASE("A model comes back from its file, in float and double", "[model_file]
   const std::string path = folder.file("m.safetensors");
   Pair<float> model, other;
   fill(model, 0.1);
-  heed::save_model(path, model, {{"net", "pair"}, {"format", "1"}});
+  heed::io::save(path, model, {{"net", "pair"}, {"format", "1"}});
   CHECK(heed::weights_hash(other) != heed::weights_hash(model));
-  heed::load_model(path, other);
+  heed::io::load(path, other);
   CHECK(heed::weights_hash(other) == heed::weights_hash(model));
 
   const heed::SafetensorsReader file(path);
@@ -103,11 +114,11 @@ TEST_CASE("A model comes back from its file, in float and double", "[model_file]
   CHECK(file.at("a.weight").shape == Shape{4, 3});
 
   Pair<double> wide;
-  heed::load_model(path, wide);
+  heed::io::load(path, wide);
   Pair<float> narrow;
-  heed::save_model(path, wide);
+  heed::io::save(path, wide);
   CHECK(heed::SafetensorsReader(path).at("a.bias").dtype == heed::Dtype::f64);
-  heed::load_model(path, narrow);
+  heed::io::load(path, narrow);
   CHECK(heed::weights_hash(narrow) == heed::weights_hash(model));
 }
 
@@ -128,17 +139,17 @@ TEST_CASE("A file of another model changes nothing and says all", "[model_file]"
   Pair<float> model;
   fill(model, 1);
   const std::string before = heed::weights_hash(model);
-  CHECK(message_of([&] { heed::load_model(path, model); }) ==
+  CHECK(message_of([&] { heed::io::load(path, model); }) ==
         path +
-            ": the file is of another model: missing in the file: a.bias, b.running; unexpected in the file: c.weight, d; "
+            ": the file is of another model: missing in the file: a.bias, b.running; unexpected in the file: \"c.weight\", \"d\"; "
             "of another shape or kind: a.running (expected floating numbers, found I32), a.weight (expected 4x3, found 5x3), "
             "b.bias (expected 3, found 1x3)");
   CHECK(
-      message_of([&] { heed::load_model(path, model, false); }) ==
+      message_of([&] { heed::io::load(path, model, {.strict = false}); }) ==
       path +
           ": the file is of another model: of another shape or kind: a.running (expected floating numbers, found I32), a.weight (expected "
           "4x3, found 5x3), b.bias (expected 3, found 1x3)");
-  CHECK(message_of([&] { heed::load_model(folder.file("absent"), model); }) ==
+  CHECK(message_of([&] { heed::io::load(folder.file("absent"), model); }) ==
         folder.file("absent") + ": cannot open: No such file or directory");
   CHECK(heed::weights_hash(model) == before);
 }
@@ -152,11 +163,52 @@ TEST_CASE("Loading what fits reports the rest", "[model_file]") {
   writer.add("head", heed::Dtype::f32, {1}, bias);
   writer.write(path);
   Pair<float> model;
-  const heed::LoadReport report = heed::load_model(path, model, false);
+  const heed::io::LoadReport report = heed::io::load(path, model, {.strict = false});
   CHECK(report.missing == std::vector<std::string>{"a.bias", "a.running", "a.weight", "b.running", "b.weight"});
   CHECK(report.unexpected == std::vector<std::string>{"head"});
   for (auto& [name, parameter] : heed::named_parameters(model))
     CHECK((parameter->size() == 0 || parameter->value()[0] == (name == "b.bias" ? 7.f : 0.f)));
+}
+
+TEST_CASE("A prefix reads a part of a larger file", "[model_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("m.safetensors");
+  Pair<float> model;
+  fill(model, 2);
+  heed::io::save(path, model);
+  Leaf<float> part(2, 3), wrong(2, 4);
+  CHECK(heed::io::load(path, part, {.prefix = "b."}).missing.empty());
+  for (auto& [name, parameter] : heed::named_parameters(part))
+    for (auto& [full_name, original] : heed::named_parameters(model))
+      if (full_name == "b." + name) CHECK(std::equal(parameter->value(), parameter->value() + parameter->size(), original->value()));
+  CHECK(message_of([&] { heed::io::load(path, wrong, {.prefix = "b."}); }) ==
+        path +
+            ": the file is of another model: of another shape or kind: b.bias (expected 4, found 3), b.running (expected 4, found 3), "
+            "b.weight (expected 4x2, found 3x2)");
+  CHECK(message_of([&] { heed::io::load(path, part, {.prefix = "c."}); }) ==
+        path + ": the file is of another model: missing in the file: c.bias, c.running, c.weight");
+  const heed::io::LoadReport report = heed::io::load(heed::SafetensorsReader(path), part, {.strict = false, .prefix = "b"});
+  CHECK(report.missing == std::vector<std::string>{"bbias", "brunning", "bweight"});
+  CHECK(report.unexpected == std::vector<std::string>{"b.bias", "b.running", "b.weight"});
+}
+
+TEST_CASE("The count that torch keeps beside running statistics is no stranger", "[model_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("m.safetensors");
+  const float values[4] = {1, 2, 3, 4};
+  const std::int64_t count = 7;
+  Statistics norm;
+  heed::SafetensorsWriter writer;
+  writer.add("running_mean", heed::Dtype::f32, {4}, values);
+  writer.add("num_batches_tracked", heed::Dtype::i64, {}, &count);
+  writer.write(path);
+  CHECK(heed::io::load(path, norm).unexpected.empty());
+  CHECK(norm.mean[3] == 4);
+  writer.add("other.num_batches_tracked", heed::Dtype::i64, {}, &count);
+  writer.add("not_num_batches_tracked", heed::Dtype::i64, {}, &count);
+  writer.write(path);
+  CHECK(message_of([&] { heed::io::load(path, norm); }) ==
+        path + ": the file is of another model: unexpected in the file: \"not_num_batches_tracked\", \"other.num_batches_tracked\"");
 }
 
 TEST_CASE("The hash is that of its definition and sees every part", "[model_file]") {
