@@ -3,7 +3,7 @@
 
 The blocks of one page follow one another in one function, so a later one knows the names of an earlier one; what a reader need not see (a model, some
 input) stands in a comment of the page, <!-- cpp ... -->. Blocks with a `main` are programs of their own; the README's is examples/quick_start.
-#include lines may stand anywhere. `...` on a line of its own stands for the reader's code.
+#include lines may stand anywhere. `...` on a line of its own stands for the reader's code. A ```text block right behind one of C++ is what that prints.
 """
 import re
 import subprocess
@@ -13,22 +13,26 @@ from pathlib import Path
 
 import tree
 
-BLOCK = re.compile(r"^```(?:cpp|c\+\+)\n(.*?)^```|^<!-- cpp\n(.*?)^-->", re.S | re.M)
+BLOCK = re.compile(r"^```(?:cpp|c\+\+)\n(.*?)^```(?:\n+```text\n(.*?)^```)?|^<!-- cpp\n(.*?)^-->", re.S | re.M)
 INCLUDE_LINE = re.compile(r"^#include .*\n", re.M)
 
 compiler = sys.argv[sys.argv.index("--") + 1:]
 pages = [tree.ROOT / "README.md", *sorted((tree.ROOT / "docs").rglob("*.md"))]
-faults, blocks = [], 0
+faults, blocks, printed = [], 0, {}
 
 
 def build_and_run(name, source, folder):
-    """Compiles and runs `source`, whose #line directives name the pages."""
+    """Compiles and runs `source`, whose #line directives name the pages. A line that begins with \\x01 says from which block what follows comes."""
     path, program = Path(folder) / f"{name}.cpp", Path(folder) / name
     path.write_text(source)
     built = subprocess.run([*compiler, "-O0", "-Wall", "-Wextra", "-Werror", "-Wno-unused", str(path), "-o", str(program)], capture_output=True, text=True)
     if built.returncode:
         return built.stderr[:4000]
     ran = subprocess.run([str(program)], cwd=folder, capture_output=True, text=True, timeout=600)
+    for part in ran.stdout.split("\x01")[1:]:
+        block, _, lines = part.partition("\n")
+        if block in printed and lines.rstrip() != printed[block].rstrip():
+            faults.append(f"{block}: the page shows\n{printed[block]}and the program prints\n{lines}")
     return "" if ran.returncode == 0 else f"{name} ended with {ran.returncode}: {ran.stderr[-2000:]}"
 
 
@@ -38,8 +42,11 @@ with tempfile.TemporaryDirectory() as folder:
         text, body = page.read_text(encoding="utf-8"), []
         for match in BLOCK.finditer(text):
             blocks += 1
-            code = match.group(1) if match.group(1) is not None else match.group(2)
+            code = match.group(1) if match.group(1) is not None else match.group(3)
             line = text.count("\n", 0, match.start()) + 2
+            block = f"{tree.name_of(page)}:{line}"
+            if match.group(2) is not None:
+                printed[block] = match.group(2)
             if re.search(r"\bint main\b", code):
                 if page.name == "README.md":
                     continue
@@ -47,11 +54,11 @@ with tempfile.TemporaryDirectory() as folder:
                 continue
             includes.update(dict.fromkeys(INCLUDE_LINE.findall(code)))
             code = re.sub(r"^(\s*)\.\.\.(?=\s|$)", r"\1   ", INCLUDE_LINE.sub("\n", code), flags=re.M)
-            body.append(f'#line {line} "{tree.name_of(page)}"\n{code}')
+            body.append(f'std::puts("\\1{block}");\n#line {line} "{tree.name_of(page)}"\n{code}')
         if body:
             name = re.sub(r"\W", "_", tree.name_of(page))
             functions.append(f"void {name}() {{\n" + "".join(body) + "}\n")
-            calls.append(f"  std::puts(\"{name}\");\n  {name}();\n")
+            calls.append(f"  {name}();\n")
     source = ("#include <cstdio>\n#include <exception>\n#include <heed/all.hpp>\n" + "".join(includes) + "using namespace heed;\n" + "".join(functions) +
               "int main() try {\n" + "".join(calls) + "} catch (const std::exception& error) {\n  std::fprintf(stderr, \"%s\\n\", error.what());\n  return 1;\n}\n")
     for number, code in enumerate([source, *programs]):
