@@ -40,6 +40,7 @@
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/qkv_projection.hpp>
 #include <heed/layers/relu.hpp>
+#include <heed/layers/rotary_embedding.hpp>
 #include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/layers/sequence_pool.hpp>
 #include <heed/layers/silu.hpp>
