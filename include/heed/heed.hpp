@@ -40,6 +40,8 @@
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/qkv_projection.hpp>
 #include <heed/layers/relu.hpp>
+#include <heed/layers/rms_norm.hpp>
+#include <heed/layers/row_norm_layer.hpp>
 #include <heed/layers/rotary_embedding.hpp>
 #include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/layers/sequence_pool.hpp>

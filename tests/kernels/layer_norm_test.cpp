@@ -28,15 +28,17 @@ struct Result {
 };
 
 template <class T>
-Result errors(Index rows, Index width, double offset = 0, double spread = 1, bool weight = true, bool bias = true) {
+Result errors(Index rows, Index width, double offset = 0, double spread = 1, bool weight = true, bool bias = true, bool centered = true) {
   auto x = random_tensor<T, 1>({rows * width}, 1, offset - spread, offset + spread);
   const auto w = random_tensor<T, 1>({width}, 2, 0.5, 2), b = random_tensor<T, 1>({width}, 3), dy = random_tensor<T, 1>({rows * width}, 4);
   const double eps = 1e-5;
-  const kernels::LayerNormShape<T> shape{rows, width, weight ? w.data() : nullptr, bias ? b.data() : nullptr, eps};
-  Tensor<T, 1> y({rows * width}), dx({rows * width}), mean({rows}), inv_std({rows}), d_weight({width}), d_bias({width});
-  kernels::layer_norm_forward(shape, x.data(), y.data(), mean.data(), inv_std.data());
-  kernels::layer_norm_backward(shape, x.data(), dy.data(), mean.data(), inv_std.data(), dx.data(), false, d_weight.data(), d_bias.data());
-  const auto r = reference::layer_norm(rows, width, x.data(), shape.weight, shape.bias, eps, dy.data());
+  const kernels::LayerNormShape<T> shape{rows, width, weight ? w.data() : nullptr, bias ? b.data() : nullptr, eps, centered};
+
+  Tensor<T, 1> y({rows * width}), dx({rows * width}), means({rows}), inv_std({rows}), d_weight({width}), d_bias({width});
+  T* mean = centered ? means.data() : nullptr;
+  kernels::layer_norm_forward(shape, x.data(), y.data(), mean, inv_std.data());
+  kernels::layer_norm_backward(shape, x.data(), dy.data(), mean, inv_std.data(), dx.data(), false, d_weight.data(), d_bias.data());
+  const auto r = reference::layer_norm(rows, width, x.data(), shape.weight, shape.bias, eps, dy.data(), centered);
 
   // The variants: no cache, in place, nothing but dx, dx added, one of the two parameter gradients.
   auto again = x;
@@ -45,14 +47,13 @@ Result errors(Index rows, Index width, double offset = 0, double spread = 1, boo
   auto added = dy;
   Tensor<T, 1> only_bias({width});
   kernels::layer_norm_backward(
-      shape, x.data(), dy.data(), mean.data(), inv_std.data(), added.data(), true, static_cast<T*>(nullptr), only_bias.data());
+      shape, x.data(), dy.data(), mean, inv_std.data(), added.data(), true, static_cast<T*>(nullptr), only_bias.data());
   CHECK(same_bits(only_bias, d_bias));
   for (Index i = 0; i < dx.size(); ++i) REQUIRE(added[i] == Approx(dy[i] + dx[i]).margin(1e-5));
   kernels::layer_norm_backward(
-      shape, x.data(), dy.data(), mean.data(), inv_std.data(), added.data(), false, static_cast<T*>(nullptr), static_cast<T*>(nullptr));
+      shape, x.data(), dy.data(), mean, inv_std.data(), added.data(), false, static_cast<T*>(nullptr), static_cast<T*>(nullptr));
   CHECK(same_bits(added, dx));
-  kernels::layer_norm_backward(
-      shape, x.data(), dy.data(), mean.data(), inv_std.data(), added.data(), false, d_weight.data(), d_bias.data());
+  kernels::layer_norm_backward(shape, x.data(), dy.data(), mean, inv_std.data(), added.data(), false, d_weight.data(), d_bias.data());
   for (Index j = 0; j < width; ++j) REQUIRE(d_bias[j] == Approx(2 * only_bias[j]).margin(1e-5));  // parameter gradients add
   for (Index j = 0; j < width; ++j) d_weight[j] /= 2, d_bias[j] /= 2;
   // dx is a difference of terms as large as inv_std dy weight, and may be much smaller than they are (two features).
@@ -88,6 +89,22 @@ TEST_CASE("layer norm without weight or bias") {
       CHECK(f.y < 2e-6);
       CHECK(f.dx < 2e-6);
     }
+}
+
+TEST_CASE("RMS norm, which takes no mean off, against the reference") {
+  for (Index rows : {1, 37})
+    for (Index width : {1, 2, 7, 8, 15, 16, 17, 33, 200})
+      for (double offset : {0.0, 3.0}) {
+        INFO(rows << " rows of " << width << " around " << offset);
+        const Result f = errors<float>(rows, width, offset, 1, true, true, false),
+                     d = errors<double>(rows, width, offset, 1, true, true, false);
+        CHECK(f.y < 2e-6);
+        CHECK(f.dx < 2e-6);
+        CHECK(f.d_weight < 5e-6);
+        CHECK(d.y < 1e-14);
+        CHECK(d.dx < 1e-14);
+        CHECK(d.d_weight < 1e-14);
+      }
 }
 
 TEST_CASE("rows far from zero keep the digits that float has left") {

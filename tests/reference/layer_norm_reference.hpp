@@ -6,7 +6,8 @@
 
 #include <heed/core/shape.hpp>
 
-// Layer norm and its gradients row by row in long double, gradients by the chain rule through mean and variance.
+// Layer norm and its gradients row by row in long double, gradients by the chain rule through mean and variance. RMS norm is the one that is
+// not centered: its mean is 0, whatever x is.
 namespace reference {
 
 struct LayerNormResult {
@@ -14,7 +15,8 @@ struct LayerNormResult {
 };
 
 template <class T>
-LayerNormResult layer_norm(heed::Index rows, heed::Index width, const T* x, const T* weight, const T* bias, double eps, const T* dy) {
+LayerNormResult layer_norm(
+    heed::Index rows, heed::Index width, const T* x, const T* weight, const T* bias, double eps, const T* dy, bool centered = true) {
   const auto w = static_cast<std::size_t>(width), all = static_cast<std::size_t>(rows) * w;
   LayerNormResult r{std::vector<long double>(all), std::vector<long double>(all), std::vector<long double>(w), std::vector<long double>(w)};
   const long double n = static_cast<long double>(width);
@@ -22,7 +24,7 @@ LayerNormResult layer_norm(heed::Index rows, heed::Index width, const T* x, cons
     const T *row = x + i * w, *d_row = dy + i * w;
     long double mean = 0, variance = 0;
     for (std::size_t j = 0; j < w; ++j) mean += row[j];
-    mean /= n;
+    mean = centered ? mean / n : 0;
     for (std::size_t j = 0; j < w; ++j) variance += (row[j] - mean) * (row[j] - mean);
     variance /= n;
     const long double deviation = std::sqrt(variance + static_cast<long double>(eps));
@@ -38,7 +40,7 @@ LayerNormResult layer_norm(heed::Index rows, heed::Index width, const T* x, cons
     }
     for (std::size_t j = 0; j < w; ++j) {
       const long double g = d_row[j] * (weight ? static_cast<long double>(weight[j]) : 1);
-      r.dx[i * w + j] = g / deviation + d_variance * 2 * (row[j] - mean) / n + d_mean / n;
+      r.dx[i * w + j] = g / deviation + d_variance * 2 * (row[j] - mean) / n + (centered ? d_mean / n : 0);
     }
   }
   return r;

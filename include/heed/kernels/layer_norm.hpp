@@ -15,6 +15,7 @@ struct LayerNormShape {
   const T* weight;
   const T* bias;
   double eps;
+  bool centered = true;  ///< false: the mean is taken to be 0 (RMS norm), and there is no `mean` to keep or to give
 
   /// Rows of a chunk that is worth a thread.
   Index grain() const { return 1 + 16384 / (width < 1 ? 1 : width); }
@@ -25,21 +26,23 @@ namespace detail {
 template <class T>
 struct LayerNormForward {
   /// Two passes over a row that lies in L1: the mean m, then d = x - m. The mean is corrected by mean(d), which is what rounding lost in the
-  /// first sum, and the variance is mean(d²) - mean(d)² (Chan, Golub and LeVeque 1983), so rows far from zero keep their digits.
+  /// first sum, and the variance is mean(d²) - mean(d)² (Chan, Golub and LeVeque 1983), so rows far from zero keep their digits. About a fixed
+  /// mean of 0 the second pass is all there is, and the variance is mean(d²).
   template <class Isa>
   HEED_INLINE static void run(Index rows, const LayerNormShape<T>* shape, const T* x, T* y, T* mean, T* inv_std) {
     using std::sqrt;
     for (Index i = 0; i < rows; ++i) {
       const Index width = shape->width;
       const T count = T(static_cast<double>(width));
-      const T first = sum<Isa>(width, x) / count;
+      const T first = shape->centered ? T(sum<Isa>(width, x) / count) : T(0);
       T off, squares;
       deviations<Isa>(width, x, first, off, squares);
-      off = off / count;
+      off = shape->centered ? T(off / count) : T(0);
       const T center = first + off, variance = squares / count - off * off;
       const T scale = T(1) / T(sqrt((variance > T(0) ? variance : T(0)) + T(shape->eps)));
       normalize<Isa>(width, x, center, scale, shape->weight, shape->bias, y);
-      if (mean) mean[i] = center, inv_std[i] = scale;
+      if (mean) mean[i] = center;
+      if (inv_std) inv_std[i] = scale;
       x += width, y += width;
     }
   }
@@ -94,22 +97,23 @@ struct LayerNormBackward {
     const T* weight = shape->weight;
     for (Index i = 0; i < rows; ++i, x += width, dy += width, dx += width) {
       // y = n * weight + bias with n = (x - mean) inv_std: the gradient g = dy * weight arrives at n.
-      const P m = P::broadcast(mean[i]), s = P::broadcast(inv_std[i]);
+      const T center = shape->centered ? mean[i] : T(0);
+      const P m = P::broadcast(center), s = P::broadcast(inv_std[i]);
       P sum = P::zero(), sum_n = P::zero();
       for (Index j = 0; j < width; j += P::lanes) {
         const Index left = width - j;
-        const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, mean[i]) - m) * s;
+        const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, center) - m) * s;
         const P g = weight ? d * P::load_partial(weight + j, left) : d;
         sum = sum + g, sum_n = P::fma(g, n, sum_n);
         if (d_weight) P::fma(d, n, P::load_partial(d_weight + j, left)).store_partial(d_weight + j, left);
         if (d_bias) (P::load_partial(d_bias + j, left) + d).store_partial(d_bias + j, left);
       }
-      // The mean and inv_std depend on x too: dx = inv_std (g - mean(g) - n mean(g n)).
+      // The mean and inv_std depend on x too: dx = inv_std (g - mean(g) - n mean(g n)). A fixed mean does not: mean(g) falls away.
       const T count = T(static_cast<double>(width));
-      const P average = P::broadcast(sum.sum() / count), average_n = P::broadcast(sum_n.sum() / count);
+      const P average = shape->centered ? P::broadcast(sum.sum() / count) : P::zero(), average_n = P::broadcast(sum_n.sum() / count);
       for (Index j = 0; j < width; j += P::lanes) {
         const Index left = width - j;
-        const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, mean[i]) - m) * s;
+        const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, center) - m) * s;
         const P g = weight ? d * P::load_partial(weight + j, left) : d;
         P value = (g - average - n * average_n) * s;
         if (add) value = value + P::load_partial(dx + j, left);
@@ -122,23 +126,25 @@ struct LayerNormBackward {
 }  // namespace detail
 
 /// y = (x - mean) inv_std * weight + bias for each row, with inv_std = 1 / sqrt(variance + eps) and the variance over `width`, not width - 1
-/// (Ba, Kiros and Hinton 2016). Keeps mean and inv_std (one a row) unless they are null. Parallel over rows; y may be x. Sums are in T.
+/// (Ba, Kiros and Hinton 2016); unless `shape.centered`, with a mean of 0, which makes the variance mean(x²) (Zhang and Sennrich 2019). Keeps
+/// mean and inv_std (one a row) unless they are null. Parallel over rows; y may be x. Sums are in T.
 template <class T>
 void layer_norm_forward(const LayerNormShape<T>& shape, const T* x, T* y, T* mean, T* inv_std) {
   parallel_for(shape.rows, shape.grain(), [&](Index begin, Index end) {
     dispatch<detail::LayerNormForward<T>, T>(end - begin, &shape, x + begin * shape.width, y + begin * shape.width,
-        mean ? mean + begin : nullptr, mean ? inv_std + begin : nullptr);
+        mean ? mean + begin : nullptr, inv_std ? inv_std + begin : nullptr);
   });
 }
 
-/// dx (fresh, or added to when `add`), and adds to d_weight and d_bias (null: left out) over fixed shards of rows, folded in order.
+/// dx (fresh, or added to when `add`), and adds to d_weight and d_bias (null: left out) over fixed shards of rows, folded in order. `mean` is null
+/// unless the shape is centered.
 template <class T>
 void layer_norm_backward(
     const LayerNormShape<T>& shape, const T* x, const T* dy, const T* mean, const T* inv_std, T* dx, bool add, T* d_weight, T* d_bias) {
   const Index width = shape.width, wanted = (d_weight ? width : 0) + (d_bias ? width : 0);
   const auto rows = [&](Index begin, Index end, T* partial) {
-    dispatch<detail::LayerNormBackward<T>, T>(end - begin, &shape, x + begin * width, dy + begin * width, mean + begin, inv_std + begin,
-        dx + begin * width, add, d_weight ? partial : nullptr, d_bias ? partial + (d_weight ? width : 0) : nullptr);
+    dispatch<detail::LayerNormBackward<T>, T>(end - begin, &shape, x + begin * width, dy + begin * width, mean ? mean + begin : nullptr,
+        inv_std + begin, dx + begin * width, add, d_weight ? partial : nullptr, d_bias ? partial + (d_weight ? width : 0) : nullptr);
   };
   if (wanted == 0) {
     parallel_for(shape.rows, shape.grain(), [&](Index begin, Index end) { rows(begin, end, static_cast<T*>(nullptr)); });
