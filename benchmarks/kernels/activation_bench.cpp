@@ -3,6 +3,8 @@
 
 #include <heed/layers/gelu.hpp>
 
+#include "wall_clock.hpp"
+
 namespace {
 
 using namespace heed;
@@ -16,36 +18,31 @@ Tensor<float, 2> counted() {
 }
 
 /// 10 operations an element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, double passes) {
-  state.counters["GFLOPS"] =
-      benchmark::Counter(1e-9 * 10 * passes * static_cast<double>(kRows * kWidth), benchmark::Counter::kIsIterationInvariantRate);
+void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
+  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * 10 * passes * static_cast<double>(kRows * kWidth));
 }
 
 void gelu_forward(benchmark::State& state, GeluApproximation approximate) {
   const Gelu<float> layer({approximate});
   const auto x = counted();
+  const WallClock clock;
   for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, 1);
+  count_flops(state, clock, 1);
 }
-BENCHMARK_CAPTURE(gelu_forward, exact, GeluApproximation::none)
-    ->Name("gelu/8192x1024/forward")
-    ->UseRealTime()
-    ->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(gelu_forward, tanh, GeluApproximation::tanh)
-    ->Name("gelu/8192x1024/tanh/forward")
-    ->UseRealTime()
-    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(gelu_forward, exact, GeluApproximation::none)->Name("gelu/8192x1024/forward")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(gelu_forward, tanh, GeluApproximation::tanh)->Name("gelu/8192x1024/tanh/forward")->Unit(benchmark::kMillisecond);
 
 void gelu_forward_backward(benchmark::State& state) {
   Gelu<float> layer;
   Gelu<float>::Cache cache;
   const auto x = counted();
+  const WallClock clock;
   for (auto _ : state) {
     const auto y = layer.forward(x, cache);
     benchmark::DoNotOptimize(layer.backward(y, cache).data());
   }
-  count_flops(state, 3);
+  count_flops(state, clock, 3);
 }
-BENCHMARK(gelu_forward_backward)->Name("gelu/8192x1024/forward_backward")->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(gelu_forward_backward)->Name("gelu/8192x1024/forward_backward")->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <heed/core/random.hpp>
 #include <heed/layers/scaled_dot_product_attention.hpp>
 
+#include "wall_clock.hpp"
+
 namespace {
 
 using namespace heed;
@@ -28,32 +30,34 @@ struct Problem {
       x[i] = static_cast<float>(random.uniform(static_cast<std::uint64_t>(i), -1.7, 1.7));  // deviation 1
     return x;
   }
-  void count(benchmark::State& state, double passes) const {
+  void count(benchmark::State& state, const WallClock& clock, double passes) const {
     const double flops = 4.0 * static_cast<double>(batches * heads * width) * static_cast<double>(tokens * tokens) * (causal ? 0.5 : 1);
-    state.counters["GFLOPS"] = benchmark::Counter(1e-9 * flops * passes, benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["GFLOPS"] = clock.rate(state, 1e-9 * flops * passes);
   }
 };
 
 void forward(benchmark::State& state, const Problem& problem) {
   const ScaledDotProductAttention<float> layer({.causal = problem.causal});
   const auto q = problem.operand(1), k = problem.operand(2), v = problem.operand(3);
+  const WallClock clock;
   for (auto _ : state) benchmark::DoNotOptimize(layer.forward(q, k, v).data());
-  problem.count(state, 1);
+  problem.count(state, clock, 1);
 }
 
 void forward_backward(benchmark::State& state, const Problem& problem, double dropout) {
   ScaledDotProductAttention<float> layer({.causal = problem.causal, .dropout = dropout});
   ScaledDotProductAttention<float>::Cache cache;
   const auto q = problem.operand(1), k = problem.operand(2), v = problem.operand(3), dy = problem.operand(4);
+  const WallClock clock;
   for (auto _ : state) {
     layer.forward(q, k, v, cache);
     benchmark::DoNotOptimize(std::get<0>(layer.backward(dy, cache)).data());
   }
-  problem.count(state, 3.5);
+  problem.count(state, clock, 3.5);
 }
 
 void add(const std::string& name, const std::function<void(benchmark::State&)>& run) {
-  benchmark::RegisterBenchmark(name.c_str(), run)->UseRealTime()->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(name.c_str(), run)->Unit(benchmark::kMillisecond);
 }
 
 const bool registered = [] {

@@ -3,6 +3,8 @@
 
 #include <heed/layers/layer_norm.hpp>
 
+#include "wall_clock.hpp"
+
 namespace {
 
 using namespace heed;
@@ -16,29 +18,30 @@ Tensor<float, 2> counted() {
 }
 
 /// 8 operations an element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, double passes) {
-  state.counters["GFLOPS"] =
-      benchmark::Counter(1e-9 * 8 * passes * static_cast<double>(kRows * kWidth), benchmark::Counter::kIsIterationInvariantRate);
+void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
+  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * 8 * passes * static_cast<double>(kRows * kWidth));
 }
 
 void layer_norm_forward(benchmark::State& state) {
   const LayerNorm<float> layer({.normalized_shape = {kWidth}});
   const auto x = counted();
+  const WallClock clock;
   for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, 1);
+  count_flops(state, clock, 1);
 }
-BENCHMARK(layer_norm_forward)->Name("layer_norm/8192x256/forward")->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(layer_norm_forward)->Name("layer_norm/8192x256/forward")->Unit(benchmark::kMillisecond);
 
 void layer_norm_forward_backward(benchmark::State& state) {
   LayerNorm<float> layer({.normalized_shape = {kWidth}});
   LayerNorm<float>::Cache cache;
   const auto x = counted();
+  const WallClock clock;
   for (auto _ : state) {
     const auto y = layer.forward(x, cache);
     benchmark::DoNotOptimize(layer.backward(y, cache).data());
   }
-  count_flops(state, 3);
+  count_flops(state, clock, 3);
 }
-BENCHMARK(layer_norm_forward_backward)->Name("layer_norm/8192x256/forward_backward")->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(layer_norm_forward_backward)->Name("layer_norm/8192x256/forward_backward")->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <heed/layers/avg_pool2d.hpp>
 #include <heed/layers/max_pool2d.hpp>
 
+#include "wall_clock.hpp"
+
 namespace {
 
 using namespace heed;
@@ -15,16 +17,17 @@ Tensor<float, 4> counted() {
 }
 
 /// One operation an input element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, double passes) {
-  state.counters["GFLOPS"] = benchmark::Counter(1e-9 * passes * 64 * 64 * 1024, benchmark::Counter::kIsIterationInvariantRate);
+void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
+  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * passes * 64 * 64 * 1024);
 }
 
 template <class Pool>
 void pool_forward(benchmark::State& state) {
   const Pool layer({.kernel_size = 2});
   const auto x = counted();
+  const WallClock clock;
   for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, 1);
+  count_flops(state, clock, 1);
 }
 
 template <class Pool>
@@ -32,22 +35,17 @@ void pool_forward_backward(benchmark::State& state) {
   Pool layer({.kernel_size = 2});
   typename Pool::Cache cache;
   const auto x = counted();
+  const WallClock clock;
   for (auto _ : state) {
     const auto y = layer.forward(x, cache);
     benchmark::DoNotOptimize(layer.backward(y, cache).data());
   }
-  count_flops(state, 3);
+  count_flops(state, clock, 3);
 }
 
-BENCHMARK(pool_forward<MaxPool2d<float>>)->Name("max_pool2d/64x32x32x64/forward")->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(pool_forward_backward<MaxPool2d<float>>)
-    ->Name("max_pool2d/64x32x32x64/forward_backward")
-    ->UseRealTime()
-    ->Unit(benchmark::kMillisecond);
-BENCHMARK(pool_forward<AvgPool2d<float>>)->Name("avg_pool2d/64x32x32x64/forward")->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(pool_forward_backward<AvgPool2d<float>>)
-    ->Name("avg_pool2d/64x32x32x64/forward_backward")
-    ->UseRealTime()
-    ->Unit(benchmark::kMillisecond);
+BENCHMARK(pool_forward<MaxPool2d<float>>)->Name("max_pool2d/64x32x32x64/forward")->Unit(benchmark::kMillisecond);
+BENCHMARK(pool_forward_backward<MaxPool2d<float>>)->Name("max_pool2d/64x32x32x64/forward_backward")->Unit(benchmark::kMillisecond);
+BENCHMARK(pool_forward<AvgPool2d<float>>)->Name("avg_pool2d/64x32x32x64/forward")->Unit(benchmark::kMillisecond);
+BENCHMARK(pool_forward_backward<AvgPool2d<float>>)->Name("avg_pool2d/64x32x32x64/forward_backward")->Unit(benchmark::kMillisecond);
 
 }  // namespace
