@@ -29,6 +29,7 @@ void add_net_adapters(Adapters& adapters);
 void add_onnx_row_adapters(Adapters& adapters);
 void add_onnx_image_adapters(Adapters& adapters);
 void add_onnx_attention_adapters(Adapters& adapters);
+void add_onnx_position_adapters(Adapters& adapters);
 void add_onnx_loss_adapters(Adapters& adapters);
 void add_onnx_optimizer_adapters(Adapters& adapters);
 

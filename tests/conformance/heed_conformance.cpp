@@ -100,6 +100,7 @@ int run(const std::vector<std::string>& folders, bool verbose) {
   add_onnx_row_adapters(adapters);
   add_onnx_image_adapters(adapters);
   add_onnx_attention_adapters(adapters);
+  add_onnx_position_adapters(adapters);
   add_onnx_loss_adapters(adapters);
   add_onnx_optimizer_adapters(adapters);
 

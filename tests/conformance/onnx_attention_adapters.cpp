@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ONNX: attention and rotary embedding.
+// ONNX: attention.
 #include "adapters.hpp"
 
 namespace conformance {
