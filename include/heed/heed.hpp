@@ -23,8 +23,10 @@
 #include <heed/layers/attention_fusion.hpp>
 #include <heed/layers/attention_mask.hpp>
 #include <heed/layers/attention_observer.hpp>
+#include <heed/layers/avg_pool1d.hpp>
 #include <heed/layers/avg_pool2d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
+#include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/dropout.hpp>
 #include <heed/layers/embedding.hpp>
@@ -34,6 +36,7 @@
 #include <heed/layers/global_max_pool2d.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/max_pool1d.hpp>
 #include <heed/layers/max_pool2d.hpp>
 #include <heed/layers/multi_head_attention.hpp>
 #include <heed/layers/output_projection.hpp>

@@ -16,9 +16,11 @@ using heed::kernels::Pool2dGeometry;
 namespace {
 
 Pool2dGeometry geometry(Index images, Index height, Index width, Index channels, Index kernel, Index stride, Index padding, Index dilation,
-    bool ceil_mode = false) {
-  Pool2dGeometry g{images, {height, width}, {}, channels, {kernel, kernel + 1}, {stride, stride}, {padding, padding}, {dilation, dilation}};
-  for (int i = 0; i < 2; ++i) g.out_size[i] = heed::kernels::pool2d_windows(g.size[i], g.kernel[i], stride, padding, dilation, ceil_mode);
+    bool ceil_mode = false, Index extra_at_end = 0) {
+  Pool2dGeometry g{images, {height, width}, {}, channels, {kernel, kernel + 1}, {stride, stride}, {padding, padding}, {dilation, dilation},
+      {padding + extra_at_end, padding}};
+  for (int i = 0; i < 2; ++i)
+    g.out_size[i] = heed::kernels::pool2d_windows(g.size[i], g.kernel[i], stride, padding, g.padding_end[i], dilation, ceil_mode);
   return g;
 }
 
@@ -44,7 +46,10 @@ double largest_difference(const Tensor<T, 1>& a, const Tensor<T, 1>& b) {
 const Pool2dGeometry kCases[] = {geometry(1, 1, 2, 1, 1, 1, 0, 1), geometry(2, 6, 8, 3, 2, 2, 0, 1), geometry(2, 7, 5, 16, 2, 2, 0, 1),
     geometry(1, 9, 7, 17, 3, 2, 1, 1), geometry(2, 7, 9, 15, 2, 1, 1, 1), geometry(1, 10, 9, 33, 2, 1, 0, 3),
     geometry(2, 8, 7, 24, 3, 2, 0, 1, true), geometry(1, 6, 9, 5, 3, 2, 1, 1, true), geometry(1, 5, 5, 64, 1, 3, 0, 1),
-    geometry(40, 9, 9, 40, 2, 2, 0, 1), geometry(1, 20, 22, 4, 4, 5, 2, 2, true)};
+    geometry(40, 9, 9, 40, 2, 2, 0, 1), geometry(1, 20, 22, 4, 4, 5, 2, 2, true), geometry(2, 5, 7, 5, 2, 2, 0, 1, false, 1),
+    geometry(1, 6, 7, 6, 3, 2, 1, 1, true, 1), geometry(1, 7, 8, 17, 3, 2, 1, 2, true, 3), geometry(1, 5, 4, 3, 3, 1, 2, 1, false, 0),
+    geometry(1, 2, 2, 3, 2, 1, 2, 3, false, 1),  // windows between whose taps the image lies
+    geometry(2, 9, 11, 4, 3, 3, 2, 2, true, -1)};
 
 }  // namespace
 
@@ -77,38 +82,61 @@ TEMPLATE_TEST_CASE("max pooling agrees with the windows as they are written", ""
 }
 
 TEMPLATE_TEST_CASE("average pooling agrees with the windows as they are written", "", float, double) {
+  const heed::kernels::PoolDivisor divisors[] = {{true, 0}, {false, 0}, {true, 7}, {false, -2}};
   for (const Pool2dGeometry& g : kCases) {
     reference::poison_pool(1 << 18);
-    if (g.dilation[0] != 1) continue;
-    for (const bool include_pad : {true, false}) {
-      INFO(g.size[0] << 'x' << g.size[1] << 'x' << g.channels << " kernel " << g.kernel[0] << 'x' << g.kernel[1] << " include "
-                     << include_pad);
+    for (const auto& divisor : divisors) {
+      INFO(g.size[0] << 'x' << g.size[1] << 'x' << g.channels << " kernel " << g.kernel[0] << 'x' << g.kernel[1] << " dilation "
+                     << g.dilation[0] << " include " << divisor.count_include_pad << " fixed " << divisor.fixed);
       const Index in = g.images * g.size[0] * g.size[1] * g.channels, out = g.images * g.out_size[0] * g.out_size[1] * g.channels;
       const auto x = noise<TestType>(in, 1, 99), dy = noise<TestType>(out, 2, 64);
       Tensor<TestType, 1> y({out}), y_expected({out}), dx({in}), dx_expected({in});
       dx.fill(TestType(99));
-      heed::kernels::avg_pool2d_forward(g, include_pad, x.data(), y.data());
-      heed::kernels::avg_pool2d_backward(g, include_pad, dy.data(), dx.data());
-      reference::avg_pool2d(g, include_pad, x.data(), dy.data(), y_expected.data(), dx_expected.data());
+      heed::kernels::avg_pool2d_forward(g, divisor, x.data(), y.data());
+      heed::kernels::avg_pool2d_backward(g, divisor, dy.data(), dx.data());
+      reference::avg_pool2d(g, divisor, x.data(), dy.data(), y_expected.data(), dx_expected.data());
       CHECK(largest_difference(y, y_expected) < 32 * std::numeric_limits<TestType>::epsilon());
       CHECK(largest_difference(dx, dx_expected) < 64 * std::numeric_limits<TestType>::epsilon());
     }
   }
 }
 
+TEST_CASE("the place of each maximum in its image") {
+  for (const Pool2dGeometry& g : kCases) {
+    const Index in = g.images * g.size[0] * g.size[1] * g.channels, out = g.images * g.out_size[0] * g.out_size[1] * g.channels;
+    const auto x = noise<float>(in, 1, 6);
+    Tensor<float, 1> y({out});
+    Tensor<std::uint8_t, 1> winner({out});
+    Tensor<std::int64_t, 1> indices({out});
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
+    heed::kernels::max_pool2d_indices(g, std::as_const(winner).data(), indices.data());
+    reference::for_each_window(g, [&](Index n, Index oy, Index ox, Index c, Index element) {
+      Index first = -1;
+      reference::for_each_tap(g, n, oy, ox, c, [&](Index pixel, Index) {
+        if (first < 0 && x[pixel] == y[element]) first = (pixel - c) / g.channels - n * g.size[0] * g.size[1];
+      });
+      REQUIRE(indices[element] == first);
+    });
+  }
+}
+
 TEST_CASE("windows that fit, with and without ceil mode") {
   using heed::kernels::pool2d_windows;
-  CHECK(pool2d_windows(7, 2, 2, 0, 1, false) == 3);
-  CHECK(pool2d_windows(7, 2, 2, 0, 1, true) == 4);
-  CHECK(pool2d_windows(5, 3, 2, 1, 1, true) == 3);
-  CHECK(pool2d_windows(4, 3, 3, 1, 1, true) == 2);  // a third window would start behind the image
-  CHECK(pool2d_windows(2, 2, 3, 1, 1, true) == 1);
-  CHECK(pool2d_windows(5, 2, 1, 0, 3, false) == 2);
-  CHECK(pool2d_windows(2, 3, 1, 0, 1, false) == 0);
+  CHECK(pool2d_windows(7, 2, 2, 0, 0, 1, false) == 3);
+  CHECK(pool2d_windows(7, 2, 2, 0, 0, 1, true) == 4);
+  CHECK(pool2d_windows(5, 3, 2, 1, 1, 1, true) == 3);
+  CHECK(pool2d_windows(4, 3, 3, 1, 1, 1, true) == 2);  // a third window would start behind the image
+  CHECK(pool2d_windows(2, 2, 3, 1, 1, 1, true) == 1);
+  CHECK(pool2d_windows(5, 2, 1, 0, 0, 3, false) == 2);
+  CHECK(pool2d_windows(2, 3, 1, 0, 0, 1, false) == 0);
+  CHECK(pool2d_windows(2, 3, 1, 0, 1, 1, false) == 1);
+  CHECK(pool2d_windows(4, 3, 2, 1, 0, 1, false) == 2);
+  CHECK(pool2d_windows(4, 3, 2, 0, 2, 1, true) == 2);
+  CHECK(pool2d_windows(4, 1, 2, 0, 1, 1, true) == 2);  // a third would start in the padding behind
 }
 
 TEST_CASE("max pooling passes NaN on and knows minus infinity") {
-  const Pool2dGeometry g{1, {2, 2}, {1, 1}, 20, {2, 2}, {2, 2}, {0, 0}, {1, 1}};
+  const Pool2dGeometry g{1, {2, 2}, {1, 1}, 20, {2, 2}, {2, 2}, {0, 0}, {1, 1}, {0, 0}};
   for (int where = 0; where < 4; ++where) {
     Tensor<float, 1> x({80}), y({20});
     for (Index c = 0; c < 20; ++c) x[where * 20 + c] = std::numeric_limits<float>::quiet_NaN();
@@ -139,7 +167,7 @@ TEST_CASE("pooling gives the same bits for any number of threads") {
     dx[i].resize({in}), average[i].resize({in});
     heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
     heed::kernels::max_pool2d_backward(g, dy.data(), std::as_const(winner).data(), dx[i].data());
-    heed::kernels::avg_pool2d_backward(g, true, dy.data(), average[i].data());
+    heed::kernels::avg_pool2d_backward(g, {}, dy.data(), average[i].data());
   }
   CHECK(std::equal(dx[0].data(), dx[0].data() + in, dx[1].data()));
   CHECK(std::equal(average[0].data(), average[0].data() + in, average[1].data()));

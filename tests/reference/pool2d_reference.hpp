@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <limits>
+
 #include <heed/kernels/pool2d.hpp>
 
 // Pooling window by window, element by element.
@@ -37,24 +39,29 @@ void max_pool2d(const heed::kernels::Pool2dGeometry& g, const T* x, const T* dy,
     for_each_tap(g, n, oy, ox, c, [&](Index in, Index tap) {
       if (best < 0 || x[in] > x[best]) best = in, winner[out] = static_cast<Winner>(tap);
     });
-    y[out] = x[best];
-    dx[best] += dy[out];
+    y[out] = best < 0 ? -std::numeric_limits<T>::infinity() : x[best];
+    if (best >= 0) dx[best] += dy[out];
   });
 }
 
 template <class T>
-void avg_pool2d(const heed::kernels::Pool2dGeometry& g, bool count_include_pad, const T* x, const T* dy, T* y, T* dx) {
+void avg_pool2d(const heed::kernels::Pool2dGeometry& g, const heed::kernels::PoolDivisor& divisor, const T* x, const T* dy, T* y, T* dx) {
   using heed::Index;
   std::fill_n(dx, g.images * g.size[0] * g.size[1] * g.channels, T(0));
   for_each_window(g, [&](Index n, Index oy, Index ox, Index c, Index out) {
     Index count = 0;  // of positions in the image, or in the image and its padding
     for (Index ky = 0; ky < g.kernel[0]; ++ky)
       for (Index kx = 0; kx < g.kernel[1]; ++kx) {
-        const Index iy = oy * g.stride[0] + ky, ix = ox * g.stride[1] + kx;  // in the padded image
-        const Index border_y = count_include_pad ? 0 : g.padding[0], border_x = count_include_pad ? 0 : g.padding[1];
-        count += iy >= border_y && iy < g.size[0] + 2 * g.padding[0] - border_y && ix >= border_x &&
-                 ix < g.size[1] + 2 * g.padding[1] - border_x;
+        const Index at[] = {oy * g.stride[0] + ky * g.dilation[0], ox * g.stride[1] + kx * g.dilation[1]};  // in the padded image
+        bool counts = true;
+        for (int axis = 0; axis < 2; ++axis) {
+          const Index end = g.padding[axis] + g.size[axis];
+          counts =
+              counts && (divisor.count_include_pad ? at[axis] < end + g.padding_end[axis] : at[axis] >= g.padding[axis] && at[axis] < end);
+        }
+        count += counts;
       }
+    if (divisor.fixed != 0) count = divisor.fixed;
     y[out] = T(0);
     for_each_tap(g, n, oy, ox, c, [&](Index in, Index) {
       y[out] += x[in] / static_cast<T>(count);

@@ -12,11 +12,12 @@
 
 namespace heed::kernels {
 
-/// The numbers of a 2-d pooling. Pairs are {vertical, horizontal}; padding is symmetric.
+/// The numbers of a 2-d pooling. Pairs are {vertical, horizontal}. A sequence is an image of height 1.
 struct Pool2dGeometry {
   Index images;
   Index size[2], out_size[2], channels;
-  Index kernel[2], stride[2], padding[2], dilation[2];
+  Index kernel[2], stride[2], padding[2], dilation[2];  ///< padding: before the first row and column
+  Index padding_end[2];                                 ///< behind the last; averages may count it
 
   Index taps() const { return kernel[0] * kernel[1]; }
   /// Position of tap `k` of window `o`.
@@ -30,17 +31,30 @@ struct Pool2dGeometry {
     const Index start = position(axis, o, 0);
     return start >= size[axis] ? 0 : std::min(kernel[axis], (size[axis] - 1 - start) / dilation[axis] + 1);
   }
-  /// Elements of `window` that an average divides by: those in the image, or with padding (but without what ceil mode lets hang over).
+  /// Taps of window `o` in the image, or with `include_pad` in the image and its padding: not what ceil mode lets hang over.
   Index counted(int axis, Index o, bool include_pad) const {
     if (!include_pad) return std::max<Index>(0, end_tap(axis, o) - first_tap(axis, o));
-    return std::min(position(axis, o, kernel[axis]), size[axis] + padding[axis]) - position(axis, o, 0);
+    const Index room = size[axis] + padding_end[axis] - position(axis, o, 0);
+    return std::clamp<Index>((room + dilation[axis] - 1) / dilation[axis], 0, kernel[axis]);
   }
 };
 
-/// Windows along an axis: ⌊(size + 2 padding - dilation (kernel - 1) - 1) / stride⌋ + 1, or with ceil mode ⌈…⌉ + 1 as long as the last window
-/// starts in the image or the padding before it (torch.nn.MaxPool2d). At most 0 if the kernel does not fit.
-inline Index pool2d_windows(Index size, Index kernel, Index stride, Index padding, Index dilation, bool ceil_mode) {
-  const Index room = size + 2 * padding - dilation * (kernel - 1) - 1;
+/// What an average divides by: the counted taps of its window, or `fixed` where that is not 0.
+struct PoolDivisor {
+  bool count_include_pad = true;
+  Index fixed = 0;
+
+  /// The factor of 1 / divisor that belongs to window `o` of an axis. 0 where nothing is counted.
+  double factor(const Pool2dGeometry& g, int axis, Index o) const {
+    const Index divisor = fixed == 0 ? g.counted(axis, o, count_include_pad) : axis == 0 ? fixed : 1;
+    return divisor == 0 ? 0 : 1 / static_cast<double>(divisor);
+  }
+};
+
+/// Windows along an axis: ⌊(size + padding + padding_end - dilation (kernel - 1) - 1) / stride⌋ + 1, or with ceil mode ⌈…⌉ + 1 as long as the last
+/// window starts in the image or the padding before it (torch.nn.MaxPool2d, ONNX MaxPool). 0 if the kernel does not fit.
+inline Index pool2d_windows(Index size, Index kernel, Index stride, Index padding, Index padding_end, Index dilation, bool ceil_mode) {
+  const Index room = size + padding + padding_end - dilation * (kernel - 1) - 1;
   if (room < 0) return 0;
   const Index windows = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
   return ceil_mode && (windows - 1) * stride >= size + padding ? windows - 1 : windows;
@@ -150,8 +164,9 @@ struct MaxPoolGradientRow {
 /// y[c] = factor * sum of x over the taps of a window.
 template <class T>
 struct AverageWindow {
-  const T* x;
-  Index row, channels, first[2], end[2];
+  const T* x;                ///< tap (0, 0), which may lie outside of the image
+  Index tap_row, tap_pixel;  ///< elements from tap to tap
+  Index first[2], end[2];
   T factor;
   T* y;
 
@@ -159,7 +174,7 @@ struct AverageWindow {
   HEED_INLINE void at(Index channel) const {
     P sum = P::zero();
     for (Index ky = first[0]; ky < end[0]; ++ky)
-      for (Index kx = first[1]; kx < end[1]; ++kx) sum = sum + P::load(x + ky * row + kx * channels + channel);
+      for (Index kx = first[1]; kx < end[1]; ++kx) sum = sum + P::load(x + ky * tap_row + kx * tap_pixel + channel);
     (sum * P::broadcast(factor)).store(y + channel);
   }
 };
@@ -167,14 +182,15 @@ struct AverageWindow {
 template <class T>
 struct AveragePoolRow {
   template <class Isa>
-  HEED_INLINE static void run(const Pool2dGeometry* g, bool include_pad, Index oy, const T* image, T* y) {
-    const Index row = g->size[1] * g->channels, counted = g->counted(0, oy, include_pad);
-    AverageWindow<T> window{nullptr, row, g->channels, {g->first_tap(0, oy), 0}, {g->end_tap(0, oy), 0}, T(0), y};
+  HEED_INLINE static void run(const Pool2dGeometry* g, const PoolDivisor* divisor, Index oy, const T* image, T* y) {
+    const Index row = g->size[1] * g->channels;
+    const double factor_y = divisor->factor(*g, 0, oy);
+    AverageWindow<T> window{
+        nullptr, g->dilation[0] * row, g->dilation[1] * g->channels, {g->first_tap(0, oy), 0}, {g->end_tap(0, oy), 0}, T(0), y};
     for (Index ox = 0; ox < g->out_size[1]; ++ox, window.y += g->channels) {
       window.x = image + g->position(0, oy, 0) * row + g->position(1, ox, 0) * g->channels;
       window.first[1] = g->first_tap(1, ox), window.end[1] = g->end_tap(1, ox);
-      const Index count = counted * g->counted(1, ox, include_pad);
-      window.factor = count == 0 ? T(0) : T(1 / static_cast<double>(count));
+      window.factor = T(factor_y * divisor->factor(*g, 1, ox));
       sweep_channels<Isa, T>(0, g->channels, window);
     }
   }
@@ -184,7 +200,7 @@ struct AveragePoolRow {
 template <class T>
 struct AveragePixel {
   const Index *windows_y, *windows_x;
-  const T *factors_y, *factors_x;  ///< 1 / count along each axis
+  const double *factors_y, *factors_x;  ///< see PoolDivisor::factor
   Index kernel[2], out_width, channels;
   const T* dy;
   T* dx;
@@ -207,8 +223,8 @@ struct AveragePixel {
 template <class T>
 struct AveragePoolGradientRow {
   template <class Isa>
-  HEED_INLINE static void run(
-      const Pool2dGeometry* g, const Index* windows_y, const Index* windows_x, const T* factors_y, const T* factors_x, const T* dy, T* dx) {
+  HEED_INLINE static void run(const Pool2dGeometry* g, const Index* windows_y, const Index* windows_x, const double* factors_y,
+      const double* factors_x, const T* dy, T* dx) {
     AveragePixel<T> pixel{windows_y, windows_x, factors_y, factors_x, {g->kernel[0], g->kernel[1]}, g->out_size[1], g->channels, dy, dx};
     for (Index ix = 0; ix < g->size[1]; ++ix) {
       sweep_channels<Isa, T>(0, g->channels, pixel);
@@ -249,33 +265,46 @@ void max_pool2d_backward(const Pool2dGeometry& g, const T* dy, const Winner* win
   });
 }
 
-/// y[o, c] = sum over the taps in the image of x / count, see Pool2dGeometry::counted (0 where that is 0). Parallel over rows of y.
+/// Where each y came from: indices[o, c] = row * width + column of the winner's pixel in its image, -1 for a window that has none (which has
+/// won nothing). For use outside of training; not parallel.
+template <class Winner>
+void max_pool2d_indices(const Pool2dGeometry& g, const Winner* winner, std::int64_t* indices) {
+  for (Index n = 0; n < g.images; ++n)
+    for (Index oy = 0; oy < g.out_size[0]; ++oy)
+      for (Index ox = 0; ox < g.out_size[1]; ++ox)
+        for (Index c = 0; c < g.channels; ++c) {
+          const Index tap = static_cast<Index>(*winner++);
+          const Index iy = g.position(0, oy, tap / g.kernel[1]), ix = g.position(1, ox, tap % g.kernel[1]);
+          const bool inside = iy >= 0 && iy < g.size[0] && ix >= 0 && ix < g.size[1];
+          *indices++ = inside ? iy * g.size[1] + ix : -1;
+        }
+}
+
+/// y[o, c] = sum over the taps in the image of x / divisor. Parallel over rows of y.
 template <class T>
-void avg_pool2d_forward(const Pool2dGeometry& g, bool count_include_pad, const T* x, T* y) {
+void avg_pool2d_forward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* x, T* y) {
   const Index image = g.size[0] * g.size[1] * g.channels, row = g.out_size[1] * g.channels;
   parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i)
-      dispatch<detail::AveragePoolRow<T>, T>(&g, count_include_pad, i % g.out_size[0], x + i / g.out_size[0] * image, y + i * row);
+      dispatch<detail::AveragePoolRow<T>, T>(&g, &divisor, i % g.out_size[0], x + i / g.out_size[0] * image, y + i * row);
   });
 }
 
-/// dx[i, c] = sum over the windows o that read pixel i of dy[o, c] / count(o). Parallel over rows of x.
+/// dx[i, c] = sum over the windows o that read pixel i of dy[o, c] / divisor(o). Parallel over rows of x.
 template <class T>
-void avg_pool2d_backward(const Pool2dGeometry& g, bool count_include_pad, const T* dy, T* dx) {
+void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* dy, T* dx) {
   const auto windows_y = detail::windows_of(g, 0), windows_x = detail::windows_of(g, 1);
-  Tensor<T, 1> factors[2];
+  Tensor<double, 1> factors[2];
   for (int axis = 0; axis < 2; ++axis) {
     factors[axis].resize({g.out_size[axis]});
-    for (Index o = 0; o < g.out_size[axis]; ++o) {
-      const Index count = g.counted(axis, o, count_include_pad);
-      factors[axis][o] = count == 0 ? T(0) : T(1 / static_cast<double>(count));
-    }
+    for (Index o = 0; o < g.out_size[axis]; ++o) factors[axis][o] = divisor.factor(g, axis, o);
   }
   const Index out_image = g.out_size[0] * g.out_size[1] * g.channels, row = g.size[1] * g.channels;
   parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i)
       dispatch<detail::AveragePoolGradientRow<T>, T>(&g, windows_y.data() + i % g.size[0] * g.kernel[0], windows_x.data(),
-          static_cast<const T*>(factors[0].data()), static_cast<const T*>(factors[1].data()), dy + i / g.size[0] * out_image, dx + i * row);
+          static_cast<const double*>(factors[0].data()), static_cast<const double*>(factors[1].data()), dy + i / g.size[0] * out_image,
+          dx + i * row);
   });
 }
 

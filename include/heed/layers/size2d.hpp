@@ -34,4 +34,17 @@ struct Padding2d {
   }
 };
 
+/// Tokens of border around a sequence: one number, or {begin, end}; {kernel_size - 1, 0} makes a convolution causal.
+struct Padding1d {
+  Index begin = 0, end = 0;
+
+  Padding1d() = default;
+  Padding1d(Index both) : Padding1d(both, both) {}  // NOLINT: `.padding = 1` reads as it should
+  Padding1d(Index begin_, Index end_) : begin(begin_), end(end_) {}
+
+  friend bool operator==(const Padding1d&, const Padding1d&) = default;
+  /// "1", or "2,0" (begin, end) where the sides differ.
+  std::string to_string() const { return begin == end ? text(begin) : text(begin, ',', end); }
+};
+
 }  // namespace heed

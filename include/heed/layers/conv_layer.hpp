@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/initialize.hpp>
+#include <heed/core/layer.hpp>
+#include <heed/kernels/conv2d.hpp>
+#include <heed/kernels/depthwise_conv2d.hpp>
+#include <heed/layers/window2d.hpp>
+
+namespace heed {
+
+/// What Conv1d and Conv2d share, which is all but their options: a sequence (N, T, C) is an image (N, 1, T, C) to the kernels, and a weight
+/// (out, in / groups, kernel) lies in memory as one of height 1.
+///
+/// Derived gives `static constexpr const char* kKind`, and a weight's axes are out, in / groups and those of the kernel.
+template <class Derived, class T, int Rank, class Options>
+class ConvLayer : public LayerBase<Derived> {
+ public:
+  using scalar = T;
+  static constexpr int input_rank = Rank;
+
+  struct Cache {
+    TensorView<const T, Rank> x;  ///< (N, H, W, in_channels) or (N, T, in_channels), the caller's
+  };
+
+  explicit ConvLayer(const Options& options) : options_(options), window_(Derived::kKind, options) {
+    const auto& o = options_;
+    require(o.in_channels > 0 && o.out_channels > 0 && o.groups > 0 && o.in_channels % o.groups == 0 && o.out_channels % o.groups == 0,
+        Derived::kKind, ": in_channels (", o.in_channels, ") and out_channels (", o.out_channels,
+        ") must be positive multiples of groups (", o.groups, ")");
+    Shape weight{o.out_channels, o.in_channels / o.groups};
+    if constexpr (Rank == 4) weight.push_back(o.kernel_size.height), weight.push_back(o.kernel_size.width);
+    if constexpr (Rank == 3) weight.push_back(o.kernel_size);
+    weight_ = Parameter<T>(weight);
+    initialize(weight_, Initializer::fan_in_uniform);
+    if (!o.bias) return;
+    bias_ = Parameter<T>({o.out_channels});
+    initialize(bias_, Initializer::fan_in_uniform, {.fan_in = weight_.size() / o.out_channels});
+  }
+
+  Shape output_shape(const Shape& in) const {
+    const Shape out = window_.output_shape(in, options_.out_channels);
+    require<ShapeError>(in.features() == options_.in_channels, Derived::kKind, ": input has ", in.features(), " channels, weight expects ",
+        options_.in_channels, " (input ", in, ", weight ", weight_.shape(), ", groups ", options_.groups, ")");
+    return out;
+  }
+
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
+    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
+    const auto g = geometry(x.shape(), y.shape());
+    const T* bias = options_.bias ? bias_.value() : nullptr;
+    if (depthwise())
+      kernels::depthwise_conv2d_forward(g, x.data(), weight_.value(), bias, y.data());
+    else
+      kernels::conv2d_forward(g, x.data(), weight_.value(), bias, y.data());
+    return y;
+  }
+
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
+    cache.x = x;
+    return forward(x);
+  }
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+
+  /// Each product x · weight of the forward pass sends dy · weight to dx and dy · x to d_weight; d_bias += dy summed over pixels.
+  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
+    require_filled(Derived::kKind, cache.x);
+    const Shape expected = output_shape(cache.x.shape());
+    require_gradient_shape(Derived::kKind, dy.shape(), expected, expected.rows());
+    const auto g = geometry(cache.x.shape(), dy.shape());
+    Tensor<T, Rank> dx;
+    if (options_.input_gradient) {
+      dx.resize(cache.x.shape());
+      if (depthwise())
+        kernels::depthwise_conv2d_input_gradient(g, dy.data(), weight_.value(), dx.data());
+      else
+        kernels::conv2d_input_gradient(g, dy.data(), weight_.value(), dx.data());
+    }
+    if (!weight_.frozen()) {
+      if (depthwise())
+        kernels::depthwise_conv2d_weight_gradient(g, cache.x.data(), dy.data(), weight_.gradient());
+      else
+        kernels::conv2d_weight_gradient(g, cache.x.data(), dy.data(), weight_.gradient());
+    }
+    if (options_.bias && !bias_.frozen()) kernels::add_column_sums(dy.rows(), dy.features(), dy.data(), dy.features(), bias_.gradient());
+    return dx;
+  }
+
+  const Options& options() const { return options_; }
+  Parameter<T>& weight() { return weight_; }
+  const Parameter<T>& weight() const { return weight_; }
+  /// Empty without a bias.
+  Parameter<T>& bias() { return bias_; }
+  const Parameter<T>& bias() const { return bias_; }
+
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    const auto& o = self.options_;
+    visitor.kind(Derived::kKind);
+    visitor.option("in_channels", o.in_channels);
+    visitor.option("out_channels", o.out_channels);
+    visitor.option("kernel_size", o.kernel_size);
+    visitor.option("stride", o.stride);
+    visitor.option("padding", o.padding);
+    visitor.option("dilation", o.dilation);
+    visitor.option("groups", o.groups);
+    visitor.option("bias", o.bias);
+    visitor.option("input_gradient", o.input_gradient);
+    visitor.parameter("weight", self.weight_);
+    if (o.bias) visitor.parameter("bias", self.bias_);
+  }
+
+ private:
+  bool depthwise() const {
+    return options_.groups == options_.in_channels && options_.groups == options_.out_channels && options_.groups > 1;
+  }
+  kernels::Conv2dGeometry geometry(const Shape& x, const Shape& y) const {
+    const auto g = window_.geometry(x, y);
+    return {g.images, {g.size[0], g.size[1]}, x[-1], {g.out_size[0], g.out_size[1]}, y[-1], {g.kernel[0], g.kernel[1]},
+        {g.stride[0], g.stride[1]}, {g.dilation[0], g.dilation[1]}, {g.padding[0], g.padding[1]}, options_.groups};
+  }
+
+  Options options_;
+  Window2d window_;
+  Parameter<T> weight_, bias_;
+};
+
+}  // namespace heed
