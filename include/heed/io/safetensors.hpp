@@ -233,6 +233,7 @@ class SafetensorsWriter {
   }
   template <class T, int Rank>
   void add(std::string name, const TensorView<const T, Rank>& tensor) {
+    require(tensor.shape().rank() == Rank, "SafetensorsWriter: the tensor ", detail::quoted_name(name), " was never given a shape");
     add(std::move(name), dtype_of<T>(), tensor.shape(), tensor.data());
   }
   /// Sets a word about the file.
