@@ -32,7 +32,9 @@
 #include <heed/layers/embedding.hpp>
 #include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
+#include <heed/layers/global_avg_pool1d.hpp>
 #include <heed/layers/global_avg_pool2d.hpp>
+#include <heed/layers/global_max_pool1d.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/linear.hpp>
@@ -51,7 +53,12 @@
 #include <heed/layers/silu.hpp>
 #include <heed/layers/size2d.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
+#include <heed/losses/bce_with_logits_loss.hpp>
+#include <heed/losses/class_targets.hpp>
 #include <heed/losses/cross_entropy.hpp>
+#include <heed/losses/loss_base.hpp>
+#include <heed/losses/mse_loss.hpp>
+#include <heed/losses/nll_loss.hpp>
 #include <heed/optim/adam.hpp>
 #include <heed/optim/clip_gradient_norm.hpp>
 #include <heed/optim/optimizer.hpp>

@@ -219,6 +219,23 @@ TEST_CASE("nothing to take the mean of: 0, with zero gradients") {
   CHECK(losses.size() == 0);
 }
 
+TEST_CASE("tensors of any rank are rows of classes") {
+  const Case c(12, 5, 0.1, true, true, Reduction::mean);
+  const auto logits = matrix<double>(12, 5, c.logits), targets = matrix<double>(12, 5, c.targets);
+  const auto map = logits.reshaped<4>({2, 3, 2, 5}), map_targets = targets.reshaped<4>({2, 3, 2, 5});
+  const CrossEntropyLoss<double> loss(c.options);
+  Tensor<double, 2> d_logits;
+  Tensor<double, 4> d_map;
+  Tensor<double, 1> losses, map_losses;
+  CHECK(loss(map, c.labels, d_map) == loss(logits, c.labels, d_logits));
+  CHECK(d_map.shape() == Shape{2, 3, 2, 5});
+  CHECK(std::equal(d_map.span().begin(), d_map.span().end(), d_logits.span().begin()));
+  CHECK(loss.value(map, map_targets) == loss.value(logits, targets));
+  loss.rows(logits, c.labels, losses, d_logits);
+  loss.rows(map, c.labels, map_losses, d_map);
+  CHECK(std::equal(losses.span().begin(), losses.span().end(), map_losses.span().begin()));
+}
+
 TEST_CASE("labels are integers of any size in any container") {
   const auto logits = matrix<float>(2, 3, {1, 2, 3, 4, 5, 7});
   const CrossEntropyLoss<float> loss({.ignore_index = 255});
@@ -268,11 +285,11 @@ TEST_CASE("mistakes with losses get a sentence") {
       loss(logits, std::vector<int>{0, 3}, d), "CrossEntropyLoss: label 3 of row 1 is not in 0 ... 2 and not ignore_index (-100)");
   CHECK_THROWS_WITH(
       loss(logits, std::vector<int>{-1, 0}, d), "CrossEntropyLoss: label -1 of row 0 is not in 0 ... 2 and not ignore_index (-100)");
-  CHECK_THROWS_WITH(loss(logits, std::vector<int>{0}, d), "CrossEntropyLoss: logits have 2 rows, but there are 1 labels");
+  CHECK_THROWS_WITH(loss(logits, std::vector<int>{0}, d), "CrossEntropyLoss: the input has 2 rows, but there are 1 labels");
   CHECK_THROWS_AS(loss(logits, std::vector<int>{0}, d), ShapeError);
-  CHECK_THROWS_WITH(loss(logits, Tensor<float, 2>({2, 4}), d), "CrossEntropyLoss: logits are 2x3, soft targets 2x4");
+  CHECK_THROWS_WITH(loss(logits, Tensor<float, 2>({2, 4}), d), "CrossEntropyLoss: the input is 2x3, the targets 2x4");
   const CrossEntropyLoss<float> weighted({.weight = {1, 2}});
-  CHECK_THROWS_WITH(weighted(logits, std::vector<int>{0, 0}, d), "CrossEntropyLoss: logits have 3 classes, weight has 2");
+  CHECK_THROWS_WITH(weighted(logits, std::vector<int>{0, 0}, d), "CrossEntropyLoss: the input has 3 classes, weight has 2");
   CHECK_THROWS_AS(weighted(logits, Tensor<float, 2>({2, 3}), d), ShapeError);
   CHECK(message_of({.label_smoothing = 1.5}) == "CrossEntropyLoss: label_smoothing must lie in [0, 1], is 1.5");
   CHECK(message_of({.label_smoothing = -0.5}) == "CrossEntropyLoss: label_smoothing must lie in [0, 1], is -0.5");

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <iterator>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <heed/core/tensor.hpp>
+
+namespace heed {
+
+/// A vector, span or array of integers of any size.
+template <class Labels>
+concept LabelRange = requires(const Labels& labels) {
+  requires std::integral<std::remove_cvref_t<decltype(std::data(labels)[0])>>;
+  std::size(labels);
+};
+
+/// What the losses against classes share: factors of the classes, and a label that counts nowhere.
+struct ClassWeights {
+  const std::vector<double>& weight;  ///< one number a class, not negative; empty: all 1
+  Index ignore_index;
+
+  double operator()(Index c) const { return weight.empty() ? 1.0 : weight[static_cast<std::size_t>(c)]; }
+
+  /// The check of a loss's constructor.
+  void check(std::string_view loss) const {
+    for (double w : weight) require(w >= 0, loss, ": class weights must not be negative, one is ", w);
+  }
+  /// The check of a call.
+  void check(std::string_view loss, Index classes) const {
+    require<ShapeError>(weight.empty() || static_cast<Index>(weight.size()) == classes, loss, ": the input has ", classes,
+        " classes, weight has ", weight.size());
+  }
+};
+
+/// Labels of rows, looked at in place. The sum of the weights of those that count is what a mean divides by.
+template <class Label>
+class ClassLabels {
+ public:
+  /// Throws ShapeError for another number of labels than rows, std::invalid_argument for one that is neither a class nor `ignore_index`.
+  template <LabelRange Range>
+  ClassLabels(std::string_view loss, const ClassWeights& weights, Index rows, Index classes, const Range& range)
+      : labels_(std::data(range)), ignore_index_(weights.ignore_index) {
+    weights.check(loss, classes);
+    require<ShapeError>(
+        static_cast<Index>(std::size(range)) == rows, loss, ": the input has ", rows, " rows, but there are ", std::size(range), " labels");
+    for (Index r = 0; r < rows; ++r) {
+      if (ignored(r)) continue;
+      const Index label = (*this)[r];
+      require(label >= 0 && label < classes, loss, ": label ", label, " of row ", r, " is not in 0 ... ", classes - 1,
+          " and not ignore_index (", ignore_index_, ")");
+      divisor_ += weights(label);
+    }
+  }
+
+  Index operator[](Index r) const { return static_cast<Index>(labels_[r]); }
+  bool ignored(Index r) const { return (*this)[r] == ignore_index_; }
+  double divisor() const { return divisor_; }
+
+ private:
+  const Label* labels_;
+  Index ignore_index_;
+  double divisor_ = 0;
+};
+template <class Range>
+ClassLabels(std::string_view, const ClassWeights&, Index, Index, const Range&)
+    -> ClassLabels<std::remove_cvref_t<decltype(std::data(std::declval<const Range&>())[0])>>;
+
+}  // namespace heed

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <string_view>
+#include <type_traits>
+
+#include <heed/core/parallel.hpp>
+#include <heed/core/tensor.hpp>
+
+namespace heed {
+
+/// How the losses of the rows, or of the elements, become one number.
+enum class Reduction { mean, sum };
+
+/// What every loss gets for writing `terms(x, targets)`: its value and gradient in one call. `Derived` also has `options().reduction`.
+///
+/// Terms are what is added up: losses of rows, or of elements.
+///
+///     Index count, width;                                          // terms, and elements of x that each of them reads
+///     double divisor;                                              // what a mean divides by
+///     Value operator()(Index i, double scale, T* dx) const;        // loss i; writes scale times its gradient to dx unless that is null
+///
+/// Float losses are worked on in double (sums and cancelling differences would lose digits) and give a double. Terms are added in a fixed
+/// order, so the value does not depend on the number of threads. The mean of nothing (a divisor of 0) is 0 with zero gradients.
+template <class T, class Derived>
+class LossBase {
+ public:
+  using scalar = T;
+  /// What the loss is computed and returned in: double for float and double, else T.
+  using Value = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+
+  /// The reduced loss; writes its gradient to `dx`, which takes the shape of x and must not share its memory. Throws ShapeError for sizes
+  /// that differ.
+  template <int Rank, class Targets>
+  Value operator()(const TensorView<const T, Rank>& x, const Targets& targets, Tensor<T, Rank>& dx) const {
+    const auto terms = self().terms(x, targets);
+    dx.resize(x.shape());
+    return reduce(terms, dx.data());
+  }
+  /// The reduced loss alone.
+  template <int Rank, class Targets>
+  Value value(const TensorView<const T, Rank>& x, const Targets& targets) const {
+    return reduce(self().terms(x, targets), nullptr);
+  }
+
+ protected:
+  template <class Terms>
+  Value reduce(const Terms& terms, T* dx) const {
+    const bool mean = self().options().reduction == Reduction::mean;
+    const double scale = !mean ? 1.0 : terms.divisor > 0 ? 1 / terms.divisor : 0.0;
+    Value sum(0);
+    if (terms.width == 0) return sum;
+    parallel_sum(terms.count, kShardElements / terms.width, 1, &sum, [&](Index begin, Index end, Value* partial) {
+      for (Index i = begin; i < end; ++i) *partial += terms(i, scale, dx);
+    });
+    return Value(scale) * sum;
+  }
+
+  /// Every term's own loss (torch's reduction "none") and gradient.
+  template <class Terms>
+  static void each(const Terms& terms, T* losses, T* dx) {
+    if (terms.width == 0) {
+      std::fill_n(losses, terms.count, T(0));
+      return;
+    }
+    parallel_for(terms.count, kShardElements / terms.width, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) losses[i] = static_cast<T>(terms(i, 1.0, dx));
+    });
+  }
+
+ private:
+  static constexpr Index kShardElements = 2048;  // some 20 microseconds of exp: a thread is worth starting
+
+  const Derived& self() const { return static_cast<const Derived&>(*this); }
+};
+
+namespace detail {
+
+/// The check of the losses that compare x with targets of the same shape.
+inline void require_target_shape(std::string_view loss, const Shape& x, const Shape& target) {
+  require<ShapeError>(x == target, loss, ": the input is ", x, ", the targets ", target);
+}
+
+}  // namespace detail
+
+}  // namespace heed
