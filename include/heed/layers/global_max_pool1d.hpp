@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/layers/global_max_pool_layer.hpp>
+
+namespace heed {
+
+/// y[n, c] = max over the tokens of x[n, ·, c]: (N, T, C) -> (N, C). Of equal values the first wins; NaN makes y NaN. The cache keeps the winning
+/// token of each y.
+template <class T>
+class GlobalMaxPool1d : public GlobalMaxPoolLayer<GlobalMaxPool1d<T>, T, 3> {
+ public:
+  static constexpr const char* kKind = "GlobalMaxPool1d";
+
+  /// The same layer over another scalar.
+  template <class U>
+  GlobalMaxPool1d<U> rebind() const {
+    return {};
+  }
+};
+
+static_assert(Layer<GlobalMaxPool1d<float>>);
+
+}  // namespace heed
