@@ -29,9 +29,9 @@ void rotary_embedding(Run<T>& run) {
   r.interleaved = c.flag("interleaved");
   r.cos = cos.data(), r.sin = sin.data();
 
-  std::vector<Index> ids;
+  std::vector<std::int64_t> ids;
   if (c.has_input(3)) {
-    for (std::int64_t id : run.template values<std::int64_t>(c.input(3))) ids.push_back(static_cast<Index>(id));
+    ids = run.template values<std::int64_t>(c.input(3));
     const Shape shape = run.shape(c.input(3));
     heed::require<heed::ShapeError>(cache.rank() == 2 && shape.features() == r.tokens && (shape.rows() == r.batches || shape.rows() == 1),
         "position_ids ", shape, " or caches ", cache, " do not fit X ", in);

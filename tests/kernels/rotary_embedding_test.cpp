@@ -95,7 +95,7 @@ TEMPLATE_TEST_CASE("rotation takes positions from an offset, ids, or a table of 
   r.position_batch = 4;  // tables (batches, tokens, 3)
   check<TestType>(r, 8);
   CHECK_FALSE(r.fits(7));
-  std::vector<Index> ids = {6, 0, 6, 2, 1, 5, 4, 3};
+  std::vector<std::int64_t> ids = {6, 0, 6, 2, 1, 5, 4, 3};
   r.position_ids = ids.data();
   check<TestType>(r, 7);
   CHECK_FALSE(r.fits(6));

@@ -50,8 +50,8 @@ Tensor<double, 4> waves() {
 }
 
 void expect(const RotaryEmbeddingOptions& options, const std::vector<double>& expected) {
-  const Tensor<Index, 2> ids = [] {
-    Tensor<Index, 2> t({1, 2});
+  const Tensor<std::int64_t, 2> ids = [] {
+    Tensor<std::int64_t, 2> t({1, 2});
     t[0] = 7, t[1] = 3;
     return t;
   }();
@@ -77,7 +77,7 @@ TEST_CASE("RotaryEmbedding: certificate", "[rotary_embedding]") {
     check({.head_dim = 9, .rotary_dim = 2}, {1, 2, 3, 9});
     check({.head_dim = 34}, {1, 2, 34});
 
-    Tensor<Index, 2> ids({2, 3}), shared({1, 3});
+    Tensor<std::int64_t, 2> ids({2, 3}), shared({1, 3});
     for (Index i = 0; i < 6; ++i) ids[i] = (5 * i + 3) % 7;
     for (Index i = 0; i < 3; ++i) shared[i] = 2 * i + 1;
     for (const RotaryPositions& positions : {RotaryPositions{.offset = 4}, RotaryPositions{.ids = ids}, RotaryPositions{.ids = shared}}) {
@@ -145,7 +145,7 @@ TEST_CASE("RotaryEmbedding: both layouts, offsets and ids say the same", "[rotar
       for (Index t = 0; t < 4; ++t)
         for (Index d = 0; d < 5; ++d) CHECK(y_tokens(n, t, h * 5 + d) == y(n, h, t, d));
 
-  Tensor<Index, 2> ids({2, 4});
+  Tensor<std::int64_t, 2> ids({2, 4});
   for (Index i = 0; i < 8; ++i) ids[i] = 6 + i % 4;
   CHECK(reference::same_bits(layer.forward(x, {.ids = ids}), y));
   CHECK(reference::same_bits(layer.forward(x, {.ids = ids.slice(0, 1)}), y));
@@ -188,7 +188,7 @@ TEST_CASE("RotaryEmbedding says what does not fit", "[rotary_embedding]") {
   CHECK_NOTHROW(layer.forward(x, {.offset = 2}));
   CHECK_THROWS_WITH(layer.forward(x, {.offset = 3}), contains("4 tokens from position 3 on, or their ids, leave the positions 0 ... 5"));
   CHECK_THROWS_AS(layer.forward(x, {.offset = -1}), ShapeError);
-  Tensor<Index, 2> ids({2, 4}), wrong({2, 3}), also_wrong({3, 4});
+  Tensor<std::int64_t, 2> ids({2, 4}), wrong({2, 3}), also_wrong({3, 4});
   CHECK_NOTHROW(layer.forward(x, {.ids = ids}));
   CHECK_THROWS_WITH(layer.forward(x, {.offset = 1, .ids = ids}), contains("ids stand alone, the offset (1) must be 0"));
   CHECK_THROWS_WITH(layer.forward(x, {.ids = wrong}), contains("ids are 2x3, the input has 2 sequences of 4 tokens"));

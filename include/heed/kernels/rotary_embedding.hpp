@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
@@ -24,7 +25,7 @@ struct Rotation {
   const T* cos = nullptr;  ///< (positions, rotary_width / 2)
   const T* sin = nullptr;
   Index offset = 0;
-  const Index* position_ids = nullptr;
+  const std::int64_t* position_ids = nullptr;
   Index position_batch = 0;
 
   Index position(Index b, Index t) const { return position_ids ? position_ids[b * position_batch + t] : offset + b * position_batch + t; }

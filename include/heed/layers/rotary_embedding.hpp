@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include <heed/core/layer.hpp>
 #include <heed/kernels/rotary_embedding.hpp>
@@ -19,7 +20,7 @@ struct RotaryEmbeddingOptions {
 /// Where the tokens of a call stand: token t at offset + t (what a cache of keys holds already), or, if given, at ids(n, t).
 struct RotaryPositions {
   Index offset = 0;
-  TensorView<const Index, 2> ids = {};  ///< (N, T), or (1, T) for all sequences; must live as long as the cache of a training pass
+  TensorView<const std::int64_t, 2> ids = {};  ///< (N, T), or (1, T) for all sequences; must live as long as the cache of a training pass
 };
 
 /// Turns queries or keys by an angle that grows with the token's position, so that q · k sees positions by their distance alone (Su et al.
