@@ -2,6 +2,7 @@
 #include <array>
 
 #include <heed/layers/multi_head_attention.hpp>
+#include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/testing/check_gradients.hpp>
 
 #include "catch.hpp"
@@ -124,13 +125,52 @@ class SelfWithWeights : public LayerBase<SelfWithWeights<T>> {
   Tensor<T, 2> own_bias_;
 };
 
+/// Self-attention whose bias is an input, too: (heads, T, T), shared by all sequences, and of a mask with a whole row of nothing.
+template <class T>
+class SelfWithBias : public LayerBase<SelfWithBias<T>> {
+ public:
+  using scalar = T;
+  static constexpr int input_rank = 3;
+  using Cache = typename MultiHeadAttention<T>::Cache;
+
+  explicit SelfWithBias(MultiHeadAttention<T> layer, Index tokens) : layer_(std::move(layer)), attend_({tokens, tokens}) {
+    for (Index i = 0; i < attend_.size(); ++i) attend_[i] = i >= tokens;
+  }
+
+  Tensor<T, 3> forward(const Tensor<T, 3>& x, const Tensor<T, 3>& bias) const {
+    return layer_.forward(x, {.attend = attend_, .bias = bias});
+  }
+  Tensor<T, 3> forward(const Tensor<T, 3>& x, const Tensor<T, 3>& bias, Cache& cache) const {
+    return layer_.forward(x, {.attend = attend_, .bias = bias}, cache);
+  }
+  std::tuple<Tensor<T, 3>, Tensor<T, 3>> backward(const TensorView<const T, 3>& dy, Cache& cache) {
+    Tensor<T, 3> d_bias({layer_.options().num_heads, dy.size(1), dy.size(1)});
+    auto dx = layer_.backward(dy, cache, {.d_bias = d_bias.data()});
+    return {std::move(dx), std::move(d_bias)};
+  }
+  template <class U>
+  SelfWithBias<U> rebind() const {
+    return SelfWithBias<U>(layer_.template rebind<U>(), attend_.size(0));
+  }
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("SelfWithBias");
+    visitor.child("attention", self.layer_);
+  }
+
+ private:
+  MultiHeadAttention<T> layer_;
+  Tensor<bool, 2> attend_;
+};
+
 /// What the definition says, with plain loops in double: y of self- or cross-attention without masks.
 Tensor<double, 3> plain(
     MultiHeadAttention<double> layer, const Tensor<double, 3>& q, const Tensor<double, 3>& k, const Tensor<double, 3>& v) {
   const Index e = layer.options().embed_dim, heads = layer.options().num_heads, width = e / heads;
+  const Index g = width * layer.options().num_kv_heads, group = heads / layer.options().num_kv_heads;
   const double *w[3] = {}, *b = nullptr, *w_out = nullptr, *b_out = nullptr;
   for (auto& [name, p] : named_parameters(layer)) {
-    if (name == "in_proj_weight") w[0] = p->value(), w[1] = w[0] + e * e, w[2] = w[1] + e * e;
+    if (name == "in_proj_weight") w[0] = p->value(), w[1] = w[0] + e * e, w[2] = w[1] + g * e;
     if (name == "q_proj_weight") w[0] = p->value();
     if (name == "k_proj_weight") w[1] = p->value();
     if (name == "v_proj_weight") w[2] = p->value();
@@ -139,12 +179,13 @@ Tensor<double, 3> plain(
     if (name == "out_proj.bias") b_out = p->value();
   }
   const auto project = [&](const Tensor<double, 3>& x, Index part) {
-    Tensor<double, 3> r({x.size(0), x.size(1), e});
+    const Index first = part == 0 ? 0 : e + (part - 1) * g, rows = part == 0 ? e : g;
+    Tensor<double, 3> r({x.size(0), x.size(1), rows});
     for (Index row = 0; row < x.rows(); ++row)
-      for (Index o = 0; o < e; ++o) {
-        double sum = b ? b[part * e + o] : 0;
+      for (Index o = 0; o < rows; ++o) {
+        double sum = b ? b[first + o] : 0;
         for (Index i = 0; i < x.features(); ++i) sum += w[part][o * x.features() + i] * x[row * x.features() + i];
-        r[row * e + o] = sum;
+        r[row * rows + o] = sum;
       }
     return r;
   };
@@ -156,15 +197,16 @@ Tensor<double, 3> plain(
       for (Index h = 0; h < heads; ++h) {
         std::vector<double> p;
         double sum = 0;
+        const Index shift = (h / group - h) * width;  // to the head of keys that h uses
         for (Index j = 0; j < k.size(1); ++j) {
           double score = 0;
-          for (Index d = h * width; d < (h + 1) * width; ++d) score += pq(n, i, d) * pk(n, j, d);
+          for (Index d = h * width; d < (h + 1) * width; ++d) score += pq(n, i, d) * pk(n, j, d + shift);
           p.push_back(std::exp(score / std::sqrt(static_cast<double>(width))));
           sum += p.back();
         }
         for (Index j = 0; j < k.size(1); ++j)
           for (Index d = h * width; d < (h + 1) * width; ++d)
-            context[static_cast<std::size_t>(d)] += p[static_cast<std::size_t>(j)] / sum * pv(n, j, d);
+            context[static_cast<std::size_t>(d)] += p[static_cast<std::size_t>(j)] / sum * pv(n, j, d + shift);
       }
       for (Index o = 0; o < e; ++o) {
         y(n, i, o) = b_out ? b_out[o] : 0;
@@ -188,6 +230,11 @@ TEST_CASE("MultiHeadAttention: certificate of self-attention", "[multi_head_atte
   certify({.embed_dim = 6, .num_heads = 1}, {1, 15, 6});
   certify({.embed_dim = 6, .num_heads = 3, .dropout = 0.3, .causal = true}, {2, 4, 6});
   certify({.embed_dim = 4, .num_heads = 2, .add_bias_kv = true}, {2, 3, 4});
+  certify({.embed_dim = 8, .num_heads = 4, .dropout = 0.2, .causal = true, .num_kv_heads = 2}, {2, 5, 8});
+  certify({.embed_dim = 6, .num_heads = 3, .add_bias_kv = true, .add_zero_attn = true, .num_kv_heads = 1}, {2, 3, 6});
+  certify({.embed_dim = 8, .num_heads = 2, .rotary = RotaryEmbeddingOptions{}}, {2, 5, 8});
+  certify(
+      {.embed_dim = 12, .num_heads = 4, .causal = true, .num_kv_heads = 2, .rotary = RotaryEmbeddingOptions{.rotary_dim = 2}}, {2, 4, 12});
   certify({.embed_dim = 4, .num_heads = 2, .dropout = 0.2, .add_bias_kv = true, .add_zero_attn = true, .causal = true}, {2, 3, 4});
 }
 
@@ -205,6 +252,21 @@ TEST_CASE("MultiHeadAttention: certificate of cross-attention", "[multi_head_att
   certify({.embed_dim = 6, .num_heads = 3, .kdim = 5, .vdim = 7}, {Shape{2, 4, 6}, Shape{2, 5, 5}, Shape{2, 5, 7}}, keys);
   certify({.embed_dim = 6, .num_heads = 2, .add_bias_kv = true, .add_zero_attn = true, .causal = true},
       {Shape{2, 4, 6}, Shape{2, 5, 6}, Shape{2, 5, 6}}, keys);
+  certify(
+      {.embed_dim = 8, .num_heads = 4, .kdim = 3, .vdim = 5, .num_kv_heads = 2}, {Shape{2, 4, 8}, Shape{2, 5, 3}, Shape{2, 5, 5}}, keys);
+  certify({.embed_dim = 8, .num_heads = 4, .num_kv_heads = 2, .rotary = RotaryEmbeddingOptions{.base = 20, .interleaved = true}},
+      {Shape{2, 4, 8}, Shape{2, 5, 8}, Shape{2, 5, 8}}, keys);
+}
+
+TEST_CASE("MultiHeadAttention: certificate of the gradient of the bias", "[multi_head_attention]") {
+  for (const Options& options : {Options{.embed_dim = 6, .num_heads = 2}, Options{.embed_dim = 8, .num_heads = 4, .num_kv_heads = 2},
+           Options{.embed_dim = 4, .num_heads = 2, .add_bias_kv = true, .add_zero_attn = true, .causal = true}}) {
+    const auto layer = with_random_parameters(MultiHeadAttention<double>(options), 3);
+    const std::array<Shape, 2> shapes{Shape{3, 4, options.embed_dim}, Shape{options.num_heads, 4, 4}};
+    const auto report = check_gradients(SelfWithBias<double>(layer, 4), shapes);
+    INFO(report.to_string());
+    REQUIRE(report.passed());
+  }
 }
 
 TEST_CASE("MultiHeadAttention: certificate of the gradient through the weights, with every mask", "[multi_head_attention]") {
@@ -228,7 +290,8 @@ TEST_CASE("MultiHeadAttention: certificate of the gradient through the weights, 
 
 TEMPLATE_TEST_CASE("MultiHeadAttention: the definition in plain loops", "[multi_head_attention]", float, double) {
   for (const Options& options : {Options{.embed_dim = 12, .num_heads = 3}, Options{.embed_dim = 8, .num_heads = 1, .bias = false},
-           Options{.embed_dim = 12, .num_heads = 4, .kdim = 5, .vdim = 9}}) {
+           Options{.embed_dim = 12, .num_heads = 4, .kdim = 5, .vdim = 9}, Options{.embed_dim = 24, .num_heads = 6, .num_kv_heads = 2},
+           Options{.embed_dim = 12, .num_heads = 4, .kdim = 7, .num_kv_heads = 1}}) {
     const auto exact_layer = with_random_parameters(MultiHeadAttention<double>(options), 3);
     const auto layer = exact_layer.template rebind<TestType>();
     const Index kdim = exact_layer.options().kdim, vdim = exact_layer.options().vdim;
@@ -248,6 +311,30 @@ TEMPLATE_TEST_CASE("MultiHeadAttention: the definition in plain loops", "[multi_
       CHECK(same_bits(layer.forward(x, cache), layer.forward(x)));
     }
   }
+}
+
+TEST_CASE("MultiHeadAttention: rotary attention is its parts", "[multi_head_attention]") {
+  const RotaryEmbeddingOptions rotary{.head_dim = 4, .base = 50};
+  auto layer =
+      with_random_parameters(MultiHeadAttention<double>({.embed_dim = 16, .num_heads = 4, .num_kv_heads = 2, .rotary = rotary}), 3);
+  const auto x = random_tensor<double, 3>({2, 7, 16}, 1);
+  const RotaryEmbedding<double> turn(rotary);
+  const double *weight = nullptr, *bias = nullptr;
+  for (auto& [name, p] : named_parameters(layer)) {
+    if (name == "in_proj_weight") weight = p->value();
+    if (name == "in_proj_bias") bias = p->value();
+  }
+  const auto project = [&](Index first, Index rows) {
+    Linear<double> linear({.in_features = 16, .out_features = rows});
+    std::copy_n(weight + first * 16, rows * 16, linear.weight().value());
+    std::copy_n(bias + first, rows, linear.bias().value());
+    return linear.forward(x);
+  };
+  const ScaledDotProductAttention<double> attention({.num_heads = 4, .num_kv_heads = 2});
+  const auto context = attention.forward(turn.forward(project(0, 16)), turn.forward(project(16, 8)), project(24, 8));
+  CHECK(largest_difference(layer.forward(x), layer.out_proj().forward(context)) < 1e-13);
+  CHECK(largest_difference(layer.forward(x, x, x), layer.out_proj().forward(context)) < 1e-13);
+  CHECK_THROWS_WITH(MultiHeadAttention<double>({.embed_dim = 16, .num_heads = 2, .rotary = rotary}), contains("rotary.head_dim is 4"));
 }
 
 TEST_CASE("MultiHeadAttention: one item is the same alone, and threads change nothing", "[multi_head_attention]") {
@@ -297,6 +384,10 @@ TEST_CASE("MultiHeadAttention: names, shapes and start of the parameters are tor
   names.clear();
   for (auto& [name, p] : named_parameters(separate)) names += name + " " + p->shape().to_string() + "; ";
   CHECK(names == "q_proj_weight 8x8; k_proj_weight 8x3; v_proj_weight 8x8; out_proj.weight 8x8; ");
+  MultiHeadAttention<float> grouped({.embed_dim = 12, .num_heads = 6, .num_kv_heads = 2});  // heads of 2 features
+  names.clear();
+  for (auto& [name, p] : named_parameters(grouped)) names += name + " " + p->shape().to_string() + "; ";
+  CHECK(names == "in_proj_weight 20x12; in_proj_bias 20; out_proj.weight 12x12; out_proj.bias 12; ");
 }
 
 TEST_CASE("MultiHeadAttention: an observer sees the weights of inference", "[multi_head_attention]") {
@@ -312,12 +403,17 @@ TEST_CASE("MultiHeadAttention: errors are sentences", "[multi_head_attention]") 
   CHECK_THROWS_WITH(
       MultiHeadAttention<float>({.embed_dim = 7, .num_heads = 2}), contains("embed_dim (7) must be a positive multiple of num_heads (2)"));
   CHECK_THROWS_AS(MultiHeadAttention<float>({.embed_dim = 4, .dropout = -0.1}), std::invalid_argument);
+  CHECK_THROWS_WITH(MultiHeadAttention<float>({.embed_dim = 12, .num_heads = 6, .num_kv_heads = 4}),
+      contains("num_heads (6) must be a multiple of num_kv_heads (4)"));
+  CHECK_THROWS_AS(MultiHeadAttention<float>({.embed_dim = 12, .num_heads = 6, .num_kv_heads = -2}), std::invalid_argument);
   MultiHeadAttention<float> layer({.embed_dim = 4, .num_heads = 2});
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 5}), contains("must have embed_dim = 4"));
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 4}, {2, 5, 4}, {2, 6, 4}), contains("one number of tokens for k and v"));
   const auto x = random_tensor<float, 3>({2, 3, 4}, 1);
   MultiHeadAttention<float>::Cache cache;
   layer.forward(x, cache);
+  float d_bias = 0;
+  CHECK_THROWS_WITH(layer.backward(x, cache, {.d_bias = &d_bias}), contains("forward had none"));
   CHECK_THROWS_WITH(layer.backward_cross(x, cache), contains("after forward(x, cache) it is backward"));
   CHECK_THROWS_AS(layer.backward(random_tensor<float, 3>({2, 4, 4}, 1), cache), ShapeError);
   Tensor<bool, 2> mask({4, 3});

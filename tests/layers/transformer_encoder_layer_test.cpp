@@ -34,6 +34,8 @@ TEST_CASE("encoder layers are certified: both orders of norms, both activations"
       Options causal = plain;
       causal.causal = true, causal.bias = false;
       certify(causal, {2, 5, 4});
+      causal.num_kv_heads = 1, causal.rotary = RotaryEmbeddingOptions{};
+      certify(causal, {2, 3, 4});
     }
 }
 

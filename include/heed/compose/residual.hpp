@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <heed/compose/decode.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/core/parallel.hpp>
 
@@ -38,12 +39,17 @@ class Residual : public LayerBase<Residual<Branch>> {
 
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
-    output_shape(x.shape());
-    LayerScope scope("branch");
-    Tensor<scalar, Rank> y = branch_.forward(x);
-    detail::add_to(y.data(), x.data(), x.size());
-    return y;
+    return infer(x);
   }
+
+  using DecodeState = detail::DecodeStateOf<Branch>;
+  DecodeState decode_state(Index sequences, Index capacity) const { return detail::decode_state(branch_, sequences, capacity); }
+  /// Inference of the tokens that follow those in `state` (see `Decoder`).
+  template <int Rank>
+  Tensor<scalar, Rank> decode(const TensorView<const scalar, Rank>& x, DecodeState& state) const {
+    return infer(x, state);
+  }
+
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
     output_shape(x.shape());
@@ -79,6 +85,15 @@ class Residual : public LayerBase<Residual<Branch>> {
   }
 
  private:
+  template <int Rank, class... State>
+  Tensor<scalar, Rank> infer(const TensorView<const scalar, Rank>& x, State&... state) const {
+    output_shape(x.shape());
+    LayerScope scope("branch");
+    Tensor<scalar, Rank> y = detail::infer(branch_, x, state...);
+    detail::add_to(y.data(), x.data(), x.size());
+    return y;
+  }
+
   Branch branch_;
 };
 

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include <heed/compose/decode.hpp>
 #include <heed/core/layer.hpp>
 
 namespace heed {
@@ -96,6 +97,19 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   auto forward(const TensorView<const input_scalar, Rank>& x) const {
     return infer<1>(infer_one<0>(x));
   }
+
+  struct DecodeState {
+    std::tuple<detail::DecodeStateOf<First>, detail::DecodeStateOf<Rest>...> layers;
+  };
+  DecodeState decode_state(Index sequences, Index capacity) const {
+    return std::apply([&](const auto&... layer) { return DecodeState{{detail::decode_state(layer, sequences, capacity)...}}; }, layers_);
+  }
+  /// Inference of the tokens that follow those in `state` (see `Decoder`).
+  template <int Rank>
+  auto decode(const TensorView<const input_scalar, Rank>& x, DecodeState& state) const {
+    return infer<1>(infer_one<0>(x, state), state);
+  }
+
   template <int Rank>
   auto forward(const TensorView<const input_scalar, Rank>& x, Cache& cache) const {
     cache.filled = false;
@@ -155,20 +169,21 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     }
   }
 
-  template <std::size_t I, class X>
-  auto infer_one(const X& x) const {
+  /// Inference of layer I; with a state, decoding.
+  template <std::size_t I, class X, class... State>
+  auto infer_one(const X& x, State&... state) const {
     LayerScope scope(names_[I]);
-    return get<I>().forward(x);
+    return detail::infer(get<I>(), x, std::get<I>(state.layers)...);
   }
   /// Layers I and following. x comes by value, so that its memory is free again as soon as layer I has read it.
-  template <std::size_t I, int Rank>
-  auto infer(Tensor<scalar, Rank> x) const {
+  template <std::size_t I, int Rank, class... State>
+  auto infer(Tensor<scalar, Rank> x, State&... state) const {
     if constexpr (I == kCount) {
       return x;
     } else {
-      auto y = infer_one<I>(x);
+      auto y = infer_one<I>(x, state...);
       x.release();
-      return infer<I + 1>(std::move(y));
+      return infer<I + 1>(std::move(y), state...);
     }
   }
 

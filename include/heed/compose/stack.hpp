@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <heed/compose/decode.hpp>
 #include <heed/core/layer.hpp>
 
 namespace heed {
@@ -37,15 +38,23 @@ class Stack : public LayerBase<Stack<Block>> {
 
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
-    output_shape(x.shape());
-    if (blocks_.empty()) return Tensor<scalar, Rank>(x);
-    Tensor<scalar, Rank> y;
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
-      const std::string name = std::to_string(i);
-      LayerScope scope(name);
-      y = i == 0 ? blocks_[i].forward(x) : blocks_[i].forward(y);
-    }
-    return y;
+    return infer(x);
+  }
+
+  struct DecodeState {
+    std::vector<detail::DecodeStateOf<Block>> blocks;
+  };
+  DecodeState decode_state(Index sequences, Index capacity) const {
+    DecodeState state;
+    for (const Block& block : blocks_) state.blocks.push_back(detail::decode_state(block, sequences, capacity));
+    return state;
+  }
+  /// Inference of the tokens that follow those in `state` (see `Decoder`).
+  template <int Rank>
+  Tensor<scalar, Rank> decode(const TensorView<const scalar, Rank>& x, DecodeState& state) const {
+    require(state.blocks.size() == blocks_.size(), "Stack: the state was made for a stack of ", state.blocks.size(),
+        " blocks, this one has ", blocks_.size());
+    return infer(x, state);
   }
 
   template <int Rank>
@@ -110,6 +119,19 @@ class Stack : public LayerBase<Stack<Block>> {
   }
 
  private:
+  template <int Rank, class... State>
+  Tensor<scalar, Rank> infer(const TensorView<const scalar, Rank>& x, State&... state) const {
+    output_shape(x.shape());
+    if (blocks_.empty()) return Tensor<scalar, Rank>(x);
+    Tensor<scalar, Rank> y;
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const std::string name = std::to_string(i);
+      LayerScope scope(name);
+      y = i == 0 ? detail::infer(blocks_[i], x, state.blocks[i]...) : detail::infer(blocks_[i], y, state.blocks[i]...);
+    }
+    return y;
+  }
+
   std::vector<Block> blocks_;
 };
 

@@ -2,16 +2,20 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <tuple>
 
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
+#include <heed/kernels/appended_keys.hpp>
 #include <heed/kernels/attention.hpp>
 #include <heed/kernels/linear.hpp>
 #include <heed/layers/attention_mask.hpp>
 #include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
+#include <heed/layers/key_value_cache.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/rotary_embedding.hpp>
 
 namespace heed {
 
@@ -25,19 +29,24 @@ struct MultiHeadAttentionOptions {
   Index kdim = 0;              ///< features of keys; 0: embed_dim
   Index vdim = 0;              ///< features of values; 0: embed_dim
   bool causal = false;         ///< query i attends keys 0 ... i (and those that are appended)
+  Index num_kv_heads = 0;      ///< heads of keys and values, a divisor of num_heads (grouped queries; 1: multi-query); 0: num_heads
+  std::optional<RotaryEmbeddingOptions> rotary = {};  ///< turns projected queries and keys by their positions; `head_dim` may be left out
 };
 
 /// Attention of several heads between linear projections: y = W_o [head_1; ...; head_H] + b_o with
 /// head_h = attention(W_q q, W_k k, W_v v) on slice h of the features (Vaswani et al. 2017, section 3.2.2; torch.nn.MultiheadAttention, batch first).
+/// With num_kv_heads, groups of query heads share a head of keys and values (Ainslie et al. 2023; of all heads one: Shazeer 2019); with rotary,
+/// projected queries and keys are turned by their positions (RotaryEmbedding), token t of a sequence stands at t.
 ///
-/// Shapes: q (N, T, embed_dim), k (N, S, kdim), v (N, S, vdim), y (N, T, embed_dim). Parameters: in_proj_weight (3 embed_dim, embed_dim) with W_q over W_k
-/// over W_v, or q_proj_weight, k_proj_weight and v_proj_weight where kdim or vdim differ; in_proj_bias (3 embed_dim); bias_k and bias_v (1, 1, embed_dim);
-/// out_proj.weight, out_proj.bias. They start as torch's: projections Xavier-uniform, biases at zero, bias_k and bias_v Xavier-normal, W_o in ±1/√embed_dim.
+/// Shapes: q (N, T, embed_dim), k (N, S, kdim), v (N, S, vdim), y (N, T, embed_dim). Parameters, with G = embed_dim / num_heads * num_kv_heads, which is
+/// embed_dim unless heads are shared: in_proj_weight (embed_dim + 2 G, embed_dim) with W_q over W_k over W_v, or q_proj_weight, k_proj_weight and v_proj_weight
+/// where kdim or vdim differ; in_proj_bias (embed_dim + 2 G); bias_k and bias_v (1, 1, G); out_proj.weight, out_proj.bias. They start as torch's: projections
+/// Xavier-uniform, biases at zero, bias_k and bias_v Xavier-normal, W_o in ±1/√embed_dim.
 ///
 /// Masks: AttentionMask, **true = attend**; TorchAttentionMask turns torch's key_padding_mask and attn_mask, where true = masked out. Appended keys
 /// are always attended. A query without any key gives y = b_o (torch: NaN). Self-attention is `forward(x)`, cross-attention
 /// `forward(q, k, v)`; each has its backward. The cache keeps views of the inputs, the projected q, k and v, the context of the heads,
-/// and one number a query and head; the matrix of weights is made only when asked for.
+/// and one number a query and head; the matrix of weights is made only when asked for. `decode` continues sequences from a KeyValueCache.
 template <class T>
 class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
  public:
@@ -48,15 +57,14 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   struct Cache {
     TensorView<const T, 3> q, k, v;         ///< the inputs, the caller's
     bool self = false;                      ///< one input, one packed projection
-    Tensor<T, 3> projected;                 ///< (N, T, 3 embed_dim) of self-attention, (N, T, embed_dim) of cross-attention
-    Tensor<T, 3> projected_k, projected_v;  ///< (N, S, embed_dim) of cross-attention, or with the appended rows
-    Tensor<bool, 4> attend;                 ///< masks with the columns of appended keys
-    Tensor<bool, 2> attend_keys;
-    Tensor<T, 4> bias;
-    kernels::Attention<T> problem;  ///< views of all that
-    Tensor<T, 3> context;           ///< (N, T, embed_dim)
-    Tensor<T, 3> log_sum;           ///< (N, heads, T)
-    Tensor<T, 4> weights;           ///< (N, heads, T, S + appended) if they were asked for
+    Tensor<T, 3> projected;                 ///< (N, T, embed_dim + 2 G) of self-attention, (N, T, embed_dim) of cross-attention
+    Tensor<T, 3> projected_k, projected_v;  ///< (N, S, G) of cross-attention
+    kernels::AppendedKeys<T> appended;      ///< copies of keys, values and masks with the appended keys
+    kernels::MaskRef<const T> bias;         ///< the caller's
+    kernels::Attention<T> problem;          ///< views of all that
+    Tensor<T, 3> context;                   ///< (N, T, embed_dim)
+    Tensor<T, 3> log_sum;                   ///< (N, heads, T)
+    Tensor<T, 4> weights;                   ///< (N, heads, T, S + appended) if they were asked for
     DropoutKey dropout;
     typename Linear<T>::Cache out;
   };
@@ -64,22 +72,23 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   explicit MultiHeadAttention(const Options& options)
       : options_(checked(options)),
         out_proj_({.in_features = options_.embed_dim, .out_features = options_.embed_dim, .bias = options_.bias}) {
-    const Index e = options_.embed_dim;
+    const Index e = options_.embed_dim, g = kv_features();
+    if (options_.rotary) rotary_.emplace(*options_.rotary);
     if (packed()) {
-      in_proj_weight_ = Parameter<T>({3 * e, e});
+      in_proj_weight_ = Parameter<T>({e + 2 * g, e});
       initialize(in_proj_weight_, Initializer::xavier_uniform);
     } else {
-      q_proj_weight_ = Parameter<T>({e, e}), k_proj_weight_ = Parameter<T>({e, options_.kdim}),
-      v_proj_weight_ = Parameter<T>({e, options_.vdim});
+      q_proj_weight_ = Parameter<T>({e, e}), k_proj_weight_ = Parameter<T>({g, options_.kdim}),
+      v_proj_weight_ = Parameter<T>({g, options_.vdim});
       for (Parameter<T>* weight : {&q_proj_weight_, &k_proj_weight_, &v_proj_weight_}) initialize(*weight, Initializer::xavier_uniform);
     }
     if (options_.bias) {
-      in_proj_bias_ = Parameter<T>({3 * e});
+      in_proj_bias_ = Parameter<T>({e + 2 * g});
       initialize(out_proj_.bias(), Initializer::zeros);
     }
     if (options_.add_bias_kv)
       for (Parameter<T>* bias : {&bias_k_, &bias_v_}) {
-        *bias = Parameter<T>({1, 1, e});
+        *bias = Parameter<T>({1, 1, g});
         initialize(*bias, Initializer::xavier_normal);
       }
   }
@@ -99,12 +108,43 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 
   /// Inference of self-attention. `weights`, if given, becomes (N, heads, T, S + appended keys); `average_over_heads` makes torch's default of them.
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, const AttentionMask<T>& mask = {}, Tensor<T, 4>* weights = nullptr) const {
-    return infer(x, x, x, true, mask, weights);
+    Cache cache;
+    prepare(x, x, x, true, mask, cache);
+    return infer(cache.problem, weights);
   }
   /// Inference of cross-attention.
   Tensor<T, 3> forward(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v,
       const AttentionMask<T>& mask = {}, Tensor<T, 4>* weights = nullptr) const {
-    return infer(q, k, v, false, mask, weights);
+    Cache cache;
+    prepare(q, k, v, false, mask, cache);
+    return infer(cache.problem, weights);
+  }
+
+  using DecodeState = KeyValueCache<T>;
+  /// An empty cache for `decode`, of up to `capacity` tokens a sequence.
+  KeyValueCache<T> decode_state(Index sequences, Index capacity) const { return {sequences, capacity, kv_features()}; }
+  /// Inference of the tokens x (N, T, embed_dim) that follow those in `past`: their y as forward would give it for the whole sequences. Their keys
+  /// and values are added to `past`. Needs `causal`, without which later tokens would change what was said before, and no appended keys. Masks
+  /// are over all keys, the past ones first: (N, past + T). Throws std::invalid_argument when `past` is full; it is left as it was.
+  Tensor<T, 3> decode(const TensorView<const T, 3>& x, KeyValueCache<T>& past, const AttentionMask<T>& mask = {}) const {
+    output_shape(x.shape());
+    require(options_.causal && appended() == 0 && packed(),
+        "MultiHeadAttention: decode needs causal = true, and neither appended keys (add_bias_kv, add_zero_attn) nor kdim or vdim");
+    require<ShapeError>(past.sequences() == x.size(0) && past.features() == kv_features(), "MultiHeadAttention: the cache is for ",
+        past.sequences(), " sequences with keys of ", past.features(), " features, x is ", x.shape(), " and its keys have ", kv_features());
+    past.require_room(x.size(1));
+    kernels::Attention<T> a = sizes(x.size(0), x.size(1), past.length() + x.size(1));
+    a.causal_offset = past.length();
+    mask.bind("MultiHeadAttention", a);
+    Tensor<T, 3> projected;
+    project(all_rows(), in_proj_weight_, x, projected);
+    turn(options_.num_heads + options_.num_kv_heads, projected, past.length());
+    const Index row = projected.features();
+    const T* data = projected.data();
+    const auto part = [&](const Rows& rows) { return heads(data + rows.first, a.queries, row); };
+    past.append(a.queries, part(k_rows()), part(v_rows()));
+    a.q = part(q_rows()), a.k = past.keys(a.kv_heads), a.v = past.values(a.kv_heads);
+    return infer(a, nullptr);
   }
 
   /// Training of self-attention. With `keep_weights` they are in `cache.weights`, after dropout, and a gradient may flow back through them.
@@ -133,34 +173,37 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   Tensor<T, 3> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...)
   const = delete;
 
-  /// What comes back through the weights that forward was asked to keep: of each head (N, heads, T, S'), or of their average (N, 1, T, S').
+  /// What else flows back, and what else is wanted.
   struct More {
-    MaskView<T> d_weights = {};
+    MaskView<T> d_weights =
+        {};                 ///< gradient of the weights that forward was asked to keep: of each head (N, heads, T, S'), or of their average
     bool averaged = false;  ///< d_weights belongs to `average_over_heads(weights)` and is (N, T, S')
+    T* d_bias = nullptr;    ///< the gradient of the mask's bias is **added** here, in the bias' own shape
   };
 
   /// The gradient of x after self-attention: back through W_o, the heads and [W_q; W_k; W_v] (docs/layers/multi_head_attention.md).
   Tensor<T, 3> backward(const TensorView<const T, 3>& dy, Cache& cache, const More& more = {}) {
     require_filled("MultiHeadAttention", cache.context);
     require(cache.self, "MultiHeadAttention: backward follows forward(x, cache); after forward(q, k, v, cache) it is backward_cross");
-    const Index e = options_.embed_dim, row = 3 * e, tokens = cache.q.size(1);
     auto d_projected = Tensor<T, 3>::uninitialized(cache.projected.shape());
-    attend_backward(dy, cache, more, heads(d_projected.data(), tokens, row), heads(d_projected.data() + e, tokens, row),
-        heads(d_projected.data() + 2 * e, tokens, row));
-    return project_backward(0, 3, in_proj_weight_, cache.q, d_projected);
+    const auto part = [&](const Rows& rows) { return heads(d_projected.data() + rows.first, cache.q.size(1), d_projected.features()); };
+    attend_backward(dy, cache, more, part(q_rows()), part(k_rows()), part(v_rows()));
+    turn_back(options_.num_heads + options_.num_kv_heads, d_projected);
+    return project_backward(all_rows(), in_proj_weight_, cache.q, d_projected);
   }
   /// The gradients of q, k and v after cross-attention.
   std::tuple<Tensor<T, 3>, Tensor<T, 3>, Tensor<T, 3>> backward_cross(
       const TensorView<const T, 3>& dy, Cache& cache, const More& more = {}) {
     require_filled("MultiHeadAttention", cache.context);
     require(!cache.self, "MultiHeadAttention: backward_cross follows forward(q, k, v, cache); after forward(x, cache) it is backward");
-    const Index e = options_.embed_dim, queries = cache.q.size(1), keys = cache.k.size(1);
     auto dq = Tensor<T, 3>::uninitialized(cache.projected.shape());
-    auto dk = Tensor<T, 3>::uninitialized({cache.k.size(0), keys, e}), dv = Tensor<T, 3>::uninitialized(dk.shape());
-    attend_backward(dy, cache, more, heads(dq.data(), queries, e), heads(dk.data(), keys, e), heads(dv.data(), keys, e));
-    return {project_backward(0, 1, packed() ? in_proj_weight_ : q_proj_weight_, cache.q, dq),
-        project_backward(1, 1, packed() ? in_proj_weight_ : k_proj_weight_, cache.k, dk),
-        project_backward(2, 1, packed() ? in_proj_weight_ : v_proj_weight_, cache.v, dv)};
+    auto dk = Tensor<T, 3>::uninitialized(cache.projected_k.shape()), dv = Tensor<T, 3>::uninitialized(cache.projected_v.shape());
+    const auto all = [&](Tensor<T, 3>& x) { return heads(x.data(), x.size(1), x.features()); };
+    attend_backward(dy, cache, more, all(dq), all(dk), all(dv));
+    turn_back(options_.num_heads, dq), turn_back(options_.num_kv_heads, dk);
+    return {project_backward(q_rows(), packed() ? in_proj_weight_ : q_proj_weight_, cache.q, dq),
+        project_backward(k_rows(), packed() ? in_proj_weight_ : k_proj_weight_, cache.k, dk),
+        project_backward(v_rows(), packed() ? in_proj_weight_ : v_proj_weight_, cache.v, dv)};
   }
 
   /// The mean over the heads, (N, T, S'), of weights (N, heads, T, S'): what torch returns by default.
@@ -190,6 +233,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     visitor.option("embed_dim", o.embed_dim), visitor.option("num_heads", o.num_heads), visitor.option("dropout", o.dropout);
     visitor.option("bias", o.bias), visitor.option("add_bias_kv", o.add_bias_kv), visitor.option("add_zero_attn", o.add_zero_attn);
     visitor.option("kdim", o.kdim), visitor.option("vdim", o.vdim), visitor.option("causal", o.causal);
+    visitor.option("num_kv_heads", o.num_kv_heads);
+    if (self.rotary_) visitor.child("rotary", *self.rotary_);
     if (self.packed()) {
       visitor.parameter("in_proj_weight", self.in_proj_weight_);
     } else {
@@ -209,120 +254,114 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   static Options checked(Options o) {
     require(o.embed_dim > 0 && o.num_heads > 0 && o.embed_dim % o.num_heads == 0, "MultiHeadAttention: embed_dim (", o.embed_dim,
         ") must be a positive multiple of num_heads (", o.num_heads, ")");
+    require(o.num_kv_heads >= 0 && (o.num_kv_heads == 0 || o.num_heads % o.num_kv_heads == 0), "MultiHeadAttention: num_heads (",
+        o.num_heads, ") must be a multiple of num_kv_heads (", o.num_kv_heads, "), or that 0 for as many");
     require(o.dropout >= 0 && o.dropout <= 1, "MultiHeadAttention: dropout is ", o.dropout, ", it must lie in 0 ... 1");
     require(
         o.kdim >= 0 && o.vdim >= 0, "MultiHeadAttention: kdim (", o.kdim, ") and vdim (", o.vdim, ") must be positive, or 0 for embed_dim");
     if (o.kdim == 0) o.kdim = o.embed_dim;
     if (o.vdim == 0) o.vdim = o.embed_dim;
+    if (o.num_kv_heads == 0) o.num_kv_heads = o.num_heads;
+    if (o.rotary) {
+      const Index width = o.embed_dim / o.num_heads;
+      require(o.rotary->head_dim == 0 || o.rotary->head_dim == width, "MultiHeadAttention: rotary.head_dim is ", o.rotary->head_dim,
+          ", the heads have ", width, " features; leave it out");
+      o.rotary->head_dim = width;
+    }
     return o;
   }
   bool packed() const { return options_.kdim == options_.embed_dim && options_.vdim == options_.embed_dim; }
   Index appended() const { return (options_.add_bias_kv ? 1 : 0) + (options_.add_zero_attn ? 1 : 0); }
   Index head_width() const { return options_.embed_dim / options_.num_heads; }
 
+  Index kv_features() const { return head_width() * options_.num_kv_heads; }
+
+  /// Rows of [W_q; W_k; W_v]: the features that a part of it makes.
+  struct Rows {
+    Index first, count;
+  };
+  Rows q_rows() const { return {0, options_.embed_dim}; }
+  Rows k_rows() const { return {options_.embed_dim, kv_features()}; }
+  Rows v_rows() const { return {options_.embed_dim + kv_features(), kv_features()}; }
+  Rows all_rows() const { return {0, options_.embed_dim + 2 * kv_features()}; }
+
   template <class U>
   kernels::HeadRows<U> heads(U* data, Index tokens, Index row) const {
     return {data, tokens * row, head_width(), row};
   }
 
-  /// to (rows, parts * embed_dim) = x Wᵀ + b for W_q, W_k, W_v number `part` and following.
-  void project(Index part, Index parts, const Parameter<T>& weight, const TensorView<const T, 3>& x, Tensor<T, 3>& to) const {
-    const Index e = options_.embed_dim;
-    to.resize({x.size(0), x.size(1), parts * e});
-    kernels::linear_forward({x.rows(), x.features(), parts * e}, x.data(), weight.value() + (packed() ? part * e * e : 0),
-        options_.bias ? in_proj_bias_.value() + part * e : nullptr, to.data());
+  /// Turns the first `count` heads of each token by its position, where they lie, if there is a rotary embedding.
+  void turn(Index count, Tensor<T, 3>& x, Index offset = 0) const {
+    const auto rows = heads(x.data(), x.size(1), x.features());
+    if (rotary_) kernels::rotary_forward(rotary_->rotation(x.size(0), count, x.size(1), {.offset = offset}), read(rows), rows);
+  }
+  /// The same for the gradient: a rotation is orthogonal.
+  void turn_back(Index count, Tensor<T, 3>& d) const {
+    const auto rows = heads(d.data(), d.size(1), d.features());
+    if (rotary_) kernels::rotary_backward(rotary_->rotation(d.size(0), count, d.size(1)), read(rows), rows);
+  }
+  static kernels::HeadRows<const T> read(const kernels::HeadRows<T>& rows) { return {rows.data, rows.batch, rows.head, rows.row}; }
+
+  /// to (N, T, rows.count) = x Wᵀ + b with these rows of the packed weight, or with the whole weight of one input.
+  void project(const Rows& rows, const Parameter<T>& weight, const TensorView<const T, 3>& x, Tensor<T, 3>& to) const {
+    to.resize({x.size(0), x.size(1), rows.count});
+    kernels::linear_forward({x.rows(), x.features(), rows.count}, x.data(), weight.value() + (packed() ? rows.first * x.features() : 0),
+        options_.bias ? in_proj_bias_.value() + rows.first : nullptr, to.data());
   }
   /// Adds to the gradients of weight and bias, and returns the gradient of x.
-  Tensor<T, 3> project_backward(Index part, Index parts, Parameter<T>& weight, const TensorView<const T, 3>& x, const Tensor<T, 3>& d_to) {
-    const Index e = options_.embed_dim, offset = packed() ? part * e * e : 0;
+  Tensor<T, 3> project_backward(const Rows& rows, Parameter<T>& weight, const TensorView<const T, 3>& x, const Tensor<T, 3>& d_to) {
+    const Index offset = packed() ? rows.first * x.features() : 0;
     auto dx = Tensor<T, 3>::uninitialized(x.shape());
     T *d_weight = weight.gradient_unless_frozen(), *d_bias = in_proj_bias_.gradient_unless_frozen();
-    kernels::linear_backward({x.rows(), x.features(), parts * e}, x.data(), weight.value() + offset, d_to.data(), dx.data(),
-        d_weight ? d_weight + offset : nullptr, d_bias ? d_bias + part * e : nullptr);
+    kernels::linear_backward({x.rows(), x.features(), rows.count}, x.data(), weight.value() + offset, d_to.data(), dx.data(),
+        d_weight ? d_weight + offset : nullptr, d_bias ? d_bias + rows.first : nullptr);
     return dx;
+  }
+
+  /// The problem of attention without its operands and masks.
+  kernels::Attention<T> sizes(Index sequences, Index queries, Index keys) const {
+    kernels::Attention<T> a;
+    a.batches = sequences, a.heads = options_.num_heads, a.kv_heads = options_.num_kv_heads, a.queries = queries, a.keys = keys;
+    a.width = a.value_width = head_width(), a.scale = 1 / std::sqrt(static_cast<double>(head_width()));
+    a.causal = options_.causal;
+    return a;
   }
 
   /// Projects the inputs into the cache and sets up the problem, masks included.
   void prepare(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, bool self,
       const AttentionMask<T>& mask, Cache& cache) const {
     output_shape(q.shape(), k.shape(), v.shape());
-    const Index e = options_.embed_dim, keys = k.size(1);
     kernels::Attention<T>& a = cache.problem;
-    a = {};
-    a.batches = q.size(0), a.heads = a.kv_heads = options_.num_heads, a.queries = q.size(1), a.keys = keys;
-    a.width = a.value_width = head_width(), a.scale = 1 / std::sqrt(static_cast<double>(head_width()));
-    a.causal = options_.causal;
+    a = sizes(q.size(0), q.size(1), k.size(1));
     cache.q = q, cache.k = k, cache.v = v, cache.self = self;
     if (self) {
-      project(0, 3, in_proj_weight_, q, cache.projected);
+      project(all_rows(), in_proj_weight_, q, cache.projected);
+      turn(options_.num_heads + options_.num_kv_heads, cache.projected);
       const T* data = cache.projected.data();
-      a.q = heads(data, a.queries, 3 * e), a.k = heads(data + e, keys, 3 * e), a.v = heads(data + 2 * e, keys, 3 * e);
+      const auto part = [&](const Rows& rows) { return heads(data + rows.first, a.queries, all_rows().count); };
+      a.q = part(q_rows()), a.k = part(k_rows()), a.v = part(v_rows());
     } else {
-      project(0, 1, packed() ? in_proj_weight_ : q_proj_weight_, q, cache.projected);
-      project(1, 1, packed() ? in_proj_weight_ : k_proj_weight_, k, cache.projected_k);
-      project(2, 1, packed() ? in_proj_weight_ : v_proj_weight_, v, cache.projected_v);
-      a.q = heads<const T>(cache.projected.data(), a.queries, e);
-      a.k = heads<const T>(cache.projected_k.data(), keys, e), a.v = heads<const T>(cache.projected_v.data(), keys, e);
+      project(q_rows(), packed() ? in_proj_weight_ : q_proj_weight_, q, cache.projected);
+      project(k_rows(), packed() ? in_proj_weight_ : k_proj_weight_, k, cache.projected_k);
+      project(v_rows(), packed() ? in_proj_weight_ : v_proj_weight_, v, cache.projected_v);
+      turn(options_.num_heads, cache.projected), turn(options_.num_kv_heads, cache.projected_k);
+      const auto all = [&](const Tensor<T, 3>& x) { return heads(x.data(), x.size(1), x.features()); };
+      a.q = all(cache.projected), a.k = all(cache.projected_k), a.v = all(cache.projected_v);
     }
     mask.bind("MultiHeadAttention", a);
-    if (appended() > 0) append(cache);
+    cache.bias = a.bias;
+    if (appended() > 0) cache.appended.extend(a, bias_k_.value(), bias_v_.value(), options_.add_zero_attn);
   }
 
-  /// Copies keys, values and masks with the appended keys behind them; the causal mask becomes part of the mask, which appended keys escape.
-  void append(Cache& cache) const {
-    kernels::Attention<T>& a = cache.problem;
-    const Index e = options_.embed_dim, keys = a.keys, all = keys + appended();
-    const auto extend = [&](kernels::HeadRows<const T>& rows, const Parameter<T>& last, Tensor<T, 3>& own) {
-      Tensor<T, 3> copy({a.batches, all, e});
-      for (Index b = 0; b < a.batches; ++b) {
-        for (Index j = 0; j < keys; ++j) std::copy_n(rows.at(b, 0, j), e, &copy(b, j, 0));
-        if (options_.add_bias_kv) std::copy_n(last.value(), e, &copy(b, keys, 0));
-      }
-      own = std::move(copy);
-      rows = heads<const T>(own.data(), all, e);
-    };
-    extend(a.k, bias_k_, cache.projected_k), extend(a.v, bias_v_, cache.projected_v);
-    if (a.mask || a.causal) {
-      cache.attend.resize({a.batches, a.heads, a.queries, all});
-      cache.attend.fill(true);
-      for (Index b = 0; b < a.batches; ++b)
-        for (Index h = 0; h < a.heads; ++h)
-          for (Index i = 0; i < a.queries; ++i)
-            for (Index j = 0; j < keys; ++j)
-              cache.attend(b, h, i, j) = j < a.causal_end(i) && (!a.mask || a.mask.row(b, h, i)[j * a.mask.key]);
-      a.mask = MaskView<bool>(cache.attend).broadcast("", "", cache.attend.shape());
-      a.causal = false;
-    }
-    if (a.key_mask) {
-      cache.attend_keys.resize({a.batches, all});
-      cache.attend_keys.fill(true);
-      for (Index b = 0; b < a.batches; ++b) std::copy_n(a.key_mask.row(b, 0, 0), keys, &cache.attend_keys(b, 0));
-      a.key_mask = {cache.attend_keys.data(), all, 0, 0, 1};
-    }
-    if (a.bias) {
-      cache.bias = Tensor<T, 4>({a.batches, a.heads, a.queries, all});
-      for (Index b = 0; b < a.batches; ++b)
-        for (Index h = 0; h < a.heads; ++h)
-          for (Index i = 0; i < a.queries; ++i)
-            for (Index j = 0; j < keys; ++j) cache.bias(b, h, i, j) = a.bias.row(b, h, i)[j * a.bias.key];
-      a.bias = MaskView<T>(cache.bias).broadcast("", "", cache.bias.shape());
-    }
-    a.keys = all;
-  }
-
-  Tensor<T, 3> infer(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, bool self,
-      const AttentionMask<T>& mask, Tensor<T, 4>* weights) const {
-    Cache cache;
-    prepare(q, k, v, self, mask, cache);
-    const kernels::Attention<T>& a = cache.problem;
+  Tensor<T, 3> infer(const kernels::Attention<T>& a, Tensor<T, 4>* weights) const {
     Tensor<T, 4> seen;
     if (!weights && attention_is_observed<T>()) weights = &seen;
     if (weights) weights->resize({a.batches, a.heads, a.queries, a.keys});
-    cache.context.resize({a.batches, a.queries, options_.embed_dim});
+    auto context = Tensor<T, 3>::uninitialized({a.batches, a.queries, options_.embed_dim});
     kernels::attention_forward(
-        a, heads(cache.context.data(), a.queries, options_.embed_dim), static_cast<T*>(nullptr), weights ? weights->data() : nullptr);
+        a, heads(context.data(), a.queries, options_.embed_dim), static_cast<T*>(nullptr), weights ? weights->data() : nullptr);
     if (weights && attention_is_observed<T>()) show_attention<T>(*weights);
-    return out_proj_.forward(cache.context);
+    return out_proj_.forward(context);
   }
 
   Tensor<T, 3> train(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, bool self,
@@ -361,24 +400,17 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
         g.d_weights = more.d_weights.broadcast("MultiHeadAttention", "the gradient of the weights", cache.weights.shape());
       }
     }
-    if (appended() == 0) return kernels::attention_backward(a, g);
-
-    Tensor<T, 3> dk_all({a.batches, a.keys, e}), dv_all({a.batches, a.keys, e});
-    g.dk = heads(dk_all.data(), a.keys, e), g.dv = heads(dv_all.data(), a.keys, e);
-    kernels::attention_backward(a, g);
-    const Index keys = a.keys - appended();
-    const auto take = [&](const Tensor<T, 3>& all, const kernels::HeadRows<T>& rows, Parameter<T>& last) {
-      for (Index b = 0; b < a.batches; ++b) {
-        for (Index j = 0; j < keys; ++j) std::copy_n(&all(b, j, 0), e, rows.at(b, 0, j));
-        if (options_.add_bias_kv && !last.frozen())
-          for (Index d = 0; d < e; ++d) last.gradient()[d] += all(b, keys, d);
-      }
-    };
-    take(dk_all, dk, bias_k_), take(dv_all, dv, bias_v_);
+    require(!more.d_bias || cache.bias, "MultiHeadAttention: the gradient of a bias is asked for, but forward had none");
+    if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
+    if (appended() == 0)
+      kernels::attention_backward(a, g);
+    else
+      cache.appended.backward(a, g, appended(), bias_k_.gradient_unless_frozen(), bias_v_.gradient_unless_frozen());
   }
 
   Options options_;
   Parameter<T> in_proj_weight_, q_proj_weight_, k_proj_weight_, v_proj_weight_, in_proj_bias_, bias_k_, bias_v_;
+  std::optional<RotaryEmbedding<T>> rotary_;
   Linear<T> out_proj_;
 };
 

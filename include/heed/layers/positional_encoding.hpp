@@ -76,12 +76,21 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
 
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
-    const Index period = tokens_of(x.shape()) * options_.features;
-    auto y = Tensor<T, Rank>::uninitialized(x.shape());
-    if (options_.use == PositionUse::added)
-      kernels::elementwise_repeated(kernels::Add{}, x.size(), period, y.data(), x.data(), table());
-    else
-      kernels::elementwise_repeated(kernels::Multiply{}, x.size(), period, y.data(), x.data(), table());
+    return encode(x, 0);
+  }
+
+  struct DecodeState {
+    Index position = 0;  ///< of the next token
+  };
+  DecodeState decode_state(Index /*sequences*/, Index /*capacity*/) const { return {}; }
+  /// Inference of the tokens x (..., T, C) that follow `state.position` others. Throws ShapeError when the table has no rows for them.
+  template <int Rank>
+  Tensor<T, Rank> decode(const TensorView<const T, Rank>& x, DecodeState& state) const {
+    const Index tokens = tokens_of(x.shape());
+    require<ShapeError>(options_.height == 0 && state.position + tokens <= options_.tokens, "PositionalEncoding: ", tokens,
+        " tokens from position ", state.position, " on leave the table, which holds ", options_.tokens, " positions of sequences");
+    auto y = encode(x, state.position);
+    state.position += tokens;
     return y;
   }
 
@@ -142,6 +151,19 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
 
  private:
   const T* table() const { return encoding().data(); }
+
+  /// y for tokens from `position` on.
+  template <int Rank>
+  Tensor<T, Rank> encode(const TensorView<const T, Rank>& x, Index position) const {
+    const Index period = tokens_of(x.shape()) * options_.features;
+    const T* rows = table() + position * options_.features;
+    auto y = Tensor<T, Rank>::uninitialized(x.shape());
+    if (options_.use == PositionUse::added)
+      kernels::elementwise_repeated(kernels::Add{}, x.size(), period, y.data(), x.data(), rows);
+    else
+      kernels::elementwise_repeated(kernels::Multiply{}, x.size(), period, y.data(), x.data(), rows);
+    return y;
+  }
 
   void write_sines(Index position, Index channels, T* row) const {
     for (Index c = 0; c < channels; ++c) {

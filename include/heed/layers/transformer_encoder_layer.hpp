@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include <heed/kernels/activation.hpp>
@@ -22,7 +23,9 @@ struct TransformerEncoderLayerOptions {
   double layer_norm_eps = 1e-5;
   bool norm_first = false;  ///< true: the norms stand before attention and feed-forward, false: behind the sums
   bool bias = true;
-  bool causal = false;  ///< token i attends tokens 0 ... i
+  bool causal = false;     ///< token i attends tokens 0 ... i
+  Index num_kv_heads = 0;  ///< of self-attention, see MultiHeadAttentionOptions; so the one below
+  std::optional<RotaryEmbeddingOptions> rotary = {};
 };
 
 /// Self-attention and a feed-forward net, each with a residual connection and a layer norm (Vaswani et al. 2017, figure 1;
@@ -58,7 +61,9 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
             .num_heads = options.nhead,
             .dropout = options.dropout,
             .bias = options.bias,
-            .causal = options.causal}),
+            .causal = options.causal,
+            .num_kv_heads = options.num_kv_heads,
+            .rotary = options.rotary}),
         linear1_({.in_features = options.d_model, .out_features = options.dim_feedforward, .bias = options.bias}),
         linear2_({.in_features = options.dim_feedforward, .out_features = options.d_model, .bias = options.bias}),
         norm1_({.normalized_shape = {options.d_model}, .eps = options.layer_norm_eps, .bias = options.bias}),
@@ -73,19 +78,15 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
 
   /// Inference.
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, const AttentionMask<T>& mask = {}) const {
-    output_shape(x.shape());
-    Tensor<T, 3> s = [&] {
-      LayerScope scope("self_attn");
-      return options_.norm_first ? self_attn_.forward(norm1_.forward(x), mask) : self_attn_.forward(x, mask);
-    }();
-    add(x, s);
-    if (!options_.norm_first) s = norm1_.forward(s);
-    Tensor<T, 3> y = options_.norm_first ? norm2_.forward(s) : s;
-    y = linear1_.forward(y);
-    activate(y, y);
-    y = linear2_.forward(y);
-    add(s, y);
-    return options_.norm_first ? std::move(y) : norm2_.forward(y);
+    return infer(x, [&](const TensorView<const T, 3>& normed) { return self_attn_.forward(normed, mask); });
+  }
+
+  using DecodeState = KeyValueCache<T>;
+  /// An empty cache for `decode`, of up to `capacity` tokens a sequence.
+  KeyValueCache<T> decode_state(Index sequences, Index capacity) const { return self_attn_.decode_state(sequences, capacity); }
+  /// Inference of the tokens that follow those in `past`, see MultiHeadAttention.
+  Tensor<T, 3> decode(const TensorView<const T, 3>& x, KeyValueCache<T>& past, const AttentionMask<T>& mask = {}) const {
+    return infer(x, [&](const TensorView<const T, 3>& normed) { return self_attn_.decode(normed, past, mask); });
   }
 
   /// Training.
@@ -147,6 +148,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     visitor.option("norm_first", self.options_.norm_first);
     visitor.option("bias", self.options_.bias);
     visitor.option("causal", self.options_.causal);
+    visitor.option("num_kv_heads", self.self_attn_.options().num_kv_heads);
     visitor.child("self_attn", self.self_attn_);
     visitor.child("linear1", self.linear1_);
     visitor.child("linear2", self.linear2_);
@@ -190,6 +192,23 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   void drop_again(const DropoutKey& key, Tensor<T, 3>& x) const {
     if (options_.dropout > 0)
       kernels::apply_dropout(kernels::DropoutMask(key.key(), options_.dropout), x.size(), static_cast<const T*>(x.data()), x.data());
+  }
+
+  template <class Attend>
+  Tensor<T, 3> infer(const TensorView<const T, 3>& x, const Attend& attend) const {
+    output_shape(x.shape());
+    Tensor<T, 3> s = [&] {
+      LayerScope scope("self_attn");
+      return options_.norm_first ? attend(norm1_.forward(x)) : attend(x);
+    }();
+    add(x, s);
+    if (!options_.norm_first) s = norm1_.forward(s);
+    Tensor<T, 3> y = options_.norm_first ? norm2_.forward(s) : s;
+    y = linear1_.forward(y);
+    activate(y, y);
+    y = linear2_.forward(y);
+    add(s, y);
+    return options_.norm_first ? std::move(y) : norm2_.forward(y);
   }
 
   Tensor<T, 3> attend(const TensorView<const T, 3>& x, const AttentionMask<T>& mask, Cache& cache) const {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/layer.hpp>
+
+namespace heed {
+
+/// A layer that must remember the tokens before to infer the next ones. It names its memory, `DecodeState`, and has two functions:
+///
+///     DecodeState decode_state(Index sequences, Index capacity) const;   // an empty one, for up to `capacity` tokens a sequence
+///     Tensor<T, 3> decode(const TensorView<const T, 3>& x, DecodeState& state) const;
+///
+/// where decode(x, state) is what forward would give for the tokens x if the whole sequences were given to it, and puts x into the state. Layers
+/// that read each token alone (Linear, LayerNorm, activations, Embedding) have none of this: composers call their forward. `Sequential`, `Stack` and
+/// `Residual` hand the call on:
+///
+///     auto state = model.decode_state(1, 256);
+///     auto logits = model.decode(prompt, state);                          // (1, T) tokens, then
+///     logits = model.decode(next, state);                                 // (1, 1) token after token
+template <class L>
+concept Decoder = requires(const L& layer) {
+  typename L::DecodeState;
+  layer.decode_state(Index(1), Index(1));
+};
+
+namespace detail {
+
+template <class L>
+struct FindDecodeState {
+  struct type {};  // nothing to remember
+};
+template <Decoder L>
+struct FindDecodeState<L> {
+  using type = typename L::DecodeState;
+};
+template <class L>
+using DecodeStateOf = typename FindDecodeState<L>::type;
+
+template <class L>
+DecodeStateOf<L> decode_state([[maybe_unused]] const L& layer, [[maybe_unused]] Index sequences, [[maybe_unused]] Index capacity) {
+  if constexpr (Decoder<L>)
+    return layer.decode_state(sequences, capacity);
+  else
+    return {};
+}
+
+/// What composers call: forward, or decode where there is a state.
+template <class L, class X>
+auto infer(const L& layer, const X& x) {
+  return layer.forward(x);
+}
+template <class L, class X>
+auto infer(const L& layer, const X& x, [[maybe_unused]] DecodeStateOf<L>& state) {
+  if constexpr (Decoder<L>) {
+    return layer.decode(x, state);
+  } else {
+    auto y = layer.forward(x);
+    if constexpr (std::is_same_v<InputScalarOf<L>, typename L::scalar>)
+      static_assert(std::remove_cvref_t<decltype(y)>::rank == std::remove_cvref_t<X>::rank,
+          "heed: decode runs layers that read each token alone; this one makes one row of all tokens");
+    return y;
+  }
+}
+
+}  // namespace detail
+}  // namespace heed
