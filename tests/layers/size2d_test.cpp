@@ -15,6 +15,7 @@ TEST_CASE("sizes are given once for both axes, or for each") {
 TEST_CASE("padding is given for all sides, both axes, or each side") {
   CHECK(Padding2d(2) == Padding2d{2, 2, 2, 2});
   CHECK(Padding2d{1, 2} == Padding2d{1, 2, 1, 2});
+  CHECK(Padding2d(Size2d{1, 2}) == Padding2d{1, 2});
   CHECK(Padding2d{1, 2}.to_string() == "1x2");
   CHECK(Padding2d{1, 2, 3, 4}.to_string() == "1,2,3,4");
 }

@@ -23,7 +23,8 @@ struct Padding2d {
   Index top = 0, left = 0, bottom = 0, right = 0;
 
   Padding2d() = default;
-  Padding2d(Index all) : Padding2d(all, all) {}  // NOLINT: `.padding = 1` reads as it should
+  Padding2d(Index all) : Padding2d(all, all) {}                          // NOLINT: `.padding = 1` reads as it should
+  Padding2d(const Size2d& both) : Padding2d(both.height, both.width) {}  // NOLINT: {vertical, horizontal} under another name
   Padding2d(Index vertical, Index horizontal) : Padding2d(vertical, horizontal, vertical, horizontal) {}
   Padding2d(Index top_, Index left_, Index bottom_, Index right_) : top(top_), left(left_), bottom(bottom_), right(right_) {}
 
