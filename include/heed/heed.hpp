@@ -29,6 +29,7 @@
 #include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/dropout.hpp>
+#include <heed/layers/elu.hpp>
 #include <heed/layers/embedding.hpp>
 #include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
@@ -37,6 +38,7 @@
 #include <heed/layers/global_max_pool1d.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
 #include <heed/layers/layer_norm.hpp>
+#include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/layers/max_pool1d.hpp>
 #include <heed/layers/max_pool2d.hpp>
@@ -50,8 +52,10 @@
 #include <heed/layers/rotary_embedding.hpp>
 #include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/layers/sequence_pool.hpp>
+#include <heed/layers/sigmoid.hpp>
 #include <heed/layers/silu.hpp>
 #include <heed/layers/size2d.hpp>
+#include <heed/layers/tanh.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
 #include <heed/losses/bce_with_logits_loss.hpp>
 #include <heed/losses/class_targets.hpp>

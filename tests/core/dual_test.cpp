@@ -27,6 +27,7 @@ TEST_CASE("Dual numbers know the derivatives of the operations") {
   check(3, 2, [](D x) { return x + x - 5.0; });
   check(3, -1, [](D x) { return -x; });
   check(2, std::exp(2), [](D x) { return exp(x); });
+  check(1, std::exp(1), [](D x) { return expm1(x); });
   check(2, std::log(2) * 4, [](D x) { return exp2(x); });
   check(2, 0.5, [](D x) { return log(x); });
   check(2, 1.0 / 3, [](D x) { return log1p(x); });

@@ -16,13 +16,13 @@ using Function = long double (*)(long double);
 
 /// The largest error of value and derivative over 40001 points of [-range, range], in units of 1 for |value| < 1, else relative.
 template <class Activation, class T>
-double largest_error(Function f, Function derivative, double range) {
+double largest_error(Function f, Function derivative, double range, const Activation& activation) {
   constexpr Index count = 40001;
   Tensor<T, 1> x({count}), y({count}), dx({count}), dy({count});
   for (Index i = 0; i < count; ++i) x[i] = T(range * (2.0 * static_cast<double>(i) / (count - 1) - 1));
   dy.fill(T(1));
-  kernels::activation_forward<Activation>(count, x.data(), y.data());
-  kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+  kernels::activation_forward(count, x.data(), y.data(), activation);
+  kernels::activation_backward(count, x.data(), dy.data(), dx.data(), activation);
   double worst = 0;
   for (Index i = 0; i < count; ++i) {
     const long double fy = f(x[i]), fd = derivative(x[i]);
@@ -35,10 +35,10 @@ double largest_error(Function f, Function derivative, double range) {
 
 /// float: some units in the last place of numbers near 1 (6e-8 each); double the same, of 1.1e-16.
 template <class Activation>
-void check_values(Function f, Function derivative) {
+void check_values(Function f, Function derivative, const Activation& activation = {}) {
   for (double range : {1e-3, 1.0, 6.0, 20.0, 300.0}) {
-    const double in_float = largest_error<Activation, float>(f, derivative, range);
-    const double in_double = largest_error<Activation, double>(f, derivative, range);
+    const double in_float = largest_error<Activation, float>(f, derivative, range, activation);
+    const double in_double = largest_error<Activation, double>(f, derivative, range, activation);
     INFO("range " << range << ": " << in_float << " in float, " << in_double << " in double");
     CHECK(in_float < 3e-7);
     CHECK(in_double < 1e-15);
@@ -74,7 +74,22 @@ TEST_CASE("activations and their derivatives against the formulas in long double
   check_values<kernels::Relu>(reference::relu, reference::relu_derivative);
   check_values<kernels::Gelu>(reference::gelu, reference::gelu_derivative);
   check_values<kernels::GeluTanh>(reference::gelu_tanh, reference::gelu_tanh_derivative);
-  check_values<kernels::Silu>(reference::silu, reference::silu_derivative);
+  using Number = long double;
+  for (double alpha : {1.0, 1.7, -0.5, 0.0}) {
+    INFO(alpha);
+    static Number a;
+    a = alpha;
+    const Function silu = [](Number x) { return reference::silu(x, a); },
+                   d_silu = [](Number x) { return reference::silu_derivative(x, a); };
+    const Function elu = [](Number x) { return reference::elu(x, a); }, d_elu = [](Number x) { return reference::elu_derivative(x, a); };
+    const auto leaky = [](Number x) { return reference::leaky_relu(x, a); };
+    const auto d_leaky = [](Number x) { return reference::leaky_relu_derivative(x, a); };
+    check_values<kernels::Silu>(silu, d_silu, {alpha});
+    check_values<kernels::Elu>(elu, d_elu, {alpha});
+    check_values<kernels::LeakyRelu>(leaky, d_leaky, {alpha});
+  }
+  check_values<kernels::Sigmoid>(reference::sigmoid, reference::sigmoid_derivative);
+  check_values<kernels::Tanh>(reference::tanh, reference::tanh_derivative);
 }
 
 TEST_CASE("an element's bits do not depend on its place") {
@@ -82,6 +97,10 @@ TEST_CASE("an element's bits do not depend on its place") {
   check_places<kernels::Gelu, float>();
   check_places<kernels::GeluTanh, float>();
   check_places<kernels::Silu, float>();
+  check_places<kernels::Elu, float>();
+  check_places<kernels::LeakyRelu, float>();
+  check_places<kernels::Sigmoid, float>();
+  check_places<kernels::Tanh, double>();
   check_places<kernels::Gelu, double>();
   check_places<kernels::Silu, double>();
 }
@@ -123,6 +142,57 @@ TEST_CASE("kinks, NaN and infinity") {
   CHECK(y[3] == infinity);
   CHECK(y[5] == 1e30f);
   CHECK(y[6] == 0);
+  kernels::activation_forward(7, x, y, kernels::LeakyRelu{0.5});
+  kernels::activation_backward(7, x, dy, dx, kernels::LeakyRelu{0.5});
+  CHECK(y[0] == 0);
+  CHECK(dx[0] == 0.5f);  // the rule: the piece below 0 counts
+  CHECK(dx[1] == 0.5f);
+  CHECK(std::isnan(y[2]));
+  CHECK((y[3] == infinity && dx[3] == 1));
+  CHECK((y[4] == -infinity && dx[4] == 0.5f));
+  kernels::activation_forward(7, x, y, kernels::Elu{0.5});
+  kernels::activation_backward(7, x, dy, dx, kernels::Elu{0.5});
+  CHECK(y[0] == 0);
+  CHECK(dx[0] == 0.5f);
+  CHECK(dx[1] == 0.5f);
+  CHECK((std::isnan(y[2]) && std::isnan(dx[2])));
+  CHECK((y[3] == infinity && dx[3] == 1));
+  CHECK((y[4] == -0.5f && dx[4] == 0));
+  CHECK((y[6] == -0.5f && dx[6] == 0));
+  kernels::activation_forward(7, x, y, kernels::Sigmoid{});
+  kernels::activation_backward(7, x, dy, dx, kernels::Sigmoid{});
+  CHECK((y[0] == 0.5f && dx[0] == 0.25f));
+  for (int i : {3, 5}) CHECK((y[i] == 1 && dx[i] == 0));
+  for (int i : {4, 6}) CHECK((y[i] == 0 && dx[i] == 0));
+  kernels::activation_forward(7, x, y, kernels::Tanh{});
+  kernels::activation_backward(7, x, dy, dx, kernels::Tanh{});
+  CHECK((y[0] == 0 && dx[0] == 1));
+  for (int i : {3, 5}) CHECK((y[i] == 1 && dx[i] == 0));
+  for (int i : {4, 6}) CHECK((y[i] == -1 && dx[i] == 0));
+  kernels::activation_forward(7, x, y, kernels::Silu{-2});  // falls to 0 on the other side
+  kernels::activation_backward(7, x, dy, dx, kernels::Silu{-2});
+  CHECK((y[3] == 0 && dx[3] == 0));
+  CHECK((y[4] == -infinity && dx[4] == 1));
+}
+
+TEMPLATE_TEST_CASE("sigmoid, tanh and ELU keep their digits where they are small", "", float, double) {
+  const double units = std::numeric_limits<TestType>::epsilon();
+  for (double size : {1e-30, 1e-12, 1e-6, 1e-3, 0.1, 1.0, 5.0, 30.0, 80.0}) {
+    const auto x = static_cast<TestType>(-size);
+    const long double exact = x;
+    TestType y, dx;
+    const TestType dy = 1;
+    INFO(size);
+    kernels::activation_forward<kernels::Sigmoid>(1, &x, &y), kernels::activation_backward<kernels::Sigmoid>(1, &x, &dy, &dx);
+    CHECK(std::abs(static_cast<double>(y / reference::sigmoid(exact)) - 1) < 4 * units);
+    CHECK(std::abs(static_cast<double>(dx / reference::sigmoid_derivative(exact)) - 1) < 8 * units);
+    kernels::activation_forward<kernels::Tanh>(1, &x, &y);
+    CHECK(std::abs(static_cast<double>(y / reference::tanh(exact)) - 1) < 4 * units);
+    if (size <= 30) kernels::activation_backward<kernels::Tanh>(1, &x, &dy, &dx);
+    if (size <= 30) CHECK(std::abs(static_cast<double>(dx / reference::tanh_derivative(exact)) - 1) < 8 * units);
+    kernels::activation_forward<kernels::Elu>(1, &x, &y);
+    CHECK(std::abs(static_cast<double>(y / reference::elu(exact, 1)) - 1) < 4 * units);
+  }
 }
 
 namespace {
@@ -158,11 +228,21 @@ TEMPLATE_TEST_CASE("far from zero activations and derivatives are those of 0, x 
   check_far_out<kernels::Silu, TestType>();
 }
 
+namespace {
+
+template <class Activation, class T>
+void check_nan(const Activation& activation, T) {
+  const T x = std::numeric_limits<T>::quiet_NaN(), dy = 1;
+  T y, dx;
+  kernels::activation_forward(1, &x, &y, activation), kernels::activation_backward(1, &x, &dy, &dx, activation);
+  CHECK((std::isnan(y) && std::isnan(dx)));
+}
+
+}  // namespace
+
 TEMPLATE_TEST_CASE("NaN goes through the smooth activations and their derivatives", "", float, double) {
-  const TestType x = std::numeric_limits<TestType>::quiet_NaN(), dy = 1;
-  TestType y[3], dx[3];
-  kernels::activation_forward<kernels::Gelu>(1, &x, y), kernels::activation_backward<kernels::Gelu>(1, &x, &dy, dx);
-  kernels::activation_forward<kernels::GeluTanh>(1, &x, y + 1), kernels::activation_backward<kernels::GeluTanh>(1, &x, &dy, dx + 1);
-  kernels::activation_forward<kernels::Silu>(1, &x, y + 2), kernels::activation_backward<kernels::Silu>(1, &x, &dy, dx + 2);
-  for (int i = 0; i < 3; ++i) CHECK((std::isnan(y[i]) && std::isnan(dx[i])));
+  const TestType type = 0;
+  check_nan(kernels::Gelu{}, type), check_nan(kernels::GeluTanh{}, type), check_nan(kernels::Sigmoid{}, type);
+  check_nan(kernels::Tanh{}, type), check_nan(kernels::Silu{}, type), check_nan(kernels::Silu{-2}, type);
+  check_nan(kernels::Elu{}, type);
 }

@@ -14,7 +14,7 @@ using namespace heed;
 
 namespace {
 
-enum class Function { exp2, exp, tanh };
+enum class Function { exp2, exp, expm1, tanh };
 
 template <class T>
 struct Evaluate {
@@ -26,6 +26,7 @@ struct Evaluate {
       P r = p;
       if (f == Function::exp2) r = kernels::exp2_of_nonpositive(p);
       if (f == Function::exp) r = kernels::exponential(p);
+      if (f == Function::expm1) r = kernels::expm1_of_nonpositive(p);
       if (f == Function::tanh) r = kernels::hyperbolic_tangent(p);
       r.store(y + i);
     }
@@ -78,17 +79,15 @@ TEMPLATE_TEST_CASE("exponential: 2^x for x <= 0", "[exponential]", float, double
   check_relative<TestType>(Function::exp2, sizeof(TestType) == 4 ? -124 : -1020, 0, 400, [](long double x) { return std::exp2(x); });
 }
 
-TEMPLATE_TEST_CASE("exponential: the absolute error of tanh", "[exponential]", float, double) {
-  const std::vector<TestType> x = grid<TestType>(-30, 30);
-  std::vector<TestType> y(kCount);
-  for_every_isa<Evaluate<TestType>, TestType>(
-      [&](const char* isa) {
-        INFO(isa);
-        double worst = 0;
-        for (std::size_t i = 0; i < kCount; ++i) worst = std::max(worst, std::abs(double(y[i]) - std::tanh(double(x[i]))));
-        CHECK(worst < 2 * epsilon<TestType>());
-      },
-      Function::tanh, x.data(), y.data(), kCount);
+TEMPLATE_TEST_CASE("exponential: e^x - 1 and tanh keep their digits near 0", "[exponential]", float, double) {
+  const auto expm1 = [](long double x) { return std::expm1(x); };
+  const auto tanh = [](long double x) { return std::tanh(x); };
+  for (double range : {1e-30, 1e-5, 0.1, 1.0, 30.0, 1000.0}) {
+    INFO(range);
+    check_relative<TestType>(Function::expm1, -range, -range / 1e5, 2, expm1);
+    check_relative<TestType>(Function::tanh, -range, -range / 1e5, 3, tanh);
+    check_relative<TestType>(Function::tanh, range / 1e5, range, 3, tanh);
+  }
 }
 
 TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float, double) {
@@ -122,6 +121,16 @@ TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float,
         CHECK(y[9] == 1);
       },
       Function::exp, z.data(), y.data(), Index(z.size()));
+  const std::vector<T> w = {0, T(-0.0), -infinity, T(-1e30), nan, T(-86.7), T(-708), -40, -1, -2, -3, -4, -5, -6, -7, -8};
+  for_every_isa<Evaluate<T>, T>(
+      [&](const char* isa) {
+        INFO(isa);
+        CHECK(y[0] == 0);
+        CHECK(y[1] == 0);
+        CHECK(std::isnan(y[4]));
+        for (std::size_t i : {2, 3, 5, 6, 7}) CHECK(y[i] == -1);
+      },
+      Function::expm1, w.data(), y.data(), Index(w.size()));
 }
 
 TEMPLATE_TEST_CASE("exponential: NaN goes through, whatever its payload", "[exponential]", float, double) {
@@ -137,7 +146,7 @@ TEMPLATE_TEST_CASE("exponential: NaN goes through, whatever its payload", "[expo
       x.push_back(nan);
     }
   std::vector<T> y(x.size());
-  for (Function f : {Function::exp2, Function::exp, Function::tanh})
+  for (Function f : {Function::exp2, Function::exp, Function::expm1, Function::tanh})
     for_every_isa<Evaluate<T>, T>(
         [&](const char* isa) {
           INFO(isa << ", function " << static_cast<int>(f));
@@ -155,5 +164,6 @@ TEST_CASE("exponential: dual numbers carry the derivative", "[exponential]") {
   CHECK(kernels::exponential(p).v.tangent[0] == Approx(std::exp(0.3)));
   CHECK(kernels::hyperbolic_tangent(p).v.tangent[0] == Approx(1 - std::tanh(0.3) * std::tanh(0.3)));
   const Packet<Scalar, D> q{-x};
+  CHECK(kernels::expm1_of_nonpositive(q).v.tangent[0] == Approx(-std::exp(-0.3)));
   CHECK(kernels::exp2_of_nonpositive(q).v.tangent[0] == Approx(-std::log(2.0) * std::exp2(-0.3)));
 }

@@ -31,3 +31,14 @@ TEST_CASE("SiLU in float against the formula") {
   }
   reference::check_layer_rules<4>(Silu<float>(), {3, 30, 30, 9});
 }
+
+TEST_CASE("swish, with a number inside the sigmoid, is certified") {
+  for (double alpha : {0.0, 1.7, -0.5}) {
+    const auto report = check_gradients(Silu<double>({.alpha = alpha}), Shape{3, 17}, {.input_low = -9, .input_high = 9});
+    INFO(report.to_string());
+    CHECK(report.passed());
+  }
+  const auto x = reference::random_tensor<float, 2>({2, 7}, 1, -8, 8);
+  const auto y = Silu<float>({.alpha = 1.7}).forward(x);
+  for (Index i = 0; i < x.size(); ++i) CHECK(y[i] == Approx(static_cast<double>(reference::silu(x[i], 1.7L))).margin(1e-6));
+}

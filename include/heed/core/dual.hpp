@@ -59,6 +59,7 @@ struct Dual {
     const double e = std::exp(a.value);
     return chain(a, e, e);
   }
+  friend Dual expm1(const Dual& a) { return chain(a, std::expm1(a.value), std::exp(a.value)); }
   friend Dual exp2(const Dual& a) {
     const double e = std::exp2(a.value);
     return chain(a, e, 0.6931471805599453 * e);

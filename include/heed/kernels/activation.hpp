@@ -10,9 +10,11 @@
 
 namespace heed::kernels {
 
-// An activation is a small object with `apply(x)` and `derivative(x)` on packets, so that the same two lines serve `activation_forward`,
-// `activation_backward` and the epilogues of other kernels. NaN goes through all of them, and at infinity they have their limits: a factor
-// that is 0 there meets no infinite x, and where the sigmoid would leave the normal numbers the product with it is 0.
+// An activation is a small object, with its parameters as members, and `apply(x)` and `derivative(x)` on packets, so that the same two lines serve
+// `activation_forward`, `activation_backward` and the epilogues of other kernels. NaN goes through all of them, and at infinity they have
+// their limits: a factor that is 0 there meets no infinite x, and where the sigmoid would leave the normal numbers the product with it is 0.
+//
+// Functions that are put together of two pieces at 0 have there the derivative of the piece below (the kink rule of docs/notation.md).
 
 namespace detail {
 
@@ -42,7 +44,7 @@ struct Sigmoid {
 template <class Isa, class T>
 HEED_INLINE Sigmoid<Isa, T> sigmoid(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
-  const P one = P::broadcast(T(1)), e = exponential(P::min(-x, P::broadcast(T(kLargestExponent<T>)))), s = one / (one + e);
+  const P one = P::broadcast(T(1)), e = exponential(P::min(P::broadcast(T(kLargestExponent<T>)), -x)), s = one / (one + e);
   return {s, e * s};
 }
 /// y, but 0 where x < -kLargestExponent.
@@ -149,17 +151,78 @@ struct GeluTanh {
   }
 };
 
-/// x σ(x) (Elfwing et al. 2018); derivative s (1 + x (1 - s)).
-struct Silu {
+/// x > 0 ? x : slope x (Maas, Hannun and Ng 2013).
+struct LeakyRelu {
+  double slope = 0.01;
+
+  template <class Isa, class T>
+  HEED_INLINE Packet<Isa, T> apply(const Packet<Isa, T>& x) const {
+    using P = Packet<Isa, T>;
+    return P::select_greater(x, P::zero(), x, x * P::broadcast(T(slope)));
+  }
+  template <class Isa, class T>
+  HEED_INLINE Packet<Isa, T> derivative(const Packet<Isa, T>& x) const {
+    using P = Packet<Isa, T>;
+    return P::select_greater(x, P::zero(), P::broadcast(T(1)), P::broadcast(T(slope)));
+  }
+};
+
+/// x > 0 ? x : alpha (e^x - 1) (Clevert, Unterthiner and Hochreiter 2016).
+struct Elu {
+  double alpha = 1;
+
+  template <class Isa, class T>
+  HEED_INLINE Packet<Isa, T> apply(const Packet<Isa, T>& x) const {
+    using P = Packet<Isa, T>;
+    return P::select_greater(x, P::zero(), x, expm1_of_nonpositive(x) * P::broadcast(T(alpha)));
+  }
+  template <class Isa, class T>
+  HEED_INLINE Packet<Isa, T> derivative(const Packet<Isa, T>& x) const {
+    using P = Packet<Isa, T>;
+    return P::select_greater(x, P::zero(), P::broadcast(T(1)), exponential(x) * P::broadcast(T(alpha)));
+  }
+};
+
+/// σ(x) = 1 / (1 + e^-x); derivative s (1 - s).
+struct Sigmoid {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return detail::unless_far_below(x, x * detail::sigmoid(x).value);
+    return detail::unless_far_below(x, detail::sigmoid(x).value);
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
-    using P = Packet<Isa, T>;
     const detail::Sigmoid<Isa, T> s = detail::sigmoid(x);
-    return detail::unless_far_below(x, s.value * P::fma(detail::not_infinity(x), s.rest, P::broadcast(T(1))));
+    return detail::unless_far_below(x, s.value * s.rest);
+  }
+};
+
+/// tanh(x); derivative 1 - tanh² = 4 σ(2x) (1 - σ(2x)), which is no difference of nearly equal numbers.
+struct Tanh {
+  template <class Isa, class T>
+  HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
+    return hyperbolic_tangent(x);
+  }
+  template <class Isa, class T>
+  HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
+    return Packet<Isa, T>::broadcast(T(4)) * Sigmoid::derivative(x + x);
+  }
+};
+
+/// x σ(alpha x) (Elfwing et al. 2018; with alpha: swish, Ramachandran et al. 2017); derivative s (1 + alpha x (1 - s)).
+struct Silu {
+  double alpha = 1;
+
+  template <class Isa, class T>
+  HEED_INLINE Packet<Isa, T> apply(const Packet<Isa, T>& x) const {
+    const Packet<Isa, T> u = x * Packet<Isa, T>::broadcast(T(alpha));
+    return detail::unless_far_below(u, x * detail::sigmoid(u).value);
+  }
+  template <class Isa, class T>
+  HEED_INLINE Packet<Isa, T> derivative(const Packet<Isa, T>& x) const {
+    using P = Packet<Isa, T>;
+    const P u = x * P::broadcast(T(alpha));
+    const detail::Sigmoid<Isa, T> s = detail::sigmoid(u);
+    return detail::unless_far_below(u, s.value * P::fma(detail::not_infinity(u), s.rest, P::broadcast(T(1))));
   }
 };
 
@@ -167,17 +230,21 @@ namespace detail {
 
 template <class Activation>
 struct Apply {
+  Activation activation;
+
   template <class P>
   HEED_INLINE P operator()(const P& x) const {
-    return Activation::apply(x);
+    return activation.apply(x);
   }
 };
 
 template <class Activation>
 struct TimesDerivative {
+  Activation activation;
+
   template <class P>
   HEED_INLINE P operator()(const P& x, const P& dy) const {
-    return dy * Activation::derivative(x);
+    return dy * activation.derivative(x);
   }
 };
 
@@ -185,14 +252,14 @@ struct TimesDerivative {
 
 /// y = activation(x), element by element; y may be x.
 template <class Activation, class T>
-void activation_forward(Index count, const T* x, T* y) {
-  elementwise(detail::Apply<Activation>{}, count, y, x);
+void activation_forward(Index count, const T* x, T* y, const Activation& activation = {}) {
+  elementwise(detail::Apply<Activation>{activation}, count, y, x);
 }
 
 /// dx = dy * activation'(x); dx may be dy.
 template <class Activation, class T>
-void activation_backward(Index count, const T* x, const T* dy, T* dx) {
-  elementwise(detail::TimesDerivative<Activation>{}, count, dx, x, dy);
+void activation_backward(Index count, const T* x, const T* dy, T* dx, const Activation& activation = {}) {
+  elementwise(detail::TimesDerivative<Activation>{activation}, count, dx, x, dy);
 }
 
 }  // namespace heed::kernels

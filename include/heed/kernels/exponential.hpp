@@ -64,6 +64,20 @@ HEED_INLINE Packet<Isa, T> polynomial(const Packet<Isa, T>& r, const double (&c)
   return P::fma(p, r, P::broadcast(T(1)));
 }
 
+/// e^x = 2^n e^r with n the whole number next to x / ln 2, given as n + kRound.
+template <class Isa, class T>
+struct Reduced {
+  Packet<Isa, T> rounded, r;
+};
+template <class Isa, class T>
+HEED_INLINE Reduced<Isa, T> reduce(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  using Polynomial = Exp2Polynomial<T>;
+  const P magic = P::broadcast(P::kRound), rounded = P::fma(x, P::broadcast(T(kLog2E)), magic), n = rounded - magic;
+  // x - n ln 2 with ln 2 in two parts (Cody and Waite 1980)
+  return {rounded, P::fma(n, P::broadcast(T(-Polynomial::kLn2Low)), P::fma(n, P::broadcast(T(-Polynomial::kLn2High)), x))};
+}
+
 /// y 2^n with `rounded` as in times_power_of_two, and NaN where r is NaN: adding to the exponent of a NaN may make a number of it.
 template <class Isa, class T>
 HEED_INLINE Packet<Isa, T> scale_by_power(const Packet<Isa, T>& y, const Packet<Isa, T>& rounded, const Packet<Isa, T>& r) {
@@ -98,17 +112,36 @@ HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
     return {T(exp(x.v))};
   } else {
     using Polynomial = detail::Exp2Polynomial<T>;
-    const P magic = P::broadcast(P::kRound), rounded = P::fma(x, P::broadcast(T(detail::kLog2E)), magic), n = rounded - magic;
-    // x - n ln 2 with ln 2 in two parts (Cody and Waite 1980)
-    const P r = P::fma(n, P::broadcast(T(-Polynomial::kLn2Low)), P::fma(n, P::broadcast(T(-Polynomial::kLn2High)), x));
-    const P y = detail::scale_by_power(detail::polynomial(r, detail::kExpPolynomial<T>.full), rounded, r);
+    const detail::Reduced<Isa, T> reduced = detail::reduce(x);
+    const P y = detail::scale_by_power(detail::polynomial(reduced.r, detail::kExpPolynomial<T>.full), reduced.rounded, reduced.r);
     constexpr double smallest = Polynomial::kSmallest * detail::kLn2, largest = Polynomial::kLargest * detail::kLn2;
     const P tail = P::select_greater(x, P::broadcast(T(largest)), P::broadcast(T(HUGE_VAL)), y);
     return P::select_greater(P::broadcast(T(smallest)), x, P::zero(), tail);
   }
 }
 
-/// tanh x with an absolute error of some 1e-7 (float) or 2e-16 (double): (1 - t) / (1 + t) with t = e^(-2|x|).
+/// e^x - 1 for x <= 0, to about two units in the last place, near 0 too: 2^n (e^r - 1) + (2^n - 1), where n is 0 near 0. (Above 0 it is some
+/// number.)
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> expm1_of_nonpositive(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  if constexpr (std::is_same_v<Isa, Scalar>) {
+    using std::expm1;
+    return {T(expm1(x.v))};
+  } else {
+    using Polynomial = detail::Exp2Polynomial<T>;
+    constexpr const auto& c = detail::kExpPolynomial<T>.full;
+    const detail::Reduced<Isa, T> reduced = detail::reduce(x);
+    const P one = P::broadcast(T(1)), r = reduced.r;
+    P p = P::broadcast(T(c[std::size(c) - 1]));
+#pragma GCC unroll 16
+    for (int i = static_cast<int>(std::size(c)) - 2; i >= 0; --i) p = P::fma(p, r, P::broadcast(T(c[i])));
+    const P power = P::times_power_of_two(one, reduced.rounded), y = P::fma(p * r, power, power - one);
+    return P::select_greater(P::broadcast(T(Polynomial::kSmallest * detail::kLn2)), x, -one, y);
+  }
+}
+
+/// tanh x to about three units in the last place: -t / (2 + t) with t = e^(-2|x|) - 1.
 template <class Isa, class T>
 HEED_INLINE Packet<Isa, T> hyperbolic_tangent(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
@@ -116,9 +149,8 @@ HEED_INLINE Packet<Isa, T> hyperbolic_tangent(const Packet<Isa, T>& x) {
     using std::tanh;
     return {T(tanh(x.v))};
   } else {
-    const P one = P::broadcast(T(1)), t = exp2_of_nonpositive(P::max(x, -x) * P::broadcast(T(-2 * detail::kLog2E)));
-    const P y = (one - t) / (one + t);
-    return P::select_greater(x, P::zero(), y, -y);
+    const P t = expm1_of_nonpositive(P::max(x, -x) * P::broadcast(T(-2))), y = t / (P::broadcast(T(2)) + t);
+    return P::select_greater(x, P::zero(), -y, y);
   }
 }
 

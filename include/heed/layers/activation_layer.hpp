@@ -25,7 +25,7 @@ class ActivationLayer : public LayerBase<Derived> {
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(x.shape());
-    self().with_activation([&]<class Activation>(Activation) { kernels::activation_forward<Activation>(x.size(), x.data(), y.data()); });
+    self().with_activation([&](const auto& activation) { kernels::activation_forward(x.size(), x.data(), y.data(), activation); });
     return y;
   }
 
@@ -43,7 +43,7 @@ class ActivationLayer : public LayerBase<Derived> {
     require_gradient_shape(Derived::kKind, dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x);
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     self().with_activation(
-        [&]<class Activation>(Activation) { kernels::activation_backward<Activation>(dy.size(), cache.x.data(), dy.data(), dx.data()); });
+        [&](const auto& activation) { kernels::activation_backward(dy.size(), cache.x.data(), dy.data(), dx.data(), activation); });
     return dx;
   }
 
