@@ -17,6 +17,7 @@
 #include <heed/io/json.hpp>
 #include <heed/io/model_file.hpp>
 #include <heed/io/npy.hpp>
+#include <heed/io/onnx.hpp>
 #include <heed/io/safetensors.hpp>
 #include <heed/io/utf8.hpp>
 #include <heed/testing/check_gradients.hpp>
