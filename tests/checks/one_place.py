@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the house keeps in one file each: OpenMP, vector types and instruction sets, and the one function that throws."""
+"""What the house keeps in one file each: OpenMP, vector types and instruction sets, the one function that throws, and what Catch2's versions call differently."""
 import re
 
 import tree
@@ -23,5 +23,11 @@ for header in found:
             match = re.search(pattern, line)
             if match and name != place and (subject, room) not in ALLOWED:
                 faults.append(f"include/heed/{name}:{number}: '{match.group()}': {subject} only in {place}")
+
+# Catch2 2.13 and 3 call this matcher differently.
+for path in sorted((tree.ROOT / "tests").rglob("*.[ch]pp")):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if re.search(r"\bCatch::(Matchers::)?Contains\b", line) and path.name != "catch.hpp":
+            faults.append(f"{tree.name_of(path)}:{number}: Catch::Contains is of one version of Catch2; write contains(\"...\") of tests/catch.hpp")
 
 tree.finish("one_place", faults, f"{len(found)} headers")

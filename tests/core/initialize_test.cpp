@@ -91,7 +91,7 @@ TEST_CASE("a dirac convolution copies its channels, an identity matrix its featu
   for (Index i = 0; i < 3; ++i)
     for (Index j = 0; j < 4; ++j) CHECK(matrix.value()[i * 4 + j] == (i == j ? 1.0f : 0.0f));
   Parameter<float> vector({3});
-  CHECK_THROWS_WITH(initialize(vector, Initializer::dirac), Catch::Contains("not a parameter of shape 3"));
+  CHECK_THROWS_WITH(initialize(vector, Initializer::dirac), contains("not a parameter of shape 3"));
 }
 
 TEST_CASE("one seed gives one model, layer after layer") {
@@ -118,5 +118,5 @@ TEST_CASE("initialisers by name") {
   CHECK(initializer("trunc_normal") == Initializer::trunc_normal);
   CHECK(initializer("kaiming_uniform") == Initializer::kaiming_uniform);
   CHECK(initializer("identity") == Initializer::identity);
-  CHECK_THROWS_WITH(initializer("kaiming"), Catch::Contains("'kaiming' is not known") && Catch::Contains("kaiming_normal, dirac"));
+  CHECK_THROWS_WITH(initializer("kaiming"), contains("'kaiming' is not known") && contains("kaiming_normal, dirac"));
 }

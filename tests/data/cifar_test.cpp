@@ -13,7 +13,6 @@
 #include "io/scratch_folder.hpp"
 
 using namespace heed;
-using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
 namespace {
@@ -120,9 +119,9 @@ TEST_CASE("CIFAR-100 records have a coarse and a fine label", "[data]") {
             "is the file damaged, or of another format?");
   write_bytes(folder.file("bad.bin"), record(0, {7, 100}));
   CHECK_THAT(error_of([&] { read_cifar100({folder.file("bad.bin")}); }),
-      Contains(": at offset 1: expected a CIFAR-100 fine label 0 to 99, found 100"));
+      contains(": at offset 1: expected a CIFAR-100 fine label 0 to 99, found 100"));
   write_bytes(folder.file("ten.bin"), records10(1));
-  CHECK_THAT(error_of([&] { read_cifar100({folder.file("ten.bin")}); }), Contains("is this a CIFAR-10 file?"));
+  CHECK_THAT(error_of([&] { read_cifar100({folder.file("ten.bin")}); }), contains("is this a CIFAR-10 file?"));
 }
 
 TEST_CASE("Damaged CIFAR files are refused with path, offset, what was expected and what was found", "[data]") {
@@ -139,32 +138,32 @@ TEST_CASE("Damaged CIFAR files are refused with path, offset, what was expected 
         path +
             ": at offset 6146: expected a CIFAR-10 record of 3073 bytes, found 3072 (the file has 9218 bytes); "
             "was its download or unpacking cut short?");
-  CHECK_THAT(error_with("x"), Contains("at offset 0: expected a CIFAR-10 record of 3073 bytes, found 1 "));
-  CHECK_THAT(error_with(records10(1) + "x"), Contains("at offset 3073: expected a CIFAR-10 record of 3073 bytes, found 1 "));
-  CHECK_THAT(error_with(record(0, {1, 2})), Contains("is this a CIFAR-100 file?"));
+  CHECK_THAT(error_with("x"), contains("at offset 0: expected a CIFAR-10 record of 3073 bytes, found 1 "));
+  CHECK_THAT(error_with(records10(1) + "x"), contains("at offset 3073: expected a CIFAR-10 record of 3073 bytes, found 1 "));
+  CHECK_THAT(error_with(record(0, {1, 2})), contains("is this a CIFAR-100 file?"));
   std::string wrong = records10(600);
   wrong[599 * 3073] = 10;
   CHECK(error_with(wrong) == path +
                                  ": at offset 1840727: expected a CIFAR-10 label 0 to 9, found 10 (record 599); "
                                  "is the file damaged, or of another format?");
   wrong[3073] = static_cast<char>(255);
-  CHECK_THAT(error_with(wrong), Contains("at offset 3073: expected a CIFAR-10 label 0 to 9, found 255 (record 1)"));
+  CHECK_THAT(error_with(wrong), contains("at offset 3073: expected a CIFAR-10 label 0 to 9, found 255 (record 1)"));
   CHECK(error_of([&] { read_cifar10({folder.file("none.bin")}); }) ==
         folder.file("none.bin") + ": no such file; is the folder the right one?");
-  CHECK_THAT(error_of([&] { read_cifar10({folder.path()}); }), Contains("expected a file, found a folder"));
+  CHECK_THAT(error_of([&] { read_cifar10({folder.path()}); }), contains("expected a file, found a folder"));
 }
 
 TEST_CASE("A folder is loaded whole or not at all", "[data]") {
   const ScratchFolder folder;
   const fs::path path = folder.path();
-  CHECK_THAT(error_of([&] { load_cifar10(path / "nowhere"); }), Contains("nowhere: no such folder; the binary version"));
+  CHECK_THAT(error_of([&] { load_cifar10(path / "nowhere"); }), contains("nowhere: no such folder; the binary version"));
   CHECK(error_of([&] { load_cifar10(path); }) ==
         folder.path() +
             ": CIFAR-10 files are missing: data_batch_1.bin, data_batch_2.bin, data_batch_3.bin, data_batch_4.bin, "
             "data_batch_5.bin, test_batch.bin; the binary version, cifar-10-binary.tar.gz, unpacks to cifar-10-batches-bin");
   write_bytes(path / "data_batch_1", "pickle");
-  CHECK_THAT(error_of([&] { load_cifar10(path); }), Contains("the folder holds the Python version, but the binary version"));
-  CHECK_THAT(error_of([&] { load_cifar10(path / "data_batch_1"); }), Contains("expected a folder with CIFAR-10 files, found a file"));
+  CHECK_THAT(error_of([&] { load_cifar10(path); }), contains("the folder holds the Python version, but the binary version"));
+  CHECK_THAT(error_of([&] { load_cifar10(path / "data_batch_1"); }), contains("expected a folder with CIFAR-10 files, found a file"));
 
   write_folder10(path, 4);
   const TrainTest data = load_cifar10(path);
@@ -176,7 +175,7 @@ TEST_CASE("A folder is loaded whole or not at all", "[data]") {
 
   fs::remove(path / "data_batch_3.bin");
   fs::remove(path / "test_batch.bin");
-  CHECK_THAT(error_of([&] { load_cifar10(path); }), Contains("files are missing: data_batch_3.bin, test_batch.bin;"));
+  CHECK_THAT(error_of([&] { load_cifar10(path); }), contains("files are missing: data_batch_3.bin, test_batch.bin;"));
   CHECK(read_cifar10_folder(path, {"data_batch_2.bin", "data_batch_5.bin"}).size() == 8);  // a part of them will do here
   write_folder10(path, 4);
   write_bytes(path / "data_batch_2.bin", records10(3));
@@ -188,7 +187,7 @@ TEST_CASE("A folder is loaded whole or not at all", "[data]") {
   fs::create_directory(path / "outer" / "cifar-10-batches-bin");
   write_folder10(path / "outer" / "cifar-10-batches-bin", 1);
   CHECK_THAT(error_of([&] { load_cifar10(path / "outer"); }),
-      Contains("did you mean " + (path / "outer" / "cifar-10-batches-bin").string() + "?"));
+      contains("did you mean " + (path / "outer" / "cifar-10-batches-bin").string() + "?"));
 }
 
 TEST_CASE("Class names come from batches.meta.txt", "[data]") {
@@ -202,7 +201,7 @@ TEST_CASE("Class names come from batches.meta.txt", "[data]") {
                                                      ": at offset 4: expected 10 class names, one a line, found 2; "
                                                      "without this file the usual names are used");
   write_bytes(path / "batches.meta.txt", std::string(100000, 'x'));
-  CHECK_THAT(error_of([&] { load_cifar10(path); }), Contains("expected a list of 10 class names, found a file of 100000 bytes"));
+  CHECK_THAT(error_of([&] { load_cifar10(path); }), contains("expected a list of 10 class names, found a file of 100000 bytes"));
 }
 
 TEST_CASE("What is written is what is read", "[data]") {

@@ -57,7 +57,7 @@ TEST_CASE("the gradient must have the output's shape") {
   const Tensor<float, 2> x({3, 4}), wrong({3, 5}), few({2, 4});
   layer.forward(x, cache);
   CHECK_THROWS_AS(layer.backward(wrong, cache), ShapeError);
-  CHECK_THROWS_WITH(layer.backward(few, cache), Catch::Contains("Square: dy is 2x4"));
+  CHECK_THROWS_WITH(layer.backward(few, cache), contains("Square: dy is 2x4"));
 }
 
 TEST_CASE("Square refuses a cache that no forward has filled") {

@@ -110,7 +110,7 @@ TEST_CASE("dropout's backward refuses a cache that no forward has filled") {
 }
 
 TEST_CASE("dropout refuses a p that is no probability") {
-  CHECK_THROWS_WITH(Dropout<float>({.p = 1.5}), Catch::Contains("p is 1.5"));
+  CHECK_THROWS_WITH(Dropout<float>({.p = 1.5}), contains("p is 1.5"));
   CHECK_THROWS(Dropout<float>({.p = -0.1}));
   CHECK_THROWS(Dropout<float>({.p = std::nan("")}));
 }

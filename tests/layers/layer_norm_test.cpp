@@ -66,7 +66,7 @@ TEST_CASE("layer norm keeps the rules of layers") {
 
 TEST_CASE("layer norm says what does not fit") {
   CHECK_THROWS_WITH(LayerNorm<float>({.normalized_shape = {4, 5}}).output_shape({3, 5, 5}),
-      Catch::Contains("LayerNorm: input 3x5x5 does not end with the normalized shape 4x5"));
+      contains("LayerNorm: input 3x5x5 does not end with the normalized shape 4x5"));
   CHECK_THROWS_AS(LayerNorm<float>({.normalized_shape = {4, 5}}).output_shape({5}), ShapeError);
   CHECK_THROWS(LayerNorm<float>({}));
   LayerNorm<float> layer({.normalized_shape = {4}});

@@ -56,7 +56,7 @@ TEST_CASE("the same bits for any number of threads and for a row alone") {
 TEST_CASE("how W_o starts is chosen, and what does not fit is said") {
   const OutputProjection<float> zero({.context_features = 4, .input_features = 4, .out_features = 4, .weight = Initializer::zeros});
   CHECK(std::all_of(zero.weight().value(), zero.weight().value() + 32, [](float v) { return v == 0; }));
-  CHECK_THROWS_WITH(zero.output_shape({2, 3, 4}, {2, 2, 4}), Catch::Contains("context 2x3x4 and input 2x2x4 must have the same rows"));
+  CHECK_THROWS_WITH(zero.output_shape({2, 3, 4}, {2, 2, 4}), contains("context 2x3x4 and input 2x2x4 must have the same rows"));
   CHECK_THROWS_AS(zero.output_shape({2, 3, 4}, {2, 3, 5}), ShapeError);
   CHECK_THROWS(OutputProjection<float>({.context_features = 4, .input_features = 4}));
 }

@@ -79,7 +79,7 @@ TEST_CASE("positional encodings keep the rules of layers") {
 
 TEST_CASE("positional encodings say what does not fit") {
   const PositionalEncoding<float> line({.features = 4, .tokens = 3}), map({.features = 4, .height = 2, .width = 3});
-  CHECK_THROWS_WITH(line.output_shape({2, 4, 4}), Catch::Contains("input is 2x4x4, the table holds 3 x 1 positions of 4 features"));
+  CHECK_THROWS_WITH(line.output_shape({2, 4, 4}), contains("input is 2x4x4, the table holds 3 x 1 positions of 4 features"));
   CHECK_THROWS_AS(line.output_shape({2, 3, 5}), ShapeError);
   CHECK_THROWS_AS(map.output_shape({2, 3, 2, 4}), ShapeError);
   CHECK_THROWS_AS(map.output_shape({2, 5, 4}), ShapeError);

@@ -54,7 +54,7 @@ TEST_CASE("the input gradient can be added to another") {
 TEST_CASE("the projection keeps the rules of layers and says what does not fit") {
   const QkvProjection<float> layer({.in_features = 48});
   reference::check_layer_rules<3>(layer, {9, 49, 48});
-  CHECK_THROWS_WITH(layer.output_shape({2, 3, 47}), Catch::Contains("QkvProjection: input has 47 features, weight expects 48"));
+  CHECK_THROWS_WITH(layer.output_shape({2, 3, 47}), contains("QkvProjection: input has 47 features, weight expects 48"));
 }
 
 TEST_CASE("QkvProjection refuses a cache that no forward has filled") {

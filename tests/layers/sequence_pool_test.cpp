@@ -41,7 +41,7 @@ TEST_CASE("without a direction the pool is the mean") {
 TEST_CASE("sequence pooling keeps the rules of layers and says what does not fit") {
   reference::check_layer_rules<3>(with_random_parameters(SequencePool<float>({.features = 65}), 1), {37, 49, 65});
   CHECK_THROWS_WITH(SequencePool<float>({.features = 6}).output_shape({2, 3, 5}),
-      Catch::Contains("SequencePool: input is 2x3x5, the layer takes rank 3 with 6 features"));
+      contains("SequencePool: input is 2x3x5, the layer takes rank 3 with 6 features"));
   CHECK_THROWS_AS(SequencePool<float>({.features = 6}).output_shape({2, 0, 6}), ShapeError);
   CHECK_THROWS(SequencePool<float>({}));
 }
