@@ -17,9 +17,11 @@ namespace {
 /// Forward and backward of a problem, all results dense.
 template <class T>
 struct Gradients {
-  std::vector<T> y, log_sum, weights, dq, dk, dv, d_bias;
+  std::vector<T> y, log_sum, weights, dq, dk, dv, d_bias, d_slopes;
 
-  Gradients(const Attention<T>& a, const HeadRows<const T>& dy, bool want_bias = false, const kernels::MaskRef<const T>& d_weights = {}) {
+  /// A bias of `bias_size` numbers gets a gradient.
+  Gradients(const Attention<T>& a, const HeadRows<const T>& dy, std::size_t bias_size = 0, Index bias_first = 0,
+      const kernels::MaskRef<const T>& d_weights = {}) {
     const auto dense = [&](std::vector<T>& x, Index heads, Index tokens, Index width) {
       x.assign(static_cast<std::size_t>(a.batches * heads * tokens * width), T(77));
       return HeadRows<T>{x.data(), heads * tokens * width, tokens * width, width};
@@ -33,10 +35,12 @@ struct Gradients {
     g.dy = dy, g.log_sum = log_sum.data(), g.weights = weights.data(), g.d_weights = d_weights;
     g.dq = dense(dq, a.heads, a.queries, a.width), g.dk = dense(dk, a.kv_heads, a.keys, a.width);
     g.dv = dense(dv, a.kv_heads, a.keys, a.value_width);
-    if (want_bias) {
-      d_bias.assign(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys), T(0));
-      g.d_bias = {d_bias.data(), a.bias.batch, a.bias.head, a.bias.query, a.bias.key};
+    if (bias_size > 0) {
+      d_bias.assign(bias_size, T(0));
+      g.d_bias = {d_bias.data() + bias_first, a.bias.batch, a.bias.head, a.bias.query, a.bias.key};
     }
+    d_slopes.assign(static_cast<std::size_t>(a.slopes ? a.heads : 0), T(0));
+    if (a.slopes) g.d_slopes = d_slopes.data();
     kernels::attention_backward(a, g);
   }
 };
@@ -57,14 +61,15 @@ constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 
 /// The reference's dS summed over the repeated axes of the bias, in the bias' own memory.
 template <class T>
-std::vector<double> summed_bias(const Attention<T>& a, const std::vector<double>& ds) {
-  std::vector<double> sums(ds.size());
+std::vector<double> summed_bias(const Attention<T>& a, const std::vector<double>& ds, std::size_t size, Index first) {
+  std::vector<double> sums(size);
   std::size_t n = 0;
   for (Index b = 0; b < a.batches; ++b)
     for (Index h = 0; h < a.heads; ++h)
       for (Index i = 0; i < a.queries; ++i)
-        for (Index j = 0; j < a.keys; ++j)
-          sums[static_cast<std::size_t>(b * a.bias.batch + h * a.bias.head + i * a.bias.query + j * a.bias.key)] += ds[n++];
+        for (Index j = 0; j < a.keys; ++j, ++n)
+          if (j < a.key_limit)
+            sums[static_cast<std::size_t>(first + b * a.bias.batch + h * a.bias.head + i * a.bias.query + j * a.bias.key)] += ds[n];
   return sums;
 }
 
@@ -76,7 +81,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("attention_backward: random problems agree with the reference", "[attention_backward]", float, double) {
-  int biases = 0;
+  int biases = 0, slopes = 0;
   for (std::uint64_t seed = 1000; seed < 1250; ++seed) {
     reference::poison_pool(1 << 18);
     RandomAttention<TestType> random(seed, {});
@@ -87,21 +92,27 @@ TEMPLATE_TEST_CASE("attention_backward: random problems agree with the reference
     kernels::MaskRef<const TestType> d_weights_ref;
     if (with_weights) d_weights_ref = {d_weights.data(), a.heads * a.queries * a.keys, random.draw(2) ? 0 : a.queries * a.keys, a.keys, 1};
     const AttentionReference exact = attention_reference(a, &random.dy_rows, with_weights ? &d_weights_ref : nullptr);
-    const Gradients<TestType> given(a, random.dy_rows, bool(a.bias), d_weights_ref);
+    const Gradients<TestType> given(a, random.dy_rows, random.bias.size(), random.bias_first, d_weights_ref);
     INFO("seed " << seed << ": " << a.batches << " x " << a.heads << "/" << a.kv_heads << " heads, " << a.queries << " x " << a.keys
                  << ", widths " << a.width << ", " << a.value_width << ", causal " << a.causal << " " << a.causal_offset << ", mask "
                  << bool(a.mask) << ", key mask " << bool(a.key_mask) << ", bias " << bool(a.bias) << ", soft cap " << a.softcap
-                 << ", dropout " << a.dropout.p << ", weights " << with_weights);
+                 << ", dropout " << a.dropout.p << ", weights " << with_weights << ", lengths " << (a.key_lengths != nullptr)
+                 << ", end aligned " << a.end_aligned << ", limit " << a.key_limit << ", slopes " << (a.slopes != nullptr)
+                 << ", bias strides " << a.bias.batch << " " << a.bias.head << " " << a.bias.query << " " << a.bias.key);
     const double tolerance = kTolerance<TestType> * (a.dropout.active() ? a.dropout.scale() : 1);
     REQUIRE(largest_error(given.dv, exact.dv) < tolerance);
     REQUIRE(largest_error(given.dq, exact.dq) < tolerance);
     REQUIRE(largest_error(given.dk, exact.dk) < tolerance);
     if (a.bias) {
       ++biases;
-      REQUIRE(largest_error(given.d_bias, summed_bias(a, exact.d_bias)) < tolerance);
+      REQUIRE(largest_error(given.d_bias, summed_bias(a, exact.d_bias, random.bias.size(), random.bias_first)) < tolerance);
+    }
+    if (a.slopes) {
+      ++slopes;
+      REQUIRE(largest_error(given.d_slopes, exact.d_slopes) < tolerance * static_cast<double>(a.keys));
     }
   }
-  CHECK(biases > 30);
+  CHECK((biases > 30 && slopes > 30));
 }
 
 TEMPLATE_TEST_CASE(
@@ -127,9 +138,10 @@ TEMPLATE_TEST_CASE(
 TEMPLATE_TEST_CASE(
     "attention_backward: several chunks of keys, the same bits for any number of threads", "[attention_backward]", float, double) {
   using T = TestType;
-  const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8;
+  const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8, length = keys - 30;
   std::vector<T> q(queries * width), k(static_cast<std::size_t>(keys * width)), v(k.size()), dy(q.size()),
-      bias(static_cast<std::size_t>(keys));
+      bias(static_cast<std::size_t>(queries + keys - 1));
+  const T slope = T(0.01);
   const CounterRandom random({3});
   for (std::size_t i = 0; i < k.size(); ++i) k[i] = T(random.uniform(i, -2, 2)), v[i] = T(random.uniform(i + 100000, -1, 1));
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = T(random.uniform(i + 200000, -2, 2)), dy[i] = T(random.uniform(i + 300000, -1, 1));
@@ -141,15 +153,21 @@ TEMPLATE_TEST_CASE(
   SECTION("causal") { a.causal = true, a.causal_offset = 2 * kernels::kBackwardKeys - 50; }
   SECTION("causal with a soft cap") { a.causal = true, a.softcap = 2, a.causal_offset = 2 * kernels::kBackwardKeys - 50; }
   SECTION("bias and dropout") {
+    bias.resize(static_cast<std::size_t>(keys));
     a.bias = {bias.data(), 0, 0, 0, 1};
     a.dropout = {4, 0.2};
+  }
+  SECTION("a table of relative positions") { a.bias = {bias.data() + queries - 1, 0, 0, -1, 1}; }
+  SECTION("distances and a length") {
+    a.slopes = &slope, a.key_lengths = &length;
+    a.causal = a.end_aligned = true;
   }
   const AttentionReference exact = attention_reference(a, &dy_rows);
   std::unique_ptr<Gradients<T>> first;
   for (int threads : {1, 2, 3, 8}) {
     reference::poison_pool();
     ThreadScope scope(threads);
-    auto given = std::make_unique<Gradients<T>>(a, dy_rows, bool(a.bias));
+    auto given = std::make_unique<Gradients<T>>(a, dy_rows, a.bias ? bias.size() : 0, a.bias.query < 0 ? queries - 1 : 0);
     if (!first)
       first = std::move(given);
     else {
@@ -157,11 +175,15 @@ TEMPLATE_TEST_CASE(
       CHECK(same_bits(first->dk, given->dk));
       CHECK(same_bits(first->dv, given->dv));
       CHECK(same_bits(first->d_bias, given->d_bias));
+      CHECK(same_bits(first->d_slopes, given->d_slopes));
     }
   }
   CHECK(largest_error(first->dq, exact.dq) < kTolerance<T>);
   CHECK(largest_error(first->dk, exact.dk) < kTolerance<T>);
   CHECK(largest_error(first->dv, exact.dv) < kTolerance<T>);
+  if (a.bias)
+    CHECK(largest_error(first->d_bias, summed_bias(a, exact.d_bias, bias.size(), a.bias.query < 0 ? queries - 1 : 0)) < kTolerance<T>);
+  if (a.slopes) CHECK(largest_error(first->d_slopes, exact.d_slopes) < 100 * kTolerance<T>);
 }
 
 TEMPLATE_TEST_CASE(
@@ -170,7 +192,7 @@ TEMPLATE_TEST_CASE(
     const RandomAttention<TestType> random(seed, {});
     const auto run = [&](int threads) {
       ThreadScope scope(threads);
-      return Gradients<TestType>(random.problem, random.dy_rows, bool(random.problem.bias));
+      return Gradients<TestType>(random.problem, random.dy_rows, random.bias.size(), random.bias_first);
     };
     const auto one = run(1), three = run(3);
     INFO("seed " << seed);
@@ -178,6 +200,7 @@ TEMPLATE_TEST_CASE(
     REQUIRE(same_bits(one.dk, three.dk));
     REQUIRE(same_bits(one.dv, three.dv));
     REQUIRE(same_bits(one.d_bias, three.d_bias));
+    REQUIRE(same_bits(one.d_slopes, three.d_slopes));
   }
 }
 

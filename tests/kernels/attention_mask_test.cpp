@@ -86,7 +86,7 @@ TEST_CASE("attention_mask: the attended keys of random masks are those that some
         std::fill(one.begin(), one.end(), static_cast<unsigned char>(0));
         for (Index i = 0; i < a.queries; ++i)
           for (Index j = 0; j < a.keys; ++j) {
-            bool attends = j < a.causal_end(i);
+            bool attends = j < a.visible_keys(b, i);
             if (a.mask) attends = attends && a.mask.row(b, h, i)[j * a.mask.key];
             if (a.key_mask) attends = attends && a.key_mask.row(b, h, i)[j];
             if (a.bias) attends = attends && a.bias.row(b, h, i)[j * a.bias.key] > -1e29f;

@@ -32,6 +32,7 @@ double largest_error(const std::vector<T>& given, const std::vector<double>& exa
   REQUIRE(given.size() == exact.size());
   double worst = 0;
   for (std::size_t i = 0; i < given.size(); ++i) {
+    if (static_cast<double>(given[i]) == exact[i]) continue;  // infinities
     const double error = std::abs(static_cast<double>(given[i]) - exact[i]) / std::max(1.0, std::abs(exact[i]));
     worst = std::isnan(error) ? HUGE_VAL : std::max(worst, error);
   }
@@ -73,11 +74,21 @@ TEMPLATE_TEST_CASE("attention: random problems agree with the reference", "[atte
     INFO("seed " << seed << ": " << a.batches << " x " << a.heads << "/" << a.kv_heads << " heads, " << a.queries << " x " << a.keys
                  << ", widths " << a.width << ", " << a.value_width << ", causal " << a.causal << " " << a.causal_offset << ", mask "
                  << bool(a.mask) << ", key mask " << bool(a.key_mask) << ", bias " << bool(a.bias) << ", soft cap " << a.softcap
-                 << ", dropout " << a.dropout.p);
+                 << ", dropout " << a.dropout.p << ", lengths " << (a.key_lengths != nullptr) << ", end aligned " << a.end_aligned
+                 << ", limit " << a.key_limit << ", slopes " << (a.slopes != nullptr));
     const double grow = a.dropout.active() ? a.dropout.scale() : 1;
     REQUIRE(largest_error(result.y, exact.y) < kTolerance<TestType> * grow);
     REQUIRE(largest_error(result.weights, exact.weights) < kTolerance<TestType> * grow);
     REQUIRE(largest_error(result.log_sum, exact.log_sum) < kTolerance<TestType>);
+
+    std::vector<TestType> scores(exact.weights.size(), TestType(77));
+    const auto stage = [&](kernels::ScoreStage wanted) -> const std::vector<TestType>& {
+      kernels::attention_scores(a, wanted, scores.data());
+      return scores;
+    };
+    REQUIRE(largest_error(stage(kernels::ScoreStage::scaled), exact.scaled) < kTolerance<TestType>);
+    REQUIRE(largest_error(stage(kernels::ScoreStage::capped), exact.capped) < kTolerance<TestType>);
+    REQUIRE(largest_error(stage(kernels::ScoreStage::masked), exact.masked) < kTolerance<TestType>);
   }
 }
 
@@ -136,6 +147,7 @@ TEMPLATE_TEST_CASE("attention: the same bits for any number of threads, any batc
     a.q.data += last * a.q.batch, a.k.data += last * a.k.batch, a.v.data += last * a.v.batch;
     if (a.mask) a.mask.data += last * a.mask.batch;
     if (a.key_mask) a.key_mask.data += last * a.key_mask.batch;
+    if (a.key_lengths) a.key_lengths += last;
     if (a.bias) a.bias.data += last * a.bias.batch;
     a.batches = 1;
     const Result<TestType> alone(a);

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <span>
+#include <vector>
+
 #include <heed/layers/attention_mask.hpp>
 
 #include "catch.hpp"
@@ -36,6 +39,45 @@ TEST_CASE("AttentionMask: binding to a problem", "[attention_mask]") {
   CHECK(a.bias.row(1, 2, 3) == bias.data());
   CHECK_THROWS_WITH(
       AttentionMask<float>{.attend_keys = wrong}.bind("Test", a), contains("the mask of keys is 1x5, it must be (batch, keys) = 2x5"));
+}
+
+TEST_CASE("AttentionMask: lengths, slopes, a past and short masks", "[attention_mask]") {
+  kernels::Attention<float> a;
+  a.batches = 2, a.heads = 3, a.queries = 4, a.keys = 5;
+  const std::vector<Index> lengths{5, 2}, long_one{5, 6};
+  const std::vector<float> slopes{1, 2, 3}, two{1, 2};
+  AttentionMask<float>{.key_lengths = lengths, .slopes = slopes, .past = 2}.bind("Test", a);
+  CHECK((a.key_lengths == lengths.data() && a.slopes == slopes.data()));
+  CHECK((a.position(0, 1) == 3 && a.visible_keys(0, 0) == 5 && a.visible_keys(1, 3) == 2));
+  a.causal = true;
+  CHECK((a.visible_keys(0, 0) == 3 && a.visible_keys(1, 0) == 2));
+  a.end_aligned = true;  // query 3 of sequence 1 at key 1
+  CHECK((a.position(1, 3) == 1 && a.position(1, 0) == -2 && a.visible_keys(1, 0) == 0 && a.visible_keys(1, 3) == 2));
+  CHECK_THROWS_WITH(AttentionMask<float>{.past = 1}.bind("Test", a), contains("Test: past is 1, but the layer aligns the last query"));
+  CHECK_THROWS_WITH(AttentionMask<float>{.slopes = two}.bind("Test", a), contains("Test: 2 slopes for 3 heads"));
+  CHECK_THROWS_WITH(
+      AttentionMask<float>{.key_lengths = long_one}.bind("Test", a), contains("a length of keys is 6, it must lie in 0 ... 5"));
+  const auto none = std::span(lengths).first(1);
+  CHECK_THROWS_WITH(AttentionMask<float>{.key_lengths = none}.bind("Test", a), contains("1 lengths of keys for a batch of 2"));
+
+  Tensor<float, 2> bias({4, 3}), one({4, 1});
+  CHECK_THROWS_AS(AttentionMask<float>{.bias = bias}.bind("Test", a), ShapeError);
+  a = {};
+  a.batches = 2, a.heads = 3, a.queries = 4, a.keys = 5;
+  AttentionMask<float>{.bias = bias, .short_masks = true}.bind("Test", a);
+  CHECK((a.key_limit == 3 && a.visible_keys(0, 0) == 3 && a.bias.key == 1 && a.bias.query == 3));
+  AttentionMask<float>{.bias = one, .short_masks = true}.bind("Test", a);
+  CHECK((a.key_limit == 1 && a.bias.key == 1));
+}
+
+TEST_CASE("MaskView: strides of its own", "[attention_mask]") {
+  const std::vector<float> table{-2, -1, 0, 1, 2, 3};  // key - query of 3 queries and 4 keys
+  const MaskView<float> view({table.data() + 2, 0, 0, -1, 1}, {1, 1, 3, 4});
+  const auto ref = view.broadcast("Test", "the bias", {2, 2, 3, 4});
+  for (Index i = 0; i < 3; ++i)
+    for (Index j = 0; j < 4; ++j) CHECK(ref.row(1, 1, i)[j * ref.key] == static_cast<float>(j - i));
+  CHECK_THROWS_AS(view.broadcast("Test", "the bias", {2, 2, 4, 4}), ShapeError);
+  CHECK_THROWS_AS(MaskView<float>({table.data(), 0, 0, 0, 1}, {3, 4}), ShapeError);
 }
 
 TEST_CASE("TorchAttentionMask: true = masked out there, true = attend here", "[attention_mask]") {

@@ -8,11 +8,13 @@
 
 /// Attention as its definition reads, in double, one score after another. The judge of kernels/attention.hpp.
 struct AttentionReference {
-  std::vector<double> y;           ///< (B, H, Tq, Dv)
-  std::vector<double> weights;     ///< (B, H, Tq, Tk), after dropout
-  std::vector<double> log_sum;     ///< (B, H, Tq), log2
-  std::vector<double> dq, dk, dv;  ///< like q, k and v, dense
-  std::vector<double> d_bias;      ///< (B, H, Tq, Tk), before any sum over repeated axes
+  std::vector<double> y;                       ///< (B, H, Tq, Dv)
+  std::vector<double> weights;                 ///< (B, H, Tq, Tk), after dropout
+  std::vector<double> log_sum;                 ///< (B, H, Tq), log2
+  std::vector<double> dq, dk, dv;              ///< like q, k and v, dense
+  std::vector<double> d_bias;                  ///< (B, H, Tq, Tk), before any sum over repeated axes
+  std::vector<double> d_slopes;                ///< (H)
+  std::vector<double> scaled, capped, masked;  ///< (B, H, Tq, Tk), the scores' stages; keys that nobody attends count in the first two
 };
 
 /// Whether dropout keeps a weight (the draw itself is judged by its statistics, see attention_mask_test).
@@ -35,6 +37,8 @@ AttentionReference attention_reference(const heed::kernels::Attention<T>& a, con
   r.weights.resize(at(a.batches * a.heads * a.queries * a.keys));
   r.log_sum.resize(at(a.batches * a.heads * a.queries));
   r.d_bias.resize(r.weights.size());
+  r.d_slopes.resize(at(a.heads));
+  r.scaled.resize(r.weights.size()), r.capped.resize(r.weights.size()), r.masked.assign(r.weights.size(), -HUGE_VAL);
   r.dq.resize(at(a.batches * a.heads * a.queries * a.width));
   r.dk.resize(at(a.batches * a.kv_heads * a.keys * a.width));
   r.dv.resize(at(a.batches * a.kv_heads * a.keys * a.value_width));
@@ -46,24 +50,28 @@ AttentionReference attention_reference(const heed::kernels::Attention<T>& a, con
         std::vector<double> p(at(a.keys)), slope(at(a.keys), 1.0), drop(at(a.keys));
         std::vector<bool> attends(at(a.keys));
         double largest = -HUGE_VAL, sum = 0;
+        const Index length = a.key_lengths ? std::clamp<Index>(a.key_lengths[b], 0, a.keys) : a.keys;
+        const Index position = i + (a.end_aligned ? length - a.queries : a.causal_offset);
         for (Index j = 0; j < a.keys; ++j) {
-          bool attended = !a.causal || j <= i + a.causal_offset;
-          if (a.mask) attended = attended && a.mask.data[b * a.mask.batch + h * a.mask.head + i * a.mask.query + j * a.mask.key];
-          if (a.key_mask) attended = attended && a.key_mask.data[b * a.key_mask.batch + j * a.key_mask.key];
+          bool attended = j < length && j < a.key_limit && (!a.causal || j <= position);
+          if (a.mask && attended) attended = a.mask.data[b * a.mask.batch + h * a.mask.head + i * a.mask.query + j * a.mask.key];
+          if (a.key_mask && attended) attended = a.key_mask.data[b * a.key_mask.batch + j * a.key_mask.key];
           double bias = 0;
-          if (a.bias) bias = number(a.bias.data[b * a.bias.batch + h * a.bias.head + i * a.bias.query + j * a.bias.key]);
+          if (a.bias && j < a.key_limit) bias = number(a.bias.data[b * a.bias.batch + h * a.bias.head + i * a.bias.query + j * a.bias.key]);
           attended = attended && !(bias <= -1e30);
           attends[at(j)] = attended;
           drop[at(j)] = keeps_weight(a, b, h, i, j) ? grow : 0;
-          if (!attended) continue;
           double score = 0;
           for (Index d = 0; d < a.width; ++d) score += number(a.q.at(b, h, i)[d]) * number(a.k.at(b, kv, j)[d]);
-          score *= a.scale;
+          r.scaled[at(row * a.keys + j)] = score *= a.scale;
           if (a.softcap > 0) {
             const double t = std::tanh(score / a.softcap);
             score = a.softcap * t, slope[at(j)] = 1 - t * t;
           }
-          p[at(j)] = score + bias;
+          r.capped[at(row * a.keys + j)] = score;
+          if (!attended) continue;
+          if (a.slopes) score -= number(a.slopes[h]) * std::abs(double(position - j));
+          r.masked[at(row * a.keys + j)] = p[at(j)] = score + bias;
           largest = std::max(largest, p[at(j)]);
         }
         for (Index j = 0; j < a.keys; ++j) sum += p[at(j)] = attends[at(j)] ? std::exp(p[at(j)] - largest) : 0;
@@ -94,6 +102,7 @@ AttentionReference attention_reference(const heed::kernels::Attention<T>& a, con
           const Index kv_row = (b * a.kv_heads + kv) * a.keys + j;
           const double ds = p[at(j)] * (dp[at(j)] - delta);
           r.d_bias[at(row * a.keys + j)] = ds;
+          r.d_slopes[at(h)] -= ds * std::abs(double(position - j));
           for (Index d = 0; d < a.width; ++d) {
             r.dq[at(row * a.width + d)] += ds * slope[at(j)] * a.scale * number(a.k.at(b, kv, j)[d]);
             r.dk[at(kv_row * a.width + d)] += ds * slope[at(j)] * a.scale * number(a.q.at(b, h, i)[d]);
@@ -107,11 +116,12 @@ AttentionReference attention_reference(const heed::kernels::Attention<T>& a, con
 template <class T>
 struct RandomAttention {
   using Index = heed::Index;
-  std::vector<T> q, k, v, dy, bias;
+  std::vector<T> q, k, v, dy, bias, slopes;
   std::vector<unsigned char> mask, key_mask;
+  std::vector<Index> lengths;
+  Index bias_first = 0;  ///< where element (0, 0, 0, 0) of the bias lies in its memory
   heed::kernels::Attention<T> problem;
   heed::kernels::HeadRows<const T> dy_rows;
-  Index bias_axes[4] = {1, 1, 1, 1};  ///< sizes of the bias' axes
 
   struct Limits {
     Index tokens = 70, width = 40;
@@ -132,7 +142,18 @@ struct RandomAttention {
     dy_rows = rows(dy, a.heads, a.queries, a.value_width);
     if (draw(4) == 0) a.softcap = uniform(0.5, 3);
     if (limits.masks) {
-      if (draw(3) == 0) a.causal = true, a.causal_offset = draw(2) ? 0 : draw(2) ? a.keys - a.queries : draw(5);
+      a.causal = draw(3) == 0;
+      if (draw(2)) a.causal_offset = draw(2) ? a.keys - a.queries : draw(5);
+      if (draw(3) == 0) {
+        for (Index b = 0; b < a.batches; ++b) lengths.push_back(draw(static_cast<std::uint64_t>(a.keys + 1)));
+        a.key_lengths = lengths.data();
+      }
+      a.end_aligned = draw(4) == 0;
+      if (draw(8) == 0) a.key_limit = 1 + draw(static_cast<std::uint64_t>(a.keys));
+      if (draw(3) == 0) {
+        for (Index h = 0; h < a.heads; ++h) slopes.push_back(T(uniform(-0.1, 0.5)));
+        a.slopes = slopes.data();
+      }
       if (draw(3) == 0) {
         mask.resize(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys));
         for (auto& flag : mask) flag = draw(4) != 0;
@@ -148,11 +169,11 @@ struct RandomAttention {
       if (draw(3) == 0) {
         bias.resize(static_cast<std::size_t>(a.batches * a.heads * a.queries * a.keys));
         for (T& x : bias) x = draw(12) ? T(uniform(-2, 2)) : T(-HUGE_VAL);
-        const Index sizes[] = {a.batches, a.heads, a.queries, a.keys};
-        std::copy_n(sizes, 4, bias_axes);
         a.bias = {bias.data(), a.heads * a.queries * a.keys, a.queries * a.keys, a.keys, 1};
         if (draw(4) == 0) std::swap(a.bias.query, a.bias.key), a.bias.query = 1, a.bias.key = a.queries;  // transposed
-        broadcast(a.bias, bias_axes);
+        const Index overlap = draw(3);
+        if (overlap > 0) overlap_rows(overlap == 1 || draw(2) == 0);
+        broadcast(a.bias);
       }
     }
     if (limits.dropout && draw(4) == 0) a.dropout = {seed, uniform(0.05, 0.9)};
@@ -178,14 +199,22 @@ struct RandomAttention {
     for (std::size_t row = 0; row < flags.size() / static_cast<std::size_t>(keys); ++row)
       if (draw(4) == 0) std::fill_n(flags.begin() + static_cast<std::ptrdiff_t>(row) * keys, keys, static_cast<unsigned char>(0));
   }
+  /// Makes a table of the bias: of key - query or key + query, one after the other or in turns with the heads, or of steps of its own.
+  void overlap_rows(bool diagonal) {
+    heed::kernels::Attention<T>& a = problem;
+    const Index step = draw(2) ? 1 : a.heads, query = diagonal ? step : 2 * step;
+    const Index table = (a.queries - 1) * query + (a.keys - 1) * step + 1;
+    a.bias.head = step == 1 ? table : 1, a.bias.batch = a.heads * table;
+    a.bias.query = draw(4) ? -query : query, a.bias.key = draw(4) ? step : -step;
+    bias_first = (a.bias.query < 0 ? (a.queries - 1) * query : 0) + (a.bias.key < 0 ? (a.keys - 1) * step : 0);
+    bias.resize(static_cast<std::size_t>(a.batches * a.heads * table), T(0.25));
+    a.bias.data = bias.data() + bias_first;
+  }
   template <class M>
-  void broadcast(heed::kernels::MaskRef<M>& ref, Index* axes = nullptr) {
+  void broadcast(heed::kernels::MaskRef<M>& ref) {
     Index* strides[] = {&ref.batch, &ref.head, &ref.query, &ref.key};
     for (int axis = 0; axis < 4; ++axis)
-      if (draw(3) == 0) {
-        *strides[axis] = 0;
-        if (axes) axes[axis] = 1;
-      }
+      if (draw(3) == 0) *strides[axis] = 0;
   }
 
   heed::CounterRandom random_;

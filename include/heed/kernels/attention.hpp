@@ -12,7 +12,7 @@ namespace heed::kernels {
 //
 // Layout: heads through strides (HeadRows), features of a token contiguous. Parallel over heads, and over ranges of queries where heads are few.
 // A job packs its keys transposed in panels (right operand of Q Kᵀ), reads V as it lies where it can, and takes blocks of query
-// rows: scores of the block against all keys (scale and log2 e are in the copied queries), soft cap, bias, masks, exact softmax of each row in base 2, product with V; the
+// rows: scores of the block against all keys (scale and log2 e are in the copied queries), soft cap, distances, bias, masks, exact softmax of each row in base 2, product with V; the
 // row's sum divides the output, not the weights. Beyond kForwardKeys keys the same runs chunk by chunk with a running maximum and sum
 // (Milakov and Gimelshein 2018; Dao et al. 2022). Sums are in T. Each row is computed in an order that depends on the keys alone: the same bits for any
 // number of threads, any batch and any position in it.
@@ -84,7 +84,7 @@ struct ForwardScratch {
   Index q_row, s_row;
   Tensor<T, 1> memory;
   Tensor<unsigned char, 1> flags;
-  T *packed, *v, *q, *s, *largest, *sum, *before, *bias_row;
+  T *packed, *v, *q, *s, *largest, *sum, *before, *bias_row, *numbers;
   unsigned char *attended, *flag_row;
 
   ForwardScratch(const Attention<T>& a, Index job_rows, bool one_chunk, const TileSizes<T>& sizes) {
@@ -104,11 +104,38 @@ struct ForwardScratch {
         {&sum, job_rows},
         {&before, rows},
         {&bias_row, a.bias && a.bias.key != 1 ? chunk : 0},
+        {&numbers, a.slopes ? chunk : 0},
     });
+    for (Index j = 0; j < chunk && numbers; ++j) numbers[j] = T(static_cast<double>(j));
     flags = Tensor<unsigned char, 1>::uninitialized({a.keys + chunk});
     attended = flags.data(), flag_row = attended + a.keys;
   }
 };
+
+/// Scores of queries [i, i + rows) of a head against the packed keys [key, key + keys), with soft cap, bias and masks.
+template <class T>
+ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Index rows, Index key, Index keys, const unsigned char* flags,
+    const TileSizes<T>& sizes, ForwardScratch<T>& scratch) {
+  const Index padded = sizes.whole_panels(keys);
+  copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * kLog2E), scratch.q, scratch.q_row, sizes.with_slack(rows));
+  multiply_tiles<T>({.rows = rows,
+      .cols = padded,
+      .depth = a.width,
+      .a = scratch.q,
+      .a_row = scratch.q_row,
+      .a_step = 1,
+      .b = scratch.packed,
+      .b_row = sizes.width,
+      .b_panel = sizes.width * a.width,
+      .c = scratch.s,
+      .c_row = scratch.s_row,
+      .slack = true,
+      .whole_tiles = true});
+  const ScoreBlock<T> block{
+      &a, b, h, i, rows, key, keys, padded, scratch.s, scratch.s_row, flags, nullptr, scratch.flag_row, scratch.bias_row, scratch.numbers};
+  mask_scores(block);
+  return block;
+}
 
 /// Queries [first, last) of one head.
 template <class T>
@@ -132,29 +159,12 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
     const RightRows<T> v = right_rows<T>(a.v.at(b, kv, key), a.v.row, keys, a.value_width, flags, sizes, scratch.v);
     for (Index i = first; i < last; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, last - i);
-      const Index block_end = std::min(attended.end, a.causal_end(i + rows - 1)), block_keys = std::min(keys, block_end - key);
+      const Index block_end = std::min(attended.end, a.visible_keys(b, i + rows - 1)), block_keys = std::min(keys, block_end - key);
       if (block_keys <= 0) {
         for (Index r = 0; r < rows && key == attended.begin; ++r) finish_empty(i + r);
         continue;
       }
-      const Index padded = sizes.whole_panels(block_keys);
-      copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * kLog2E), scratch.q, scratch.q_row, sizes.with_slack(rows));
-      multiply_tiles<T>({.rows = rows,
-          .cols = padded,
-          .depth = a.width,
-          .a = scratch.q,
-          .a_row = scratch.q_row,
-          .a_step = 1,
-          .b = scratch.packed,
-          .b_row = sizes.width,
-          .b_panel = sizes.width * a.width,
-          .c = scratch.s,
-          .c_row = scratch.s_row,
-          .slack = true,
-          .whole_tiles = true});
-      const ScoreBlock<T> block{
-          &a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, flags, nullptr, scratch.flag_row, scratch.bias_row};
-      mask_scores(block);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, flags, sizes, scratch);
       const SoftmaxBlock<T> state{scratch.largest + (i - first), scratch.sum + (i - first), scratch.before};
       dispatch<SoftmaxRows<T>, T>(&block, &state);
       const bool is_last = key + keys >= block_end;
@@ -214,6 +224,58 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
       detail::forward_head(
           a, head / a.heads, head % a.heads, first, std::min(a.queries, first + job_rows), y, log_sum, weights, sizes, scratch);
     }
+  });
+}
+
+/// What is shown of the scores on their way to weights.
+enum class ScoreStage {
+  scaled,  ///< scale q kᵀ
+  capped,  ///< after the soft cap
+  masked,  ///< after distances, bias and masks: what the softmax takes, -inf where a key is masked
+};
+
+namespace detail {
+
+/// The scores of one head, (Tq, Tk).
+template <class T>
+void head_scores(const Attention<T>& a, Index b, Index h, T* scores, const TileSizes<T>& sizes, ForwardScratch<T>& scratch) {
+  const Index kv = a.kv_head(h);
+  const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, 0, a.keys, scratch.attended);
+  std::fill_n(scores, a.queries * a.keys, T(-HUGE_VAL));
+  for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
+    const Index keys = std::min(scratch.chunk_keys, attended.end - key);
+    const unsigned char* flags = attended.flags_from(key);
+    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed);
+    for (Index i = 0; i < a.queries; i += scratch.rows) {
+      const Index rows = std::min(scratch.rows, a.queries - i);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, keys, flags, sizes, scratch);
+      for (Index r = 0; r < rows; ++r)
+        for (Index j = 0; j < keys; ++j) {
+          const T score = block.scores[r * block.row + j];
+          if (!(score <= T(kMaskedScore))) scores[(i + r) * a.keys + key + j] = score * T(kLn2);  // NaN is shown
+        }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// scores, (B, H, Tq, Tk), of a stage. Those before the masks are of all keys, so what padding holds is seen in them.
+template <class T>
+void attention_scores(const Attention<T>& problem, ScoreStage stage, T* scores) {
+  Attention<T> a = problem;
+  a.v = {}, a.value_width = 0;
+  if (stage != ScoreStage::masked) {
+    a.causal = false, a.mask = a.key_mask = {}, a.bias = {}, a.slopes = nullptr;
+    a.key_lengths = nullptr, a.key_limit = a.keys;
+  }
+  if (stage == ScoreStage::scaled) a.softcap = 0;
+  if (a.queries == 0 || a.keys == 0) return;
+  const TileSizes<T> sizes;
+  const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, a.queries, false, sizes); };
+  parallel_for(a.batches * a.heads, 1, make_scratch, [&](Index begin, Index end, detail::ForwardScratch<T>& scratch) {
+    for (Index head = begin; head < end; ++head)
+      detail::head_scores(a, head / a.heads, head % a.heads, scores + head * a.queries * a.keys, sizes, scratch);
   });
 }
 

@@ -11,7 +11,7 @@ namespace heed::kernels {
 //
 // With D the dropout factors (0 or 1/(1-p)), P = softmax(S), y = (P ∘ D) v and G = dy vᵀ + d_weights:
 //   dv = (P ∘ D)ᵀ dy,  dS = P ∘ (D ∘ G - δ) with δ = rowsum(dy ∘ y) + rowsum(weights ∘ d_weights),
-//   dbias = dS,  dq = scale (dS ∘ cap') k,  dk = scale (dS ∘ cap')ᵀ q,  cap' = 1 - tanh² of the soft cap.
+//   dbias = dS,  dslope = -Σ |position - j| dS,  dq = scale (dS ∘ cap') k,  dk = scale (dS ∘ cap')ᵀ q,  cap' = 1 - tanh² of the soft cap.
 //
 // Layout as in attention.hpp. A job walks over a chunk of keys of one key head: keys and values of the chunk packed transposed, blocks of query rows
 // against them; dk and dv of the chunk stay in L2. Parallel over key heads; where those are few, also over chunks of keys, whose parts of dq are kept apart
@@ -33,10 +33,24 @@ struct AttentionGradients {
   MaskRef<const T> d_weights;  ///< gradient of the returned weights, times `d_weights_factor`; a stride of 0 repeats it over the heads
   double d_weights_factor = 1;
   HeadRows<T> dq, dk, dv;  ///< written
-  MaskRef<T> d_bias;       ///< if given, dS is **added** here, summed over axes whose stride is 0
+  MaskRef<T> d_bias;       ///< if given, dS is **added** here, summed over axes whose stride is 0 and where rows overlap
+  T* d_slopes = nullptr;   ///< (heads), if given: the gradient of the slopes is **added** here
 };
 
 namespace detail {
+
+/// How the rows of a bias lie to each other.
+enum class BiasRows {
+  apart,        ///< no element stands for two pairs of query and key, unless a stride is 0
+  diagonal,     ///< one for all pairs of an equal key - query, or key + query
+  overlapping,  ///< some other way
+};
+template <class T>
+BiasRows bias_rows(const Attention<T>& a, const MaskRef<T>& bias) {
+  const Index keys = std::min(a.keys, a.key_limit), query = std::abs(bias.query), key = std::abs(bias.key);
+  if (query == 0 || key == 0 || a.queries <= 1 || keys <= 1 || query >= key * keys || key >= query * a.queries) return BiasRows::apart;
+  return query == key ? BiasRows::diagonal : BiasRows::overlapping;
+}
 
 /// A block of scores on its way to gradients.
 template <class T>
@@ -47,7 +61,8 @@ struct GradientBlock {
   const T* delta;
   bool whole_rows;  ///< the block holds every key that its rows attend
   const AttentionGradients<T>* gradients;
-  T* d_bias;  ///< of (b, h, 0, 0), null if not wanted
+  T* d_bias;   ///< of (b, h, 0, 0), null if not wanted
+  T* d_slope;  ///< of this head, null if not wanted
 };
 
 template <class T>
@@ -59,7 +74,7 @@ struct GradientRows {
     const ScoreBlock<T>& block = x.scores;
     const Attention<T>& a = *block.problem;
     const P log_sum = P::broadcast(x.log_sum[i]), scale = P::broadcast(T(a.scale)), grow = P::broadcast(T(a.dropout.scale()));
-    const bool plain = !x.d_bias && !block.slope;
+    const bool plain = !x.d_bias && !x.d_slope && !block.slope;
     // delta = sum of p dP. Where one weight is near 1, dS = p (dP - delta) is a difference of equal numbers: then delta from the very
     // numbers that it is taken from leaves the rounding of the difference, while dy · y, which rows in chunks must do with, leaves that
     // of two dot products (a thousand times as much on the reference case mha_big_inputs).
@@ -83,6 +98,7 @@ struct GradientRows {
     }
     if (plain) return;
     if (x.d_bias) add_bias<Isa>(x, i, g);
+    if (x.d_slope) add_slope<Isa>(x, i, g);
     for (Index j = 0; j < block.padded; j += lanes) {
       P ds = P::load(g + j) * scale;
       if (block.slope) ds = ds * P::load(block.slope + i * block.row + j);
@@ -100,6 +116,20 @@ struct GradientRows {
     if (bias.key == 1)
       for (; j + P::lanes <= block.keys; j += P::lanes) (P::load(target + j) + P::load(ds + j)).store(target + j);
     for (; j < block.keys; ++j) target[j * bias.key] += ds[j];
+  }
+
+  /// s = ... - slope |position - j|
+  template <class Isa>
+  HEED_INLINE static void add_slope(const GradientBlock<T>& x, Index i, const T* ds) {
+    using P = Packet<Isa, T>;
+    const ScoreBlock<T>& block = x.scores;
+    const P position = P::broadcast(T(static_cast<double>(block.problem->position(block.b, block.query + i) - block.key)));
+    P sum = P::zero();
+    for (Index j = 0; j < block.padded; j += P::lanes) {  // dS is 0 behind the keys
+      const P ahead = P::load(block.numbers + j) - position;
+      sum = P::fma(P::max(ahead, -ahead), P::load(ds + j), sum);
+    }
+    *x.d_slope -= sum.sum();
   }
 
   template <class Isa>
@@ -129,7 +159,7 @@ struct BackwardScratch {
   Index rows, q_row, v_row, s_row;
   Tensor<T, 1> memory;
   Tensor<unsigned char, 1> flags;
-  T *packed_k, *packed_v, *k, *scaled_q, *q, *dy, *s, *grad, *slope, *delta, *bias_row;
+  T *packed_k, *packed_v, *k, *scaled_q, *q, *dy, *s, *grad, *slope, *delta, *bias_row, *numbers;
   unsigned char *attended, *flag_row;
 
   BackwardScratch(const Attention<T>& a, const TileSizes<T>& sizes) {
@@ -152,17 +182,20 @@ struct BackwardScratch {
         {&slope, a.softcap > 0 ? padded * s_row : 0},
         {&delta, rows},
         {&bias_row, a.bias && a.bias.key != 1 ? chunk : 0},
+        {&numbers, a.slopes ? chunk : 0},
     });
+    for (Index j = 0; j < chunk && numbers; ++j) numbers[j] = T(static_cast<double>(j));
     std::fill_n(s, padded * s_row, T(0)), std::fill_n(grad, padded * s_row, T(0));  // tiles read what lies between the rows
     flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk});
     attended = flags.data(), flag_row = attended + chunk;
   }
 };
 
-/// dk and dv of keys [key_begin, key_end) of one key head, written; dq of its query heads **added** to `dq`.
+/// dk and dv of keys [key_begin, key_end) of one key head, written; dq of its query heads **added** to `dq`, and so are d_bias of the batch
+/// and d_slopes of all heads, where they are not null.
 template <class T>
 void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index b, Index kv, Index key_begin, Index key_end,
-    const HeadRows<T>& dq, T* d_bias, const TileSizes<T>& sizes, BackwardScratch<T>& scratch) {
+    const HeadRows<T>& dq, T* d_bias, T* d_slopes, const TileSizes<T>& sizes, BackwardScratch<T>& scratch) {
   const Index group = a.heads / a.kv_heads;
   for (Index j = key_begin; j < key_end; ++j)
     std::fill_n(g.dk.at(b, kv, j), a.width, T(0)), std::fill_n(g.dv.at(b, kv, j), a.value_width, T(0));
@@ -174,7 +207,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
     pack_transposed(a.v.at(b, kv, key), a.v.row, keys, a.value_width, attended.flags, scratch.packed_v);
     const RightRows<T> k = right_rows<T>(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, sizes, scratch.k);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
-      const Index rows = std::min(scratch.rows, a.queries - i), block_keys = std::min(keys, a.causal_end(i + rows - 1) - key);
+      const Index rows = std::min(scratch.rows, a.queries - i), block_keys = std::min(keys, a.visible_keys(b, i + rows - 1) - key);
       if (block_keys <= 0) continue;
       const Index padded = sizes.whole_panels(block_keys), prepared = sizes.with_slack(rows);
       const T* dy_rows = g.dy.at(b, h, i);
@@ -218,10 +251,10 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .slack = true,
           .whole_tiles = true});
       const ScoreBlock<T> block{&a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, attended.flags, scratch.slope,
-          scratch.flag_row, scratch.bias_row};
+          scratch.flag_row, scratch.bias_row, scratch.numbers};
       mask_scores(block);
       const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, a.keys <= kBackwardKeys, &g,
-          d_bias ? d_bias + h * g.d_bias.head : nullptr};
+          d_bias ? d_bias + h * g.d_bias.head : nullptr, d_slopes ? d_slopes + h : nullptr};
       dispatch<GradientRows<T>, T>(&gradient);
       // dq += dS k, dv += (P ∘ D)ᵀ dy, dk += dSᵀ q
       multiply_tiles<T>({.rows = rows,
@@ -270,23 +303,42 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
 /// The gradient of a bias that several batches share: each shard of batches adds to a copy of its own.
 template <class T>
 struct BiasShards {
-  Index shards = 1, head = 0, query = 0, key = 0, size = 0, heads = 1, queries = 1, keys = 1;
+  Index shards = 1, size = 0;  ///< size 0: no copies, all batches add to the bias itself
+  Index heads = 1, rows = 1, cols = 1;
+  MaskRef<T> copy;    ///< the first copy, with strides of its own
+  MaskRef<T> target;  ///< element (0, head, row, col) of the bias
   Tensor<T, 1> sums;
 
-  BiasShards(const Attention<T>& a, const MaskRef<T>& bias) {
+  BiasShards(const Attention<T>& a, const MaskRef<T>& bias) : target(bias) {
     if (!bias || bias.batch != 0 || a.batches == 1) return;
-    shards = std::min(a.batches, kBiasShards);
-    heads = bias.head ? a.heads : 1, queries = bias.query ? a.queries : 1, keys = bias.key ? a.keys : 1;
-    key = bias.key ? 1 : 0, query = bias.query ? keys : 0, head = bias.head ? keys * queries : 0;
-    size = heads * queries * keys;
-    sums = Tensor<T, 1>({shards * size});
+    const BiasRows shape = bias_rows(a, bias);
+    if (shape == BiasRows::overlapping) return;
+    shards = std::min(a.batches, kBiasShards), heads = bias.head ? a.heads : 1;
+    const Index keys = std::min(a.keys, a.key_limit);
+    if (shape == BiasRows::diagonal) {
+      // All numbers of the table, in the order of memory: the first is that of the last query, or key, where strides are negative.
+      const Index step = std::abs(bias.key), query = bias.query / step, key = bias.key / step;
+      const Index first = (query < 0 ? a.queries - 1 : 0) + (key < 0 ? keys - 1 : 0);
+      cols = a.queries + keys - 1;
+      copy = {nullptr, 0, bias.head ? cols : 0, query, key};
+      target.data -= first * step, target.key = step;
+      size = heads * cols;
+      sums = Tensor<T, 1>({shards * size});
+      copy.data = sums.data() + first;
+    } else {
+      rows = bias.query ? a.queries : 1, cols = bias.key ? keys : 1;
+      copy = {nullptr, 0, bias.head ? rows * cols : 0, bias.query ? cols : 0, bias.key ? Index(1) : Index(0)};
+      size = heads * rows * cols;
+      sums = Tensor<T, 1>({shards * size});
+      copy.data = sums.data();
+    }
   }
-  void fold(const MaskRef<T>& bias) {
+  void fold() {
     for (Index s = 0; s < shards && size > 0; ++s)
       for (Index h = 0; h < heads; ++h)
-        for (Index i = 0; i < queries; ++i)
-          for (Index j = 0; j < keys; ++j)
-            bias.data[h * bias.head + i * bias.query + j * bias.key] += sums[((s * heads + h) * queries + i) * keys + j];
+        for (Index i = 0; i < rows; ++i)
+          for (Index j = 0; j < cols; ++j)
+            target.data[h * target.head + i * target.query + j * target.key] += sums[((s * heads + h) * rows + i) * cols + j];
   }
 };
 
@@ -306,26 +358,31 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   });
 
   // One job is a range of batches by a range of key heads whose bias gradients must be added one after another.
+  using detail::BiasRows;
+  const BiasRows layout = g.d_bias ? detail::bias_rows(a, g.d_bias) : BiasRows::apart;
   detail::BiasShards<T> shards(a, g.d_bias);
   AttentionGradients<T> to = g;
-  if (shards.size > 0) to.d_bias = {shards.sums.data(), 0, shards.head, shards.query, shards.key};
-  const Index batch_jobs = shards.size > 0 ? shards.shards : a.batches, job_batches = (a.batches + batch_jobs - 1) / batch_jobs;
+  if (shards.size > 0) to.d_bias = shards.copy;
+  const bool batches_share = g.d_bias && g.d_bias.batch == 0, chunks_share = g.d_bias && (g.d_bias.key == 0 || layout != BiasRows::apart);
+  const Index batch_jobs = batches_share ? shards.shards : a.batches, job_batches = (a.batches + batch_jobs - 1) / batch_jobs;
   const bool heads_share = g.d_bias && g.d_bias.head == 0;
   const Index head_jobs = heads_share ? 1 : a.kv_heads, job_heads = heads_share ? a.kv_heads : 1, jobs = batch_jobs * head_jobs;
   const auto bias_of = [&](Index b) {
     return !to.d_bias ? nullptr : shards.size > 0 ? to.d_bias.data + b / job_batches * shards.size : to.d_bias.data + b * to.d_bias.batch;
   };
+  Tensor<T, 1> slopes({g.d_slopes ? a.batches * chunks * a.heads : 0});  // each chunk of a head has its own
   const auto run = [&](Index job, Index first_chunk, Index last_chunk, const HeadRows<T>& dq, detail::BackwardScratch<T>& scratch) {
     const Index first = job / head_jobs * job_batches, kv = job % head_jobs * job_heads;
     for (Index b = first; b < std::min(a.batches, first + job_batches); ++b)
       for (Index h = kv; h < kv + job_heads; ++h)
         for (Index c = first_chunk; c < last_chunk; ++c)
-          detail::backward_chunk(a, to, b, h, c * kBackwardKeys, std::min(a.keys, (c + 1) * kBackwardKeys), dq, bias_of(b), sizes, scratch);
+          detail::backward_chunk(a, to, b, h, c * kBackwardKeys, std::min(a.keys, (c + 1) * kBackwardKeys), dq, bias_of(b),
+              g.d_slopes ? slopes.data() + (b * chunks + c) * a.heads : nullptr, sizes, scratch);
   };
 
   const Index threads = thread_count();
   const auto make_scratch = [&] { return detail::BackwardScratch<T>(a, sizes); };
-  if (threads == 1 || chunks == 1 || jobs >= 2 * threads || (g.d_bias && g.d_bias.key == 0)) {
+  if (threads == 1 || chunks == 1 || jobs >= 2 * threads || chunks_share) {
     const double work = 5.0 * static_cast<double>(a.queries) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width) *
                         static_cast<double>(a.heads / a.kv_heads * job_batches * job_heads);
     const Index grain = std::max<Index>(1, static_cast<Index>(1e7 / (work + 1)));  // some 100 microseconds
@@ -354,7 +411,8 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
       });
     }
   }
-  shards.fold(g.d_bias);
+  shards.fold();
+  for (Index i = 0; i < slopes.size(); ++i) g.d_slopes[i % a.heads] += slopes[i];
 }
 
 }  // namespace heed::kernels

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include <heed/core/random.hpp>
 #include <heed/kernels/exponential.hpp>
@@ -22,7 +23,8 @@ struct HeadRows {
 };
 
 /// A mask or bias of up to four axes: element (b, h, query, key) at data[b * batch + h * head + i * query + j * key]. A stride of 0 repeats the
-/// element along the axis.
+/// element along the axis; strides may be negative, and rows may overlap: strides -1 and 1 of query and key read a table of 2 T - 1 numbers by
+/// key - query. Only the elements of different heads, and of different batches, must differ, unless the stride is 0.
 template <class M>
 struct MaskRef {
   M* data = nullptr;
@@ -45,7 +47,7 @@ struct AttentionDropout {
   std::uint64_t row_bits(std::uint64_t row) const { return CounterRandom({key, 0x61747465}).bits(row); }
 };
 
-/// A problem of attention, y = softmax(softcap(scale q kᵀ) + bias, where the masks allow it) v, head by head.
+/// A problem of attention, y = softmax(softcap(scale q kᵀ) - slope |position - j| + bias, where the masks allow it) v, head by head.
 ///
 /// One rule for masks in the whole library: **true = attend**. A key is attended if every mask that is given says so; a bias of -1e30 or less (-inf
 /// among them) masks as well. A row without any attended key gives y = 0 and no gradient. Keys and values that no query attends
@@ -57,16 +59,27 @@ struct Attention {
   HeadRows<const T> q, k, v;
   double scale = 1;
   double softcap = 0;                 ///< > 0: scores become softcap * tanh(score / softcap), before bias and masks
-  bool causal = false;                ///< query i attends keys j <= i + causal_offset
-  Index causal_offset = 0;            ///< 0 aligns the diagonal at the top left; keys - queries at the bottom right; the length of a past
+  bool causal = false;                ///< a query attends the keys up to its own position
+  Index causal_offset = 0;            ///< position of query 0 among the keys: 0 (the diagonal at the top left), or the length of a past
+  bool end_aligned = false;           ///< instead, the last query stands at the last key of its sequence (the diagonal at the bottom right)
   MaskRef<const bool> mask = {};      ///< true = attend
   MaskRef<const bool> key_mask = {};  ///< true = attend; strides of head and query are 0
-  MaskRef<const T> bias = {};         ///< added to the scores
+  const Index* key_lengths = nullptr;                   ///< (batches): sequence b has so many keys, those behind are padding
+  Index key_limit = std::numeric_limits<Index>::max();  ///< keys from here on are masked: where masks are shorter than the keys
+  MaskRef<const T> bias = {};                           ///< added to the scores
+  const T* slopes = nullptr;  ///< (heads): -slope |position - j| is added to the score of key j (ALiBi, Press et al. 2022)
   AttentionDropout dropout = {};
 
   Index kv_head(Index h) const { return h / (heads / kv_heads); }
-  /// Number of leading keys that query i may see.
-  Index causal_end(Index i) const { return causal ? std::clamp<Index>(i + causal_offset + 1, 0, keys) : keys; }
+  /// Keys of sequence b.
+  Index length(Index b) const { return key_lengths ? std::clamp<Index>(key_lengths[b], 0, keys) : keys; }
+  /// Where among the keys query i of sequence b stands; may lie outside.
+  Index position(Index b, Index i) const { return i + (end_aligned ? length(b) - queries : causal_offset); }
+  /// Number of leading keys that query i of sequence b may see, which grows with i; masks may forbid more.
+  Index visible_keys(Index b, Index i) const {
+    const Index all = std::min(length(b), key_limit);
+    return causal ? std::clamp<Index>(position(b, i) + 1, 0, all) : all;
+  }
   std::uint64_t row_number(Index b, Index h, Index i) const { return static_cast<std::uint64_t>((b * heads + h) * queries + i); }
 };
 
@@ -88,7 +101,7 @@ namespace detail {
 /// flags[j] |= query i attends key j, for j in [begin, end).
 template <class T>
 void add_attended(const Attention<T>& a, Index b, Index h, Index i, Index begin, Index end, unsigned char* flags) {
-  end = std::min(end, a.causal_end(i));
+  end = std::min(end, a.visible_keys(b, i));
   if (begin >= end) return;
   const bool* mask = a.mask ? a.mask.row(b, h, i) : nullptr;
   const bool* key_mask = a.key_mask ? a.key_mask.row(b, h, i) : nullptr;
@@ -118,7 +131,7 @@ void add_attended(const Attention<T>& a, Index b, Index h, Index i, Index begin,
 template <class T>
 AttendedKeys attended_keys(
     const Attention<T>& a, Index b, Index h, Index first, Index last, Index key_begin, Index key_end, unsigned char* flags) {
-  AttendedKeys result{key_begin, first < last ? std::min(key_end, a.causal_end(last - 1)) : key_begin, nullptr};
+  AttendedKeys result{key_begin, first < last ? std::min(key_end, a.visible_keys(b, last - 1)) : key_begin, nullptr};
   if (result.empty() || !(a.mask || a.key_mask || a.bias)) return result;
   std::memset(flags, 0, static_cast<std::size_t>(result.end - result.begin));
   unsigned char* absolute = flags - key_begin;
@@ -151,11 +164,25 @@ struct ScoreBlock {
   T* slope = nullptr;  ///< if not null, takes the derivative of the soft cap (0 where a causal row has ended), laid out as the scores
   unsigned char* flag_row = nullptr;  ///< room for `padded` flags and biases whose stride is not 1
   T* bias_row = nullptr;
+  const T* numbers = nullptr;  ///< 0, 1, 2, ..., `padded` of them, for problems with slopes
 };
 
 namespace detail {
 
-/// Soft cap, bias and masks of a block of scores.
+/// Adds -slope |position - j| to a row of scores.
+template <class Isa, class T>
+HEED_INLINE void add_distances(const ScoreBlock<T>& x, Index i, Index end, T* s) {
+  using P = Packet<Isa, T>;
+  const Attention<T>& a = *x.problem;
+  const P slope = P::broadcast(T(a.slopes[x.h] * T(-kLog2E)));
+  const P position = P::broadcast(T(static_cast<double>(a.position(x.b, x.query + i) - x.key)));
+  for (Index j = 0; j < end; j += P::lanes) {
+    const P ahead = P::load(x.numbers + j) - position;
+    P::fma(P::max(ahead, -ahead), slope, P::load(s + j)).store(s + j);
+  }
+}
+
+/// Soft cap, distances, bias and masks of a block of scores.
 template <class T>
 struct MaskScores {
   template <class Isa, int Group = 0>
@@ -191,7 +218,7 @@ struct MaskScores {
     const P masked = P::broadcast(T(kMaskedScore));
     for (Index i = 0; i < x.rows; ++i) {
       T* s = x.scores + i * x.row;
-      const Index query = x.query + i, end = std::clamp<Index>(a.causal_end(query) - x.key, 0, x.keys);
+      const Index query = x.query + i, end = std::clamp<Index>(a.visible_keys(x.b, query) - x.key, 0, x.keys);
       const Index end_padded = std::min(x.padded, (end + lanes - 1) / lanes * lanes);
       if (a.softcap > 0) {
         const P in = P::broadcast(T(kLn2 / a.softcap)), out = P::broadcast(T(a.softcap * kLog2E)), one = P::broadcast(T(1));
@@ -203,6 +230,7 @@ struct MaskScores {
         // The scores behind are masked and their dS is 0, but 0 times what the memory held before need not be.
         for (Index j = end_padded; x.slope && j < x.padded; j += lanes) P::zero().store(x.slope + i * x.row + j);
       }
+      if (a.slopes) add_distances<Isa>(x, i, end_padded, s);
       if (a.bias) {
         const T* bias = a.bias.row(x.b, x.h, query) + x.key * a.bias.key;
         if (a.bias.key != 1) {
@@ -254,7 +282,7 @@ struct RowDropout {
 
 }  // namespace detail
 
-/// Puts soft cap, bias and masks on a block of scores: what is masked becomes kMaskedScore, up to the end of the padded row.
+/// Puts soft cap, distances, bias and masks on a block of scores: what is masked becomes kMaskedScore, up to the end of the padded row.
 template <class T>
 void mask_scores(const ScoreBlock<T>& block) {
   dispatch<detail::MaskScores<T>, T>(&block);

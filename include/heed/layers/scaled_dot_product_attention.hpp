@@ -12,10 +12,18 @@
 
 namespace heed {
 
-/// Where the diagonal of a causal mask starts if there are more keys than queries, or fewer.
+/// Where among the keys the queries stand if there are more keys than queries, or fewer: for causal masks, and for the distances of slopes.
 enum class CausalAlignment {
-  top_left,      ///< query i attends keys 0 ... i (torch's is_causal)
-  bottom_right,  ///< the last query attends all keys: query i attends keys 0 ... i + keys - queries (queries that continue a past)
+  top_left,      ///< query i at key i (torch's is_causal), or at key past + i of a mask that has a past
+  bottom_right,  ///< the last query at the last key of its sequence: query i at key i + length - queries (queries that continue a past)
+};
+
+/// What `ScaledDotProductAttention::stage` shows of the way from scores to weights. Values are those of ONNX's qk_matmul_output_mode.
+enum class AttentionStage {
+  scaled = 0,   ///< scale q kᵀ
+  capped = 1,   ///< after the soft cap
+  masked = 2,   ///< after slopes, bias and masks: what the softmax takes, -inf where a key is masked
+  weights = 3,  ///< after the softmax
 };
 
 struct ScaledDotProductAttentionOptions {
@@ -23,16 +31,17 @@ struct ScaledDotProductAttentionOptions {
   Index num_kv_heads = 0;  ///< heads of k and v, a divisor of num_heads (grouped queries); 0: num_heads
   double scale = 0;        ///< 0: 1 / sqrt(width)
   double softcap = 0;      ///< > 0: scores become softcap * tanh(score / softcap) before masks
-  bool causal = false;
+  bool causal = false;     ///< a query attends the keys up to its own position
   CausalAlignment alignment = CausalAlignment::top_left;
   double dropout = 0;  ///< probability that a weight is dropped in training, 0 ... 1
 };
 
-/// y = softmax(softcap(scale q kᵀ) + bias, where the masks allow it) v, for each head (Vaswani et al. 2017, eq. 1).
+/// y = softmax(softcap(scale q kᵀ) - slope |distance| + bias, where the masks allow it) v, for each head (Vaswani et al. 2017, eq. 1).
 ///
 /// Shapes, in one of two forms: q (B, H, Tq, D), k (B, Hkv, Tk, D), v (B, Hkv, Tk, Dv), y (B, H, Tq, Dv), where query head h uses key head
 /// h / (H / Hkv); or tokens with their heads side by side, q (N, Tq, H D), k (N, Tk, Hkv D), v (N, Tk, Hkv Dv), y (N, Tq, H Dv).
-/// A query that attends no key gets y = 0 and no gradient. No parameters. Masks: AttentionMask, true = attend.
+/// A query that attends no key gets y = 0 and no gradient; keys and values that no query attends may hold anything. No parameters. Masks, bias,
+/// lengths, slopes and the past: AttentionMask, true = attend.
 ///
 /// The matrix of weights is made only when it is asked for. The cache keeps views of q, k, v and masks, a copy of y and one number a
 /// query; dropout is drawn again in backward.
@@ -55,7 +64,8 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
   /// What else flows back, and what else is wanted.
   struct More {
     MaskView<T> d_weights = {};  ///< gradient of the returned weights (B, H, Tq, Tk); they must have been asked for in forward
-    T* d_bias = nullptr;         ///< the gradient of the bias is **added** here, in the bias' own shape
+    T* d_bias = nullptr;         ///< the gradient of the bias is **added** here, laid out as the bias: its element (0, 0, 0, 0)
+    T* d_slopes = nullptr;       ///< (heads), the gradient of the slopes is **added** here
   };
 
   explicit ScaledDotProductAttention(const Options& options = {}) : options_(options) {
@@ -87,6 +97,21 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
         a, heads<T>(y.data(), y.shape(), a.heads, a.value_width), static_cast<T*>(nullptr), weights ? weights->data() : nullptr);
     if (weights && attention_is_observed<T>()) show_attention<T>(*weights);
     return y;
+  }
+
+  /// What the scores are on their way to weights, (B, H, Tq, Tk), in inference. Before the masks all keys are seen, padding too.
+  template <int Rank>
+  Tensor<T, 4> stage(AttentionStage stage, const TensorView<const T, Rank>& q, const TensorView<const T, Rank>& k,
+      const AttentionMask<T>& mask = {}) const {
+    kernels::Attention<T> a = problem(q, k, k, mask);
+    auto result = Tensor<T, 4>::uninitialized({a.batches, a.heads, a.queries, a.keys});
+    if (stage == AttentionStage::weights) {
+      a.v = {}, a.value_width = 0;
+      kernels::attention_forward(a, kernels::HeadRows<T>(), static_cast<T*>(nullptr), result.data());
+    } else {
+      kernels::attention_scores(a, static_cast<kernels::ScoreStage>(stage), result.data());
+    }
+    return result;
   }
 
   /// Training. With `keep_weights` they are in `cache.weights`, after dropout, and a gradient may flow back through them.
@@ -145,6 +170,8 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
       g.d_weights = more.d_weights.broadcast("ScaledDotProductAttention", "the gradient of the weights", cache.weights.shape());
     }
     if (more.d_bias) g.d_bias = {more.d_bias, a.bias.batch, a.bias.head, a.bias.query, a.bias.key};
+    require(!more.d_slopes || a.slopes, "ScaledDotProductAttention: the gradient of slopes is asked for, but forward had none");
+    g.d_slopes = more.d_slopes;
     require(!more.d_bias || a.bias, "ScaledDotProductAttention: the gradient of a bias is asked for, but forward had none");
     g.dq = heads<T>(dq.data(), cache.q, a.heads, a.width);
     g.dk = heads<T>(dk.data(), cache.k, a.kv_heads, a.width);
@@ -203,7 +230,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     a.scale = options_.scale != 0 ? options_.scale : 1 / std::sqrt(static_cast<double>(a.width));
     a.softcap = options_.softcap;
     a.causal = options_.causal;
-    a.causal_offset = options_.alignment == CausalAlignment::top_left ? 0 : a.keys - a.queries;
+    a.end_aligned = options_.alignment == CausalAlignment::bottom_right;
     return a;
   }
 
