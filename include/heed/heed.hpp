@@ -20,6 +20,7 @@
 #include <heed/core/simd.hpp>
 #include <heed/core/tensor.hpp>
 #include <heed/layers/activation_layer.hpp>
+#include <heed/layers/alibi.hpp>
 #include <heed/layers/attention_fusion.hpp>
 #include <heed/layers/attention_mask.hpp>
 #include <heed/layers/attention_observer.hpp>
@@ -46,6 +47,7 @@
 #include <heed/layers/output_projection.hpp>
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/qkv_projection.hpp>
+#include <heed/layers/relative_position_bias.hpp>
 #include <heed/layers/relu.hpp>
 #include <heed/layers/rms_norm.hpp>
 #include <heed/layers/row_norm_layer.hpp>
