@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <filesystem>
 #include <optional>
 
 #include <fmt/core.h>
@@ -11,21 +13,44 @@
 
 namespace cifar10 {
 
+namespace {
+
+/// Writes the logits (images, classes) and labels of the test images, with the weights' hash.
+void save_logits(
+    const std::string& path, const heed::Tensor<double, 2>& logits, const heed::ImageDataset& images, const StoredModel& model) {
+  heed::Tensor<std::int64_t, 1> labels({images.size()});
+  for (Index i = 0; i < images.size(); ++i) labels[i] = images.label(i);
+  heed::SafetensorsWriter writer;
+  writer.add("logits", logits);
+  writer.add("labels", labels);
+  writer.set_metadata("weights_hash", heed::weights_hash(model.net));
+  writer.write(path);
+}
+
+}  // namespace
+
 int evaluate(const EvaluateOptions& options) {
   std::optional<heed::ThreadScope> threads;
   if (options.threads > 0) threads.emplace(options.threads);
+  std::error_code ignored;
+  heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, options.model, ignored),
+      options.model, ": --logits names a file that is read; choose another one");
   const StoredModel model = load(options.model);
   const DataSource data = find_data(options.data);
   heed::require<heed::FileError>(data.name() == model.dataset, options.model, ": the model was trained on \"", model.dataset, "\", ",
       data.folder, " holds \"", data.name(), "\"; name the other folder with --data");
   heed::require<heed::FileError>(class_names(data.images.test) == model.class_names, options.model,
       ": the model was trained on other classes than those of ", data.folder, "; name the other folder with --data");
-  const heed::Evaluation result =
-      heed::evaluate(model.net, data.images.test, {.views = options.views, .normalization = model.normalization});
+  const heed::Evaluation result = heed::evaluate(
+      model.net, data.images.test, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});
   fmt::print("{}\n", confusion_text(result.confusion, model.class_names));
   fmt::print("{} with attention {} on {} test images of {}, {} view{}: loss {:.4f}, accuracy {:.2f} %\n", model.options.net,
       model.options.attention, data.images.test.size(), data.name(), options.views, options.views == 1 ? "" : "s", result.loss,
       100 * result.accuracy);
+  if (!options.logits.empty()) {
+    save_logits(options.logits, result.logits, data.images.test, model);
+    fmt::print("logits: {}\n", options.logits);
+  }
   return 0;
 }
 

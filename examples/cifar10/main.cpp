@@ -46,7 +46,8 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
       ->check(at_least(1, "a whole number from 1"));
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
   command->add_option("--seed", o.seed, "Of weights, order and augmentation")
-      ->check(at_least(0, "a whole number from 0"))->capture_default_str();
+      ->check(at_least(0, "a whole number from 0"))
+      ->capture_default_str();
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
   command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adam", "adamw", "sgd"}))->capture_default_str();
   command
@@ -79,6 +80,8 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
   command->add_option("--views", o.views, "Views of each image that are averaged: 1, 2 (mirrored) or 6 (mirrored, shifted)")
       ->check(CLI::IsMember({1, 2, 6}))
       ->capture_default_str();
+  command->add_option("--logits", o.logits, "Write what the net says about every image, averaged over the views")
+      ->type_name("OUT.safetensors");
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
 }
 
@@ -92,7 +95,7 @@ void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
 
 void add_export(CLI::App& app, cifar10::ExportOptions& o) {
   CLI::App* command =
-      app.add_subcommand("export", "Make a few training steps and write weights, batches and losses for examples/pytorch_twin");
+      app.add_subcommand("export", "Make a few training steps and write weights, batches and losses for examples/pytorch");
   command->add_option("folder", o.folder, "Folder for initial.safetensors, batches.safetensors and losses.json")
       ->required()
       ->type_name("DIR");
@@ -105,7 +108,8 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
   command->add_option("--steps", o.steps, "How many steps")->check(at_least(1, "a whole number from 1"))->capture_default_str();
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
   command->add_option("--seed", o.seed, "Of weights, order and augmentation")
-      ->check(at_least(0, "a whole number from 0"))->capture_default_str();
+      ->check(at_least(0, "a whole number from 0"))
+      ->capture_default_str();
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
   command->add_flag("--each-step", o.each_step, "Also write the weights before every step");

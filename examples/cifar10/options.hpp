@@ -57,6 +57,7 @@ struct TrainOptions {
 struct EvaluateOptions {
   std::string model;
   std::string data;
+  std::string logits;  ///< a safetensors file to write; empty: none
   int views = 1;
   int threads = 0;
 };
@@ -68,7 +69,7 @@ struct PredictOptions {
   int threads = 0;
 };
 
-/// Options of `cifar10 export`: what examples/pytorch_twin compares.
+/// Options of `cifar10 export`: what examples/pytorch compares.
 struct ExportOptions {
   NetOptions net;
   std::string folder;

@@ -80,6 +80,9 @@ done
 # --- using the model -----------------------------------------------------------------------------------------------------------------
 accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | cut -d: -f2)
 expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$program" evaluate run/model.safetensors --data part --views 6
+expect 0 "logits: said.safetensors" "$program" evaluate run/model.safetensors --data part --logits said.safetensors
+grep -aq '"logits":{"dtype":"F64","shape":\[50,10\]' said.safetensors || fault "the logits: $(head -c 400 said.safetensors)"
+grep -aq "$(hash_of run)" said.safetensors || fault "the logits are of other weights"
 printf 'P6\n40 30\n255\n' >picture.ppm
 head -c 3600 part/test_batch.bin >>picture.ppm
 head -c 2000 picture.ppm >short.ppm
@@ -100,6 +103,7 @@ expect 2 "no such folder" "$program" train --data nowhere --output run --overwri
 expect 2 "expected a folder" "$program" train --data part --output picture.ppm
 expect 2 "cifar10" "$program"
 expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
+expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --logits run/model.safetensors
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt

@@ -8,13 +8,16 @@
 #include <heed/compose/stack.hpp>
 #include <heed/io/model_file.hpp>
 #include <heed/layers/batch_norm2d.hpp>
+#include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/layers/max_pool2d.hpp>
 #include <heed/layers/multi_head_attention.hpp>
 #include <heed/layers/relu.hpp>
+#include <heed/layers/rms_norm.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
 
 #include "catch.hpp"
@@ -44,14 +47,15 @@ double furthest(const Tensor<T, Rank>& y, const Tensor<T, Rank>& expected) {
 }
 
 /// `layer` with the weights of the file, applied to its input, against its output.
-template <int RankIn, int RankOut = RankIn, class L>
+template <int RankIn, int RankOut = RankIn, class Input = void, class L>
 void check(const std::string& name, L layer) {
   INFO(name);
   using T = typename L::scalar;
+  using In = std::conditional_t<std::is_void_v<Input>, T, Input>;
   const auto file = torch_file(name);
   const auto report = heed::io::load(file, layer, {.prefix = "module."});
   CHECK((report.missing.empty() && report.unexpected.empty()));
-  CHECK(furthest<T, RankOut>(layer.forward(file.tensor<T, RankIn>("input")), file.tensor<T, RankOut>("output")) < kTolerance);
+  CHECK(furthest<T, RankOut>(layer.forward(file.tensor<In, RankIn>("input")), file.tensor<T, RankOut>("output")) < kTolerance);
 }
 
 template <class T>
@@ -60,6 +64,9 @@ void check_layers() {
   for (const char* name : {"linear", "linear_bf16", "linear_f16"}) check<3>(name, Linear<T>({.in_features = 5, .out_features = 3}));
   check<4>(
       "conv2d", Conv2d<T>({.in_channels = 4, .out_channels = 6, .kernel_size = {3, 2}, .stride = {2, 1}, .padding = {1, 0}, .groups = 2}));
+  check<3>("conv1d", Conv1d<T>({.in_channels = 4, .out_channels = 6, .kernel_size = 3, .stride = 2, .padding = 1, .groups = 2}));
+  check<2, 3, std::int64_t>("embedding", Embedding<T>({.num_embeddings = 7, .embedding_dim = 4}));
+  check<3>("rms_norm", RMSNorm<T>({.normalized_shape = {6}, .eps = 1e-6}));
   check<3>("layer_norm", LayerNorm<T>({.normalized_shape = {6}}));
   check<4>("batch_norm2d", BatchNorm2d<T>({.num_features = 4}));
   check<2>("batch_norm1d", BatchNorm2d<T>({.num_features = 4}));

@@ -19,7 +19,7 @@ auto linear_classifier() {
 TEST_CASE("an evaluation averages logits over the views, with their weights") {
   const ImageDataset data = generated_images({.train = 5, .test = 37}).test;
   const auto model = linear_classifier();
-  const EvaluationOptions options{.views = 6, .batch_size = 10, .normalization = Normalization::cifar10()};
+  const EvaluationOptions options{.views = 6, .batch_size = 10, .normalization = Normalization::cifar10(), .keep_logits = true};
   const std::vector<Evaluation> results = evaluate_views(model, data, options);
   REQUIRE(results.size() == 3);
 
@@ -28,6 +28,7 @@ TEST_CASE("an evaluation averages logits over the views, with their weights") {
   for (const Evaluation& result : results) {
     double total = 0;
     ConfusionMatrix confusion(10);
+    REQUIRE(result.logits.shape() == Shape{37, 10});
     for (Index i = 0; i < data.size(); ++i) {
       const ImageDataset image = data.range(i, i + 1);
       Batches<double> one(image, {.prefetch = false, .normalization = options.normalization});
@@ -41,6 +42,7 @@ TEST_CASE("an evaluation averages logits over the views, with their weights") {
       }
       total += loss.value(sum, batch.labels);
       confusion.add(sum, batch.labels);
+      for (Index c = 0; c < 10; ++c) CHECK(result.logits(i, c) == Approx(sum[c]).epsilon(1e-12));
     }
     CHECK(result.loss == Approx(total / 37).epsilon(1e-12));
     CHECK(result.accuracy == confusion.accuracy());
@@ -64,4 +66,5 @@ TEST_CASE("an evaluation can be ended early") {
   const ImageDataset data = generated_images({.train = 5, .test = 37}).test;
   const auto results = evaluate_views(linear_classifier(), data, {.views = 1, .batch_size = 10}, [](Index done) { return done < 20; });
   CHECK(results[0].confusion.examples() == 20);
+  CHECK(results[0].logits.empty());
 }

@@ -15,6 +15,7 @@ struct EvaluationOptions {
   int views = 1;           ///< 1, 2 or 6, see `views`
   Index batch_size = 250;  ///< images a forward pass; divides 10,000
   Normalization normalization = {};
+  bool keep_logits = false;  ///< give the averaged logits of every image back
 };
 
 struct Evaluation {
@@ -22,6 +23,8 @@ struct Evaluation {
   double loss = 0;      ///< mean cross-entropy of the averaged logits, without label smoothing
   double accuracy = 0;  ///< 0 ... 1
   ConfusionMatrix confusion;
+  Tensor<double, 2> logits =
+      {};  ///< (images, classes), in the order of the data set, if they were asked for; zeros of images that were not reached
 };
 
 /// The numbers of views up to `most` that an evaluation reports: of 1, 2, 6.
@@ -45,7 +48,10 @@ std::vector<Evaluation> evaluate_views(
   const std::span<const View> all = views(options.views);
   const CrossEntropyLoss<T> loss({.reduction = Reduction::sum});
   std::vector<Evaluation> results;
-  for (int count : counts) results.push_back({count, 0, 0, ConfusionMatrix(dataset.classes())});
+  for (int count : counts) {
+    results.push_back({count, 0, 0, ConfusionMatrix(dataset.classes())});
+    if (options.keep_logits) results.back().logits = Tensor<double, 2>({dataset.size(), static_cast<Index>(dataset.classes())});
+  }
 
   Batches<T> batches(dataset, {.batch_size = options.batch_size, .prefetch = false, .normalization = options.normalization});
   Tensor<T, 4> seen;
@@ -66,6 +72,8 @@ std::vector<Evaluation> evaluate_views(
     for (std::size_t k = 0; k < counts.size(); ++k) {
       results[k].loss += static_cast<double>(loss.value(sums[k], batch.labels));
       results[k].confusion.add(sums[k], batch.labels);
+      if (options.keep_logits)
+        results[k].logits.view().slice(done, done + batch.size()).matrix() = sums[k].matrix().template cast<double>();
     }
     done += batch.size();
     if (!keep_going(done)) break;
