@@ -27,7 +27,7 @@ void softmax_forward(benchmark::State& state) {
   const WallClock clock;
   for (auto _ : state) {
     auto y = Tensor<float, 2>::uninitialized(x.shape());
-    kernels::softmax_forward(kRows, kWidth, x.data(), y.data());
+    kernels::softmax_forward({kRows, kWidth}, x.data(), y.data());
     benchmark::DoNotOptimize(y.data());
   }
   count_flops(state, clock, 1);
@@ -39,8 +39,8 @@ void softmax_forward_backward(benchmark::State& state) {
   const WallClock clock;
   for (auto _ : state) {
     auto y = Tensor<float, 2>::uninitialized(x.shape()), dx = Tensor<float, 2>::uninitialized(x.shape());
-    kernels::softmax_forward(kRows, kWidth, x.data(), y.data());
-    kernels::softmax_backward(kRows, kWidth, y.data(), x.data(), dx.data());
+    kernels::softmax_forward({kRows, kWidth}, x.data(), y.data());
+    kernels::softmax_backward({kRows, kWidth}, y.data(), x.data(), dx.data());
     benchmark::DoNotOptimize(dx.data());
   }
   count_flops(state, clock, 3);

@@ -41,6 +41,7 @@
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/log_softmax.hpp>
 #include <heed/layers/max_pool1d.hpp>
 #include <heed/layers/max_pool2d.hpp>
 #include <heed/layers/multi_head_attention.hpp>
@@ -57,6 +58,8 @@
 #include <heed/layers/sigmoid.hpp>
 #include <heed/layers/silu.hpp>
 #include <heed/layers/size2d.hpp>
+#include <heed/layers/softmax.hpp>
+#include <heed/layers/softmax_layer.hpp>
 #include <heed/layers/tanh.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
 #include <heed/losses/bce_with_logits_loss.hpp>

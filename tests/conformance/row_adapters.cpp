@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Operators that work row by row or element by element.
-#include <heed/kernels/softmax.hpp>
+#include <heed/layers/elu.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/layer_norm.hpp>
+#include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/log_softmax.hpp>
 #include <heed/layers/relu.hpp>
+#include <heed/layers/rms_norm.hpp>
+#include <heed/layers/sigmoid.hpp>
 #include <heed/layers/silu.hpp>
+#include <heed/layers/softmax.hpp>
+#include <heed/layers/tanh.hpp>
 
 #include "adapters.hpp"
 
@@ -53,28 +60,68 @@ void gelu(Run<T>& run) {
   activation(run, heed::Gelu<T>({.approximate = tanh ? heed::GeluApproximation::tanh : heed::GeluApproximation::none}));
 }
 
-/// Along the last axis, or along axis 1 by turning that one to the end.
+template <class T>
+void elu(Run<T>& run) {
+  activation(run, heed::Elu<T>({.alpha = run.reference().number("alpha", 1)}));
+}
+template <class T>
+void leaky_relu(Run<T>& run) {
+  activation(run, heed::LeakyRelu<T>({.negative_slope = run.reference().number("negative_slope", 0.01)}));
+}
+template <class T>
+void sigmoid(Run<T>& run) {
+  activation(run, heed::Sigmoid<T>());
+}
+template <class T>
+void tanh(Run<T>& run) {
+  activation(run, heed::Tanh<T>());
+}
+
+template <class T, class Layer>
+void along_axis(Run<T>& run, Layer layer) {
+  // dy - sum of dy, either weighted by y: a difference where y is near 1.
+  const Allowance input_gradient{.contributions = 2 * largest(run.values("grad.out.y"))};
+  with_rank<1, 2, 3, 4>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer, Channels::last, input_gradient); });
+}
 template <class T>
 void softmax(Run<T>& run) {
-  const Shape shape = run.shape("in.x");
-  const Index dim = run.reference().integer("dim", -1);
-  const bool last = dim == -1 || dim == shape.rank() - 1;
-  if (!last && dim != 1) unsupported("softmax along axis ", dim, " of ", shape.rank());
-  const auto read = [&](const std::string& name) {
-    if (last) return run.read_rows(name);
-    const Tensor<T, 4> image = run.read_image(name);
-    return Tensor<T, 2>(image.as_rows());
-  };
-  const auto expect = [&](const std::string& name, const Tensor<T, 2>& rows, const Allowance& allowance) {
-    if (last) return run.expect_rows(name, rows, allowance);
-    run.expect_image(name, TensorView<const T, 4>(rows.data(), run.read_image(name).shape()), allowance);
-  };
-  const Tensor<T, 2> x = read("in.x"), dy = read("grad.out.y");
-  Tensor<T, 2> y(x.shape()), dx(x.shape());
-  heed::kernels::softmax_forward(x.rows(), x.features(), x.data(), y.data());
-  expect("out.y", y, {});
-  heed::kernels::softmax_backward(x.rows(), x.features(), y.data(), dy.data(), dx.data());
-  expect("grad.in.x", dx, {.contributions = 2 * largest(dy.span())});  // y (dy - sum of y dy): a difference where y is near 1
+  along_axis(run, heed::Softmax<T>({.dim = static_cast<int>(run.reference().integer("dim", -1))}));
+}
+template <class T>
+void log_softmax(Run<T>& run) {
+  along_axis(run, heed::LogSoftmax<T>({.dim = static_cast<int>(run.reference().integer("dim", -1))}));
+}
+
+template <class T>
+void rms_norm(Run<T>& run) {
+  const ReferenceCase& reference = run.reference();
+  const bool weight = reference.has("param.weight");
+  const auto axes = reference.integers("normalized_shape");
+  const Shape last = !axes.empty() ? Shape(axes.data(), axes.size())
+                     : weight      ? run.shape("param.weight")
+                                   : Shape{run.shape("in.x").features()};
+  heed::RMSNormOptions options{.normalized_shape = last, .eps = {}, .elementwise_affine = weight};
+  if (reference.has_attribute("eps")) options.eps = reference.number("eps", 0);
+  heed::RMSNorm<T> layer(options);
+  with_rank<1, 2, 3, 4>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer); });
+}
+
+template <class T>
+void embedding(Run<T>& run) {
+  const ReferenceCase& reference = run.reference();
+  const Shape weight = run.shape("param.weight");
+  heed::EmbeddingOptions options{.num_embeddings = weight[0], .embedding_dim = weight[1]};
+  if (reference.has_attribute("padding_idx")) options.padding_idx = reference.integer("padding_idx");
+  heed::Embedding<T> layer(options);
+  run.set_parameters(layer);
+  with_rank<1, 2, 3>(run.shape("in.indices"), [&](auto rank) {
+    const auto x = run.template read<rank, std::int64_t>("in.indices");
+    typename heed::Embedding<T>::Cache cache;
+    run.expect("out.y", std::as_const(layer).forward(x));
+    run.expect("out.y", std::as_const(layer).forward(x, cache));
+    layer.backward(run.template read<rank + 1>("grad.out.y"), cache);
+    run.expect_parameter_gradients(layer);
+  });
 }
 
 }  // namespace
@@ -83,6 +130,13 @@ void add_row_adapters(Adapters& adapters) {
   adapters["linear"] = CONFORMANCE_ADAPTER(linear);
   adapters["layer_norm"] = CONFORMANCE_ADAPTER(layer_norm);
   adapters["softmax"] = CONFORMANCE_ADAPTER(softmax);
+  adapters["elu"] = CONFORMANCE_ADAPTER(elu);
+  adapters["leaky_relu"] = CONFORMANCE_ADAPTER(leaky_relu);
+  adapters["sigmoid"] = CONFORMANCE_ADAPTER(sigmoid);
+  adapters["tanh"] = CONFORMANCE_ADAPTER(tanh);
+  adapters["log_softmax"] = CONFORMANCE_ADAPTER(log_softmax);
+  adapters["rms_norm"] = CONFORMANCE_ADAPTER(rms_norm);
+  adapters["embedding"] = CONFORMANCE_ADAPTER(embedding);
   adapters["relu"] = CONFORMANCE_ADAPTER(relu);
   adapters["silu"] = CONFORMANCE_ADAPTER(silu);
   adapters["gelu"] = CONFORMANCE_ADAPTER(gelu);

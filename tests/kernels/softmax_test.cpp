@@ -14,55 +14,117 @@ using reference::same_bits;
 
 namespace {
 
+/// Largest differences from the formulas, of softmax and of its logarithm, forward and backward.
 template <class T>
-void check(Index rows, Index width, double range, double tolerance) {
-  INFO(rows << " rows of " << width << " in ±" << range);
-  const auto x = random_tensor<T, 2>({rows, width}, 1, -range, range), dy = random_tensor<T, 2>({rows, width}, 2);
-  Tensor<T, 2> y({rows, width}), dx({rows, width});
-  kernels::softmax_forward(rows, width, x.data(), y.data());
-  kernels::softmax_backward(rows, width, y.data(), dy.data(), dx.data());
-  double worst = 0;
-  for (Index i = 0; i < rows; ++i) {
-    std::vector<long double> e(static_cast<std::size_t>(width));
-    long double sum = 0, mean = 0;
-    for (Index j = 0; j < width; ++j)
-      sum += e[static_cast<std::size_t>(j)] = std::exp(static_cast<long double>(x(i, j)) - static_cast<long double>(range));
-    for (Index j = 0; j < width; ++j) mean += e[static_cast<std::size_t>(j)] / sum * static_cast<long double>(dy(i, j));
-    for (Index j = 0; j < width; ++j) {
-      const long double p = e[static_cast<std::size_t>(j)] / sum;
-      worst = std::max({worst, std::abs(static_cast<double>(y(i, j) - p)),
-          std::abs(static_cast<double>(dx(i, j) - p * (static_cast<long double>(dy(i, j)) - mean)))});
+void check(const kernels::SoftmaxShape& shape, double range, double tolerance) {
+  const auto [outer, width, inner] = shape;
+  INFO(outer << " x " << width << " x " << inner << " in ±" << range);
+  const auto x = random_tensor<T, 3>({outer, width, inner}, 1, -range, range), dy = random_tensor<T, 3>({outer, width, inner}, 2);
+  Tensor<T, 3> y(x.shape()), dx(x.shape()), log_y(x.shape()), log_dx(x.shape());
+  kernels::softmax_forward(shape, x.data(), y.data());
+  kernels::softmax_backward(shape, y.data(), dy.data(), dx.data());
+  kernels::log_softmax_forward(shape, x.data(), log_y.data());
+  kernels::log_softmax_backward(shape, log_y.data(), dy.data(), log_dx.data());
+  double worst = 0, log_worst = 0;
+  for (Index i = 0; i < outer; ++i)
+    for (Index k = 0; k < inner; ++k) {
+      long double sum = 0, mean = 0, total = 0;
+      const auto e = [&](Index j) { return std::exp(static_cast<long double>(x(i, j, k)) - static_cast<long double>(range)); };
+      for (Index j = 0; j < width; ++j) sum += e(j);
+      for (Index j = 0; j < width; ++j) mean += e(j) / sum * static_cast<long double>(dy(i, j, k)), total += dy(i, j, k);
+      for (Index j = 0; j < width; ++j) {
+        const long double p = e(j) / sum, d = dy(i, j, k);
+        worst =
+            std::max({worst, std::abs(static_cast<double>(y(i, j, k) - p)), std::abs(static_cast<double>(dx(i, j, k) - p * (d - mean)))});
+        // Beside logarithms of up to 2 range and sums of the whole row.
+        log_worst = std::max({log_worst, std::abs(static_cast<double>(log_y(i, j, k) - std::log(p))) / (1 + range),
+            std::abs(static_cast<double>(log_dx(i, j, k) - (d - p * total))) / static_cast<double>(1 + std::abs(total))});
+      }
     }
-  }
   CHECK(worst < tolerance);
-  auto in_place = x, d_in_place = dy;
-  kernels::softmax_forward(rows, width, in_place.data(), in_place.data());
-  kernels::softmax_backward(rows, width, y.data(), d_in_place.data(), d_in_place.data());
+  CHECK(log_worst < (range > 20 ? 10 : 1) * tolerance);
+  auto in_place = x, d_in_place = dy, y_in_place = y, log_in_place = log_y;
+  kernels::softmax_forward(shape, in_place.data(), in_place.data());
+  kernels::softmax_backward(shape, y.data(), d_in_place.data(), d_in_place.data());
+  kernels::softmax_backward(shape, y_in_place.data(), dy.data(), y_in_place.data());
+  kernels::log_softmax_backward(shape, log_in_place.data(), dy.data(), log_in_place.data());
   CHECK(same_bits(in_place, y));
   CHECK(same_bits(d_in_place, dx));
+  CHECK(same_bits(y_in_place, dx));
+  CHECK(same_bits(log_in_place, log_dx));
 }
 
 }  // namespace
 
-TEST_CASE("softmax against the formula over awkward sizes") {
+TEST_CASE("softmax and its logarithm against the formulas over awkward sizes") {
   for (Index rows : {1, 3, 200})
     for (Index width : {1, 2, 7, 8, 15, 16, 17, 33, 100, 1000})
       for (double range : {1.0, 10.0, 80.0}) {
         if (rows * width > 20000) continue;
         // The argument x - max is rounded to 6e-8 of itself; beyond some 10 its exponential is too small to show it.
-        check<float>(rows, width, range, 1e-6);
-        check<double>(rows, width, range, 2e-15);
+        check<float>({rows, width}, range, 1e-6);
+        check<double>({rows, width}, range, 2e-15);
       }
+}
+
+TEST_CASE("softmax along an axis that is not the last") {
+  for (Index outer : {1, 3})
+    for (Index width : {1, 2, 9, 40})
+      for (Index inner : {2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 130}) {
+        check<float>({outer, width, inner}, 5, 1e-6);
+        check<double>({outer, width, inner}, 5, 2e-15);
+      }
+  Tensor<float, 1> nothing;
+  kernels::softmax_forward({3, 0, 4}, nothing.data(), nothing.data());
+  kernels::softmax_forward({3, 4, 0}, nothing.data(), nothing.data());
+}
+
+TEST_CASE("where everything is masked weights and gradients are zero") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  // Row 1 of three; as columns, column 1 of three.
+  for (Index inner : {1, 3})
+    for (Index width : {1, 5, 16, 40}) {
+      INFO(width << " x " << inner);
+      const kernels::SoftmaxShape shape{inner == 1 ? 3 : 1, width, inner};
+      const auto masked = [&](Index i) { return (inner == 1 ? i / width : i % inner) == 1; };
+      auto x = random_tensor<float, 1>({3 * width}, 1);
+      const auto dy = random_tensor<float, 1>({3 * width}, 2);
+      for (Index i = 0; i < x.size(); ++i)
+        if (masked(i)) x[i] = -infinity;
+      Tensor<float, 1> y(x.shape()), dx(x.shape()), log_y(x.shape()), log_dx(x.shape());
+      kernels::softmax_forward(shape, x.data(), y.data());
+      kernels::softmax_backward(shape, y.data(), dy.data(), dx.data());
+      kernels::log_softmax_forward(shape, x.data(), log_y.data());
+      kernels::log_softmax_backward(shape, log_y.data(), dy.data(), log_dx.data());
+      for (Index i = 0; i < x.size(); ++i) {
+        REQUIRE(std::isfinite(dx[i]));
+        REQUIRE(std::isfinite(log_dx[i]));
+        if (masked(i))
+          REQUIRE((y[i] == 0 && dx[i] == 0 && log_y[i] == -infinity && log_dx[i] == 0));
+        else
+          REQUIRE((y[i] > 0 && std::isfinite(log_y[i])));
+      }
+    }
 }
 
 TEST_CASE("huge scores, masked scores, not a number") {
   const float infinity = std::numeric_limits<float>::infinity();
   const float x[] = {3e38f, -3e38f, 0.0f, 3e38f, 1.0f, -infinity, 1.0f, -infinity, 1.0f, std::nanf(""), 2.0f, 3.0f};
   float y[12];
-  kernels::softmax_forward(3, 4, x, y);
+  kernels::softmax_forward({3, 4}, x, y);
   const float expected[] = {0.5f, 0, 0, 0.5f, 0.5f, 0, 0.5f, 0};
   for (int i = 0; i < 8; ++i) CHECK(y[i] == expected[i]);
   for (int i = 8; i < 12; ++i) CHECK(std::isnan(y[i]));
+  kernels::log_softmax_forward({3, 4}, x, y);
+  CHECK(y[0] == Approx(-std::log(2)));
+  CHECK(y[1] == -infinity);  // -6e38 is none of float's numbers
+  CHECK(y[4] == Approx(-std::log(2)));
+  CHECK(y[5] == -infinity);
+  for (int i = 8; i < 12; ++i) CHECK(std::isnan(y[i]));
+  float columns[12];  // the same rows as columns
+  for (int i = 0; i < 12; ++i) columns[i % 4 * 3 + i / 4] = x[i];
+  kernels::softmax_forward({1, 4, 3}, columns, y);
+  for (int i = 0; i < 12; ++i) CHECK((i % 3 == 2 ? std::isnan(y[i]) : y[i] == expected[i % 3 * 4 + i / 3]));
 }
 
 TEST_CASE("a row with NaN is NaN, whatever the payload") {
@@ -73,7 +135,7 @@ TEST_CASE("a row with NaN is NaN, whatever the payload") {
         auto x = random_tensor<float, 2>({1, width}, 7);
         std::memcpy(&x[where], &bits, sizeof bits);
         Tensor<float, 2> y({1, width});
-        kernels::softmax_forward(1, width, x.data(), y.data());
+        kernels::softmax_forward({1, width}, x.data(), y.data());
         for (Index j = 0; j < width; ++j) REQUIRE(std::isnan(y[j]));
       }
 }
@@ -82,7 +144,7 @@ TEST_CASE("a row far below zero is an ordinary row") {
   for (Index width : {1, 3, 16, 19}) {
     Tensor<float, 2> x({1, width}), y({1, width});
     x.fill(-1000);
-    kernels::softmax_forward(1, width, x.data(), y.data());
+    kernels::softmax_forward({1, width}, x.data(), y.data());
     for (Index j = 0; j < width; ++j) CHECK(y[j] == Approx(1.0 / static_cast<double>(width)));
   }
 }
@@ -92,7 +154,7 @@ TEST_CASE("the softmax of a row does not depend on threads or on other rows") {
   const auto run = [&](int threads, Index first, Index rows) {
     ThreadScope limit(threads);
     Tensor<float, 2> y({rows, 77});
-    kernels::softmax_forward(rows, 77, x.data() + first * 77, y.data());
+    kernels::softmax_forward({rows, 77}, x.data() + first * 77, y.data());
     return y;
   };
   const auto all = run(1, 0, 500);

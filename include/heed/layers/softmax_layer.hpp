@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/core/layer.hpp>
+#include <heed/kernels/softmax.hpp>
+
+namespace heed {
+
+/// What Softmax and LogSoftmax share: an axis, along which elements compete. Derived gives `static constexpr const char* kKind` and
+/// `static constexpr bool kLog`. The cache is a view of x and no memory: backward computes y again, in the place of dx.
+template <class Derived, class T>
+class SoftmaxLayer : public LayerBase<Derived> {
+ public:
+  using scalar = T;
+  static constexpr int input_rank = kAnyRank;
+
+  struct Cache {
+    const T* x = nullptr;  ///< the caller's
+    Shape shape;           ///< of x
+  };
+
+  Shape output_shape(const Shape& in) const {
+    require<ShapeError>(
+        dim_ >= -in.rank() && dim_ < in.rank(), Derived::kKind, ": dim is ", dim_, ", the input ", in, " has ", in.rank(), " axes");
+    return in;
+  }
+
+  template <int Rank>
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
+    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
+    run(x.shape(), x.data(), y.data());
+    return y;
+  }
+
+  template <int Rank>
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
+    cache.x = x.data(), cache.shape = x.shape();
+    return forward(x);
+  }
+  template <int Rank>
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+
+  /// Along the axis: dx = y (dy - Σ y dy) of a softmax y, dx = dy - e^y Σ dy of its logarithm.
+  template <int Rank>
+  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
+    require_filled(Derived::kKind, cache.shape);
+    require_gradient_shape(Derived::kKind, dy.shape(), cache.shape, cache.shape.rows());
+    auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
+    run(cache.shape, cache.x, dx.data());  // y
+    const T* y = dx.data();
+    if constexpr (Derived::kLog)
+      kernels::log_softmax_backward(kernel_shape(cache.shape), y, dy.data(), dx.data());
+    else
+      kernels::softmax_backward(kernel_shape(cache.shape), y, dy.data(), dx.data());
+    return dx;
+  }
+
+ protected:
+  explicit SoftmaxLayer(int dim) : dim_(dim) {}
+
+ private:
+  kernels::SoftmaxShape kernel_shape(const Shape& shape) const {
+    const int axis = dim_ < 0 ? dim_ + shape.rank() : dim_;
+    kernels::SoftmaxShape result{1, shape[axis], 1};
+    for (int i = 0; i < axis; ++i) result.outer *= shape[i];
+    for (int i = axis + 1; i < shape.rank(); ++i) result.inner *= shape[i];
+    return result;
+  }
+  void run(const Shape& shape, const T* x, T* y) const {
+    if constexpr (Derived::kLog)
+      kernels::log_softmax_forward(kernel_shape(shape), x, y);
+    else
+      kernels::softmax_forward(kernel_shape(shape), x, y);
+  }
+
+  int dim_;
+};
+
+}  // namespace heed
