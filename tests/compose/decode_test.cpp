@@ -64,8 +64,8 @@ TEMPLATE_TEST_CASE("A composed model decodes what it gives for whole sequences",
   const double tolerance = sizeof(TestType) == 4 ? 1e-5 : 1e-12;
   using Options = TransformerEncoderLayerOptions;
   for (const Options& options : {Options{.d_model = 12, .nhead = 3, .dim_feedforward = 20, .norm_first = true, .causal = true},
-           Options{
-               .d_model = 16, .nhead = 4, .dim_feedforward = 9, .causal = true, .num_kv_heads = 2, .rotary = RotaryEmbeddingOptions{}}}) {
+           Options{.d_model = 16, .nhead = 4, .dim_feedforward = 9, .causal = true, .num_kv_heads = 2, .rotary = RotaryEmbeddingOptions{}},
+           Options{.d_model = 12, .nhead = 3, .dim_feedforward = 9, .norm_first = true, .causal = true, .alibi = true}}) {
     const auto model = language_model<TestType>(options);
     for (Index sequences : {1, 3})
       for (Index prompt : {1, 6, 22, 23}) CHECK(largest_error(model, letters(sequences, 23), prompt) <= tolerance);

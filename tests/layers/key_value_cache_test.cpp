@@ -79,6 +79,7 @@ TEMPLATE_TEST_CASE("Decoding is the causal forward pass, token by token", "", fl
   for (const MultiHeadAttentionOptions& options : {MultiHeadAttentionOptions{.embed_dim = 12, .num_heads = 3, .causal = true},
            MultiHeadAttentionOptions{.embed_dim = 24, .num_heads = 6, .bias = false, .causal = true, .num_kv_heads = 2},
            MultiHeadAttentionOptions{.embed_dim = 20, .num_heads = 4, .causal = true, .num_kv_heads = 1},
+           MultiHeadAttentionOptions{.embed_dim = 24, .num_heads = 6, .causal = true, .num_kv_heads = 3, .alibi = true},
            MultiHeadAttentionOptions{.embed_dim = 12, .num_heads = 3, .causal = true, .rotary = RotaryEmbeddingOptions{.rotary_dim = 2}},
            MultiHeadAttentionOptions{.embed_dim = 24,
            .num_heads = 4,

@@ -233,6 +233,8 @@ TEST_CASE("MultiHeadAttention: certificate of self-attention", "[multi_head_atte
   certify({.embed_dim = 8, .num_heads = 4, .dropout = 0.2, .causal = true, .num_kv_heads = 2}, {2, 5, 8});
   certify({.embed_dim = 6, .num_heads = 3, .add_bias_kv = true, .add_zero_attn = true, .num_kv_heads = 1}, {2, 3, 6});
   certify({.embed_dim = 8, .num_heads = 2, .rotary = RotaryEmbeddingOptions{}}, {2, 5, 8});
+  certify({.embed_dim = 6, .num_heads = 3, .causal = true, .alibi = true}, {2, 5, 6});
+  certify({.embed_dim = 8, .num_heads = 4, .add_bias_kv = true, .num_kv_heads = 2, .alibi = true}, {1, 4, 8});
   certify(
       {.embed_dim = 12, .num_heads = 4, .causal = true, .num_kv_heads = 2, .rotary = RotaryEmbeddingOptions{.rotary_dim = 2}}, {2, 4, 12});
   certify({.embed_dim = 4, .num_heads = 2, .dropout = 0.2, .add_bias_kv = true, .add_zero_attn = true, .causal = true}, {2, 3, 4});
@@ -337,6 +339,41 @@ TEST_CASE("MultiHeadAttention: rotary attention is its parts", "[multi_head_atte
   CHECK_THROWS_WITH(MultiHeadAttention<double>({.embed_dim = 16, .num_heads = 2, .rotary = rotary}), contains("rotary.head_dim is 4"));
 }
 
+TEST_CASE("MultiHeadAttention: alibi is a bias of distances", "[multi_head_attention]") {
+  const Options options{.embed_dim = 12, .num_heads = 6, .causal = true, .num_kv_heads = 3};
+  Options distances = options;
+  distances.alibi = true;
+  const auto layer = with_random_parameters(MultiHeadAttention<double>(distances), 3);
+  const auto without = with_random_parameters(MultiHeadAttention<double>(options), 3);
+  const auto x = random_tensor<double, 3>({2, 7, 12}, 1);
+  const auto bias = alibi_bias<double>(alibi_slopes<double>(6), 7, 7);
+  CHECK(largest_difference(layer.forward(x), without.forward(x, {.bias = bias})) < 1e-13);
+  CHECK(largest_difference(layer.forward(x), without.forward(x)) > 1e-3);
+
+  // The gradient of slopes that are learned, against differences.
+  const auto dy = random_tensor<double, 3>(x.shape(), 2);
+  auto slopes = random_tensor<double, 1>({6}, 3, 0, 1);
+  MultiHeadAttention<double> trained = without;
+  MultiHeadAttention<double>::Cache cache;
+  trained.forward(x, {.slopes = slopes.span()}, cache);
+  Tensor<double, 1> d_slopes({6});
+  trained.backward(dy, cache, {.d_slopes = d_slopes.data()});
+  const auto value = [&] {
+    const auto y = trained.forward(x, {.slopes = slopes.span()});
+    double sum = 0;
+    for (Index i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  for (Index h = 0; h < 6; ++h) {
+    const double step = 1e-5;
+    slopes[h] += step;
+    const double above = value();
+    slopes[h] -= 2 * step;
+    CHECK(d_slopes[h] == Approx((above - value()) / (2 * step)).epsilon(1e-6).margin(1e-8));
+    slopes[h] += step;
+  }
+}
+
 TEST_CASE("MultiHeadAttention: one item is the same alone, and threads change nothing", "[multi_head_attention]") {
   const auto layer = with_random_parameters(MultiHeadAttention<float>({.embed_dim = 24, .num_heads = 3, .dropout = 0.1}), 3);
   reference::check_layer_rules<3>(layer, {3, 17, 24});
@@ -414,6 +451,7 @@ TEST_CASE("MultiHeadAttention: errors are sentences", "[multi_head_attention]") 
   layer.forward(x, cache);
   float d_bias = 0;
   CHECK_THROWS_WITH(layer.backward(x, cache, {.d_bias = &d_bias}), contains("forward had none"));
+  CHECK_THROWS_WITH(layer.backward(x, cache, {.d_slopes = &d_bias}), contains("gradient of slopes"));
   CHECK_THROWS_WITH(layer.backward_cross(x, cache), contains("after forward(x, cache) it is backward"));
   CHECK_THROWS_AS(layer.backward(random_tensor<float, 3>({2, 4, 4}, 1), cache), ShapeError);
   Tensor<bool, 2> mask({4, 3});

@@ -10,6 +10,7 @@
 #include <heed/kernels/appended_keys.hpp>
 #include <heed/kernels/attention.hpp>
 #include <heed/kernels/linear.hpp>
+#include <heed/layers/alibi.hpp>
 #include <heed/layers/attention_mask.hpp>
 #include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
@@ -31,6 +32,7 @@ struct MultiHeadAttentionOptions {
   bool causal = false;         ///< query i attends keys 0 ... i (and those that are appended)
   Index num_kv_heads = 0;      ///< heads of keys and values, a divisor of num_heads (grouped queries; 1: multi-query); 0: num_heads
   std::optional<RotaryEmbeddingOptions> rotary = {};  ///< turns projected queries and keys by their positions; `head_dim` may be left out
+  bool alibi = false;                                 ///< distances to keys lower their scores, by alibi_slopes(num_heads)
 };
 
 /// Attention of several heads between linear projections: y = W_o [head_1; ...; head_H] + b_o with
@@ -74,6 +76,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
         out_proj_({.in_features = options_.embed_dim, .out_features = options_.embed_dim, .bias = options_.bias}) {
     const Index e = options_.embed_dim, g = kv_features();
     if (options_.rotary) rotary_.emplace(*options_.rotary);
+    if (options_.alibi) slopes_ = alibi_slopes<T>(options_.num_heads);
     if (packed()) {
       in_proj_weight_ = Parameter<T>({e + 2 * g, e});
       initialize(in_proj_weight_, Initializer::xavier_uniform);
@@ -179,6 +182,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
         {};                 ///< gradient of the weights that forward was asked to keep: of each head (N, heads, T, S'), or of their average
     bool averaged = false;  ///< d_weights belongs to `average_over_heads(weights)` and is (N, T, S')
     T* d_bias = nullptr;    ///< the gradient of the mask's bias is **added** here, in the bias' own shape
+    T* d_slopes = nullptr;  ///< the gradient of the mask's slopes, (heads), is **added** here; not with appended keys
   };
 
   /// The gradient of x after self-attention: back through W_o, the heads and [W_q; W_k; W_v] (docs/layers/multi_head_attention.md).
@@ -234,6 +238,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     visitor.option("bias", o.bias), visitor.option("add_bias_kv", o.add_bias_kv), visitor.option("add_zero_attn", o.add_zero_attn);
     visitor.option("kdim", o.kdim), visitor.option("vdim", o.vdim), visitor.option("causal", o.causal);
     visitor.option("num_kv_heads", o.num_kv_heads);
+    visitor.option("alibi", o.alibi);
     if (self.rotary_) visitor.child("rotary", *self.rotary_);
     if (self.packed()) {
       visitor.parameter("in_proj_weight", self.in_proj_weight_);
@@ -324,6 +329,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     a.batches = sequences, a.heads = options_.num_heads, a.kv_heads = options_.num_kv_heads, a.queries = queries, a.keys = keys;
     a.width = a.value_width = head_width(), a.scale = 1 / std::sqrt(static_cast<double>(head_width()));
     a.causal = options_.causal;
+    if (options_.alibi) a.slopes = slopes_.data();
     return a;
   }
 
@@ -402,6 +408,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     }
     require(!more.d_bias || cache.bias, "MultiHeadAttention: the gradient of a bias is asked for, but forward had none");
     if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
+    require(!more.d_slopes || a.slopes, "MultiHeadAttention: the gradient of slopes is asked for, but forward had none, or appended keys");
+    g.d_slopes = more.d_slopes;
     if (appended() == 0)
       kernels::attention_backward(a, g);
     else
@@ -411,6 +419,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   Options options_;
   Parameter<T> in_proj_weight_, q_proj_weight_, k_proj_weight_, v_proj_weight_, in_proj_bias_, bias_k_, bias_v_;
   std::optional<RotaryEmbedding<T>> rotary_;
+  Tensor<T, 1> slopes_;  ///< (num_heads) with alibi
   Linear<T> out_proj_;
 };
 

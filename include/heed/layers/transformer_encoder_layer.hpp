@@ -24,8 +24,9 @@ struct TransformerEncoderLayerOptions {
   bool norm_first = false;  ///< true: the norms stand before attention and feed-forward, false: behind the sums
   bool bias = true;
   bool causal = false;     ///< token i attends tokens 0 ... i
-  Index num_kv_heads = 0;  ///< of self-attention, see MultiHeadAttentionOptions; so the one below
+  Index num_kv_heads = 0;  ///< of self-attention, see MultiHeadAttentionOptions; so the ones below
   std::optional<RotaryEmbeddingOptions> rotary = {};
+  bool alibi = false;
 };
 
 /// Self-attention and a feed-forward net, each with a residual connection and a layer norm (Vaswani et al. 2017, figure 1;
@@ -63,7 +64,8 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
             .bias = options.bias,
             .causal = options.causal,
             .num_kv_heads = options.num_kv_heads,
-            .rotary = options.rotary}),
+            .rotary = options.rotary,
+            .alibi = options.alibi}),
         linear1_({.in_features = options.d_model, .out_features = options.dim_feedforward, .bias = options.bias}),
         linear2_({.in_features = options.dim_feedforward, .out_features = options.d_model, .bias = options.bias}),
         norm1_({.normalized_shape = {options.d_model}, .eps = options.layer_norm_eps, .bias = options.bias}),
