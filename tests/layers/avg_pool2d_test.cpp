@@ -54,6 +54,9 @@ TEST_CASE("AvgPool2d: asymmetric and dilated padding, a divisor of one's own") {
   const auto corner = AvgPool2d<float>({.kernel_size = 2, .stride = 5, .padding = {1, 1, 1, 0}}).forward(x);
   REQUIRE(corner.shape() == Shape{1, 1, 1, 1});
   CHECK(corner[0] == Approx(3));
+  const auto behind = AvgPool2d<float>({.kernel_size = {2, 5}, .stride = 5, .padding = {0, 0, 0, 2}}).forward(x);
+  REQUIRE(behind.shape() == Shape{1, 1, 1, 1});
+  CHECK(behind[0] == Approx(12 * 6 / 10.0));  // six of ten in the image, four in the padding behind it
   const auto dilated = AvgPool2d<float>({.kernel_size = {1, 3}, .stride = 1, .padding = {0, 2}, .dilation = {1, 2}}).forward(x);
   REQUIRE(dilated.shape() == Shape{1, 2, 3, 1});
   CHECK((dilated[0] == Approx(8) && dilated[1] == Approx(4) && dilated[2] == Approx(8)));
