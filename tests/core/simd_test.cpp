@@ -195,10 +195,11 @@ TEMPLATE_TEST_CASE("every packet operation does what the loop does, on every ins
       CHECK(out[12 * kMostLanes + 1] == *std::max_element(x, x + lanes));
       const auto of_both = [&](int i) { return i < lanes ? x[i] : y[i - lanes]; };
       for (int i = 0; i < lanes; ++i) {
-        CHECK(out[13 * kMostLanes + i] == of_both(2 * i));
-        CHECK(out[14 * kMostLanes + i] == of_both(2 * i + 1));
-        CHECK(out[15 * kMostLanes + i] == x[i]);
-        CHECK(out[16 * kMostLanes + i] == y[i]);
+        const T* r = out.data() + i;
+        CHECK(r[13 * kMostLanes] == of_both(2 * i));
+        CHECK(r[14 * kMostLanes] == of_both(2 * i + 1));
+        CHECK(r[15 * kMostLanes] == x[i]);
+        CHECK(r[16 * kMostLanes] == y[i]);
       }
     }
 }
