@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Models and images of the example cifar10 from a formula, so that a test needs no file of weights: written with nothing but Python's own library, for
-make.py, which asks PyTorch for the logits, and check.py, which asks heed. Every number is exact in float."""
+make.py, which asks PyTorch for the logits, and check.py, which asks heed (both.py asks both). Every number is exact in float."""
 import array
 import json
 import math
@@ -8,7 +8,6 @@ import struct
 import zlib
 
 PERIOD = 4093  # a prime, so that no two filters are alike
-IMAGES = 3
 
 
 def sequence(count):
@@ -48,13 +47,12 @@ def write_model(path, shapes, words):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def write_images(folder):
-    """A folder of CIFAR-10's format with IMAGES test images and one training image a file."""
-    pixels = bytes(number >> 8 for number in sequence(3072 * IMAGES))
-    records = [bytes([label]) + pixels[3072 * label : 3072 * (label + 1)] for label in range(IMAGES)]
-    for name in [f"data_batch_{i}.bin" for i in range(1, 6)]:
-        (folder / name).write_bytes(records[0])
-    (folder / "test_batch.bin").write_bytes(b"".join(records))
+def write_images(folder, count=3):
+    """A folder of CIFAR-10's format, each of whose files holds the same `count` images."""
+    pixels = bytes(number >> 8 for number in sequence(3072 * count))
+    records = b"".join(bytes([i % 10]) + pixels[3072 * i : 3072 * (i + 1)] for i in range(count))
+    for name in ["test_batch.bin"] + [f"data_batch_{i}.bin" for i in range(1, 6)]:
+        (folder / name).write_bytes(records)
 
 
 def words_of(net, attention):
