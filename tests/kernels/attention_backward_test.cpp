@@ -138,7 +138,8 @@ TEMPLATE_TEST_CASE(
 TEMPLATE_TEST_CASE(
     "attention_backward: several chunks of keys, the same bits for any number of threads", "[attention_backward]", float, double) {
   using T = TestType;
-  const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8, length = keys - 30;
+  const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8;
+  const std::vector<Index> lengths{keys - 30, kernels::kBackwardKeys + 9};
   std::vector<T> q(queries * width), k(static_cast<std::size_t>(keys * width)), v(k.size()), dy(q.size()),
       bias(static_cast<std::size_t>(queries + keys - 1));
   const T slope = T(0.01);
@@ -158,8 +159,10 @@ TEMPLATE_TEST_CASE(
     a.dropout = {4, 0.2};
   }
   SECTION("a table of relative positions") { a.bias = {bias.data() + queries - 1, 0, 0, -1, 1}; }
-  SECTION("distances and a length") {
-    a.slopes = &slope, a.key_lengths = &length;
+  SECTION("a table of sums of positions") { a.bias = {bias.data(), 0, 0, 1, 1}; }
+  SECTION("distances and lengths") {
+    a.batches = 2;  // of the same numbers
+    a.slopes = &slope, a.key_lengths = lengths.data();
     a.causal = a.end_aligned = true;
   }
   const AttentionReference exact = attention_reference(a, &dy_rows);

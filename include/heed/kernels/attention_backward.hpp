@@ -39,17 +39,11 @@ struct AttentionGradients {
 
 namespace detail {
 
-/// How the rows of a bias lie to each other.
-enum class BiasRows {
-  apart,        ///< no element stands for two pairs of query and key, unless a stride is 0
-  diagonal,     ///< one for all pairs of an equal key - query, or key + query
-  overlapping,  ///< some other way
-};
+/// Whether an element of the bias may stand for several pairs of query and key although neither stride is 0.
 template <class T>
-BiasRows bias_rows(const Attention<T>& a, const MaskRef<T>& bias) {
-  const Index keys = std::min(a.keys, a.key_limit), query = std::abs(bias.query), key = std::abs(bias.key);
-  if (query == 0 || key == 0 || a.queries <= 1 || keys <= 1 || query >= key * keys || key >= query * a.queries) return BiasRows::apart;
-  return query == key ? BiasRows::diagonal : BiasRows::overlapping;
+bool rows_overlap(const Attention<T>& a, const MaskRef<T>& bias) {
+  const Index query = std::abs(bias.query), key = std::abs(bias.key);
+  return query != 0 && key != 0 && a.queries > 1 && a.keys > 1 && query < key * a.keys && key < query * a.queries;
 }
 
 /// A block of scores on its way to gradients.
@@ -311,11 +305,9 @@ struct BiasShards {
 
   BiasShards(const Attention<T>& a, const MaskRef<T>& bias) : target(bias) {
     if (!bias || bias.batch != 0 || a.batches == 1) return;
-    const BiasRows shape = bias_rows(a, bias);
-    if (shape == BiasRows::overlapping) return;
     shards = std::min(a.batches, kBiasShards), heads = bias.head ? a.heads : 1;
     const Index keys = std::min(a.keys, a.key_limit);
-    if (shape == BiasRows::diagonal) {
+    if (rows_overlap(a, bias) && std::abs(bias.query) == std::abs(bias.key)) {
       // All numbers of the table, in the order of memory: the first is that of the last query, or key, where strides are negative.
       const Index step = std::abs(bias.key), query = bias.query / step, key = bias.key / step;
       const Index first = (query < 0 ? a.queries - 1 : 0) + (key < 0 ? keys - 1 : 0);
@@ -358,12 +350,11 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   });
 
   // One job is a range of batches by a range of key heads whose bias gradients must be added one after another.
-  using detail::BiasRows;
-  const BiasRows layout = g.d_bias ? detail::bias_rows(a, g.d_bias) : BiasRows::apart;
   detail::BiasShards<T> shards(a, g.d_bias);
   AttentionGradients<T> to = g;
   if (shards.size > 0) to.d_bias = shards.copy;
-  const bool batches_share = g.d_bias && g.d_bias.batch == 0, chunks_share = g.d_bias && (g.d_bias.key == 0 || layout != BiasRows::apart);
+  const bool batches_share = g.d_bias && g.d_bias.batch == 0,
+             chunks_share = g.d_bias && (g.d_bias.key == 0 || detail::rows_overlap(a, g.d_bias));
   const Index batch_jobs = batches_share ? shards.shards : a.batches, job_batches = (a.batches + batch_jobs - 1) / batch_jobs;
   const bool heads_share = g.d_bias && g.d_bias.head == 0;
   const Index head_jobs = heads_share ? 1 : a.kv_heads, job_heads = heads_share ? a.kv_heads : 1, jobs = batch_jobs * head_jobs;
