@@ -96,6 +96,21 @@ void rows(Cases& cases) {
   cases.add("gelu", Gelu<float>(), wide);
   cases.add("gelu_tanh", Gelu<float>({.approximate = GeluApproximation::tanh}), wide);
   cases.add("silu_image", Silu<float>(), image);
+  cases.add("swish", Silu<float>({.alpha = 1.7}), wide);
+  cases.add("elu", Elu<float>({.alpha = 0.6}), wide);
+  cases.add("leaky_relu_image", LeakyRelu<float>({.negative_slope = 0.3}), image);
+  cases.add("sigmoid", Sigmoid<float>(), wide);
+  cases.add("tanh_tokens", Tanh<float>(), tokens);
+  cases.add("rms_norm", RMSNorm<float>({.normalized_shape = {6}, .eps = 1e-3}), tokens);
+  cases.add("rms_norm_two_axes", RMSNorm<float>({.normalized_shape = {7, 6}}), tokens);
+  cases.add("rms_norm_plain", RMSNorm<float>({.normalized_shape = {6}, .elementwise_affine = false}), image);
+  Tensor<std::int64_t, 2> numbers({3, 4});
+  for (Index i = 0; i < numbers.size(); ++i) numbers[i] = i * i % 7;
+  cases.add("embedding", Embedding<float>({.num_embeddings = 7, .embedding_dim = 5}), numbers);
+  cases.add("embedding_net",
+      Sequential(Embedding<float>({.num_embeddings = 7, .embedding_dim = 6}), PositionalEncoding<float>({.features = 6, .tokens = 5}),
+          Linear<float>({.in_features = 6, .out_features = 7})),
+      numbers);
   cases.add("dropout", Dropout<float>({.p = 0.5}), tokens);
   cases.add("flatten_image", Flatten<float>(), image);
   cases.add("flatten_tokens", Flatten<float, 3>(), tokens);
@@ -145,6 +160,33 @@ void images(Cases& cases) {
         AvgPool2d<float>({.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = counted}),
         drawn<4>({2, 8, 6, 3}));
   }
+  cases.add("max_pool2d_wide_border", MaxPool2d<float>({.kernel_size = 2, .stride = 2, .padding = 3, .dilation = 5}), image);
+  for (const bool counted : {false, true})
+    cases.add(text("avg_pool2d_dilated_", counted),
+        AvgPool2d<float>({.kernel_size = {3, 2},
+            .stride = 2,
+            .padding = {2, 1, 0, 1},
+            .dilation = {2, 3},
+            .ceil_mode = true,
+            .count_include_pad = counted}),
+        image);
+  cases.add("avg_pool2d_divisor", AvgPool2d<float>({.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .divisor_override = 5}),
+      drawn<4>({2, 8, 6, 3}));
+  const auto sequence = drawn<3>({2, 9, 6});
+  cases.add("conv1d",
+      Conv1d<float>({.in_channels = 6, .out_channels = 4, .kernel_size = 3, .stride = 2, .padding = 1, .dilation = 2, .groups = 2}),
+      sequence);
+  cases.add(
+      "conv1d_causal", Conv1d<float>({.in_channels = 6, .out_channels = 4, .kernel_size = 3, .padding = {2, 0}, .bias = false}), sequence);
+  cases.add("max_pool1d", MaxPool1d<float>({.kernel_size = 3, .stride = 2, .padding = {1, 0}, .ceil_mode = true}), sequence);
+  cases.add("avg_pool1d", AvgPool1d<float>({.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true}), sequence);
+  cases.add("global_avg_pool1d", GlobalAvgPool1d<float>(), sequence);
+  cases.add("global_max_pool1d", GlobalMaxPool1d<float>(), sequence);
+  cases.add("sequence_net",
+      Sequential(Conv1d<float>({.in_channels = 6, .out_channels = 4, .kernel_size = 3, .padding = 1}),
+          BatchNorm2d<float>({.num_features = 4}), Relu<float>(), MaxPool1d<float>({.kernel_size = 2}),
+          Linear<float>({.in_features = 4, .out_features = 5})),
+      sequence);
   cases.add("global_avg_pool2d", GlobalAvgPool2d<float>(), image);
   cases.add("global_max_pool2d", GlobalMaxPool2d<float>(), image);
   cases.add("batch_norm2d", BatchNorm2d<float>({.num_features = 6, .eps = 1e-3}), image);
@@ -201,6 +243,32 @@ void attention(Cases& cases) {
       MultiHeadAttention<float>({.embed_dim = 6, .num_heads = 3, .add_bias_kv = true, .kdim = 5, .vdim = 4, .causal = true}), tokens,
       drawn<3>({2, 9, 5}), drawn<3>({2, 9, 4}));
 
+  for (const bool interleaved : {false, true}) {
+    const std::string form = interleaved ? "_pairs" : "_halves";
+    RotaryEmbedding<float> rotary({.head_dim = 6, .rotary_dim = 4, .base = 10, .interleaved = interleaved, .max_positions = 12});
+    cases.add("rotary" + form, rotary, drawn<3>({2, 7, 18}));
+    cases.add_with("rotary_heads" + form, as_is, rotary, drawn<4>({2, 3, 7, 6}));
+    cases.add("rotary_whole" + form, RotaryEmbedding<float>({.head_dim = 6, .base = 10, .interleaved = interleaved}), tokens);
+    cases.add("mha_rotary" + form,
+        MultiHeadAttention<float>({.embed_dim = 24,
+            .num_heads = 6,
+            .add_bias_kv = true,
+            .causal = true,
+            .num_kv_heads = 2,
+            .rotary = RotaryEmbeddingOptions{.base = 10, .interleaved = interleaved}}),
+        drawn<3>({2, 7, 24}));
+  }
+  cases.add("mha_grouped_cross", MultiHeadAttention<float>({.embed_dim = 24, .num_heads = 6, .kdim = 5, .vdim = 4, .num_kv_heads = 3}),
+      drawn<3>({2, 7, 24}), drawn<3>({2, 4, 5}), drawn<3>({2, 4, 4}));
+  cases.add("encoder_grouped_rotary",
+      TransformerEncoderLayer<float>({.d_model = 16,
+          .nhead = 4,
+          .dim_feedforward = 9,
+          .norm_first = true,
+          .causal = true,
+          .num_kv_heads = 1,
+          .rotary = RotaryEmbeddingOptions{}}),
+      drawn<3>({2, 7, 16}));
   for (const AttentionKind kind : {AttentionKind::full, AttentionKind::identity, AttentionKind::uniform}) {
     const std::string name = text("fusion_", kind == AttentionKind::full       ? "full"
                                              : kind == AttentionKind::identity ? "identity"

@@ -3,6 +3,7 @@
 
 #include <heed/layers/attention_fusion.hpp>
 #include <heed/layers/multi_head_attention.hpp>
+#include <heed/layers/rotary_embedding.hpp>
 #include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/layers/sequence_pool.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
@@ -119,6 +120,30 @@ TEST_CASE("ONNX attention: TransformerEncoderLayer before and behind the norms")
   CHECK(before.node("TransformerEncoderLayer/activation").op == "Gelu");
 }
 
+TEST_CASE("ONNX attention: rotary positions turn pairs of features by the rows of the tables that the tokens use") {
+  const heed::RotaryEmbedding<float> rotary({.head_dim = 6, .rotary_dim = 4, .max_positions = 9});
+  const auto halves = written_onnx(rotary, {{2, 3, 12}});
+  CHECK(halves.ops() == "Reshape Gather Gather Mul Mul Sub Mul Mul Add Slice Concat Reshape");
+  const auto indices = [](const reference::OnnxFile& file, const std::string& node) {
+    return file.initializers.at(file.node(node).inputs[1]).integers();
+  };
+  CHECK(indices(halves, "RotaryEmbedding/u") == Integers{0, 1});
+  CHECK(indices(halves, "RotaryEmbedding/v") == Integers{2, 3});
+  CHECK(halves.initializers.at("RotaryEmbedding/cos").dims == Integers{3, 1, 2});
+  CHECK(halves.initializers.at("RotaryEmbedding/sin").floats()[4] == rotary.sin()(2, 0));
+  const auto pairs =
+      written_onnx(heed::RotaryEmbedding<float>({.head_dim = 4, .interleaved = true}), {{2, 2, 3, 4}}, {.channels_first = false});
+  CHECK(indices(pairs, "RotaryEmbedding/u") == Integers{0, 2});
+  CHECK(indices(pairs, "RotaryEmbedding/v") == Integers{1, 3});
+  CHECK(indices(pairs, "RotaryEmbedding/joined") == Integers{0, 2, 1, 3});
+  const auto attention = written_onnx(
+      heed::MultiHeadAttention<float>({.embed_dim = 8, .num_heads = 4, .num_kv_heads = 2, .rotary = heed::RotaryEmbeddingOptions{}}),
+      {{2, 3, 8}});
+  CHECK(indices(attention, "MultiHeadAttention/q") == Integers{8, 4, 4});
+  CHECK(attention.node("rotary/q").op == "Reshape");
+  CHECK(attention.node("rotary/k").op == "Reshape");
+}
+
 TEST_CASE("ONNX attention: SequencePool") {
   const auto file = written_onnx(heed::SequencePool<float, 4>({.features = 4}), {{2, 3, 2, 4}});
   CHECK(file.ops() == "Transpose Reshape Transpose MatMul Softmax Mul ReduceSum");
@@ -133,4 +158,7 @@ TEST_CASE("ONNX attention: an option that the emitter does not know is refused")
   const OnnxValue x = graph.input("x", {1, 2, 4}, OnnxType::float32, true);
   const DescribedLayer layer{"a", "MultiHeadAttention", {{"embed_dim", "4"}, {"window", "3"}}, {}, {}};
   CHECK_THROWS_WITH(graph.emit(layer, x), contains("layer a (MultiHeadAttention) has the option window = 3"));
+  DescribedLayer other{"a", "MultiHeadAttention", {}, {}, {}};
+  other.children.push_back({"a.slopes", "Slopes", {}, {}, {}});
+  CHECK_THROWS_WITH(graph.emit(other, x), contains("layer a (MultiHeadAttention) runs layer a.slopes (Slopes)"));
 }

@@ -2,11 +2,15 @@
 #include <limits>
 
 #include <heed/compose/sequential.hpp>
+#include <heed/layers/avg_pool1d.hpp>
 #include <heed/layers/avg_pool2d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
+#include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
+#include <heed/layers/global_avg_pool1d.hpp>
 #include <heed/layers/global_avg_pool2d.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
+#include <heed/layers/max_pool1d.hpp>
 #include <heed/layers/max_pool2d.hpp>
 
 #include "catch.hpp"
@@ -88,6 +92,30 @@ TEST_CASE("ONNX images: pools, and what hangs over the edge") {
   const auto last = written_onnx(heed::GlobalAvgPool2d<float>(), {{2, 8, 7, 3}}, {.channels_first = false});
   CHECK(last.ops() == "ReduceMean");
   CHECK(last.initializers.at(last.nodes[0].inputs[1]).integers() == Integers{1, 2});
+}
+
+TEST_CASE("ONNX images: averages whose divisor is given, or that ONNX Runtime cannot count") {
+  using heed::AvgPool2d;
+  const auto given = written_onnx(AvgPool2d<float>({.kernel_size = {3, 2}, .padding = {1, 0}, .divisor_override = 3}), {{2, 5, 4, 3}});
+  CHECK(given.ops() == "Pad AveragePool Mul");
+  CHECK(given.initializers.at(given.nodes[2].inputs[1]).floats()[0] == 2.0f);  // of six taps
+  const auto dilated =
+      written_onnx(AvgPool2d<float>({.kernel_size = 2, .padding = 1, .dilation = 2, .count_include_pad = false}), {{2, 5, 4, 3}});
+  CHECK(dilated.ops() == "Pad AveragePool Pad AveragePool Max Div");
+  CHECK(dilated.nodes[1].ints("dilations") == Integers{2, 2});
+  CHECK(dilated.initializers.at("AvgPool2d/ones").dims == Integers{1, 1, 5, 4});
+}
+
+TEST_CASE("ONNX images: layers of sequences are those of one axis less") {
+  const heed::Sequential net(named("conv", heed::Conv1d<float>({.in_channels = 3, .out_channels = 4, .kernel_size = 3, .padding = {2, 0}})),
+      named("pool", heed::MaxPool1d<float>({.kernel_size = 3, .stride = 2, .padding = 1})),
+      named("mean", heed::AvgPool1d<float>({.kernel_size = 2})), named("all", heed::GlobalAvgPool1d<float>()));
+  const auto file = written_onnx(net, {{2, 9, 3}});
+  CHECK(file.ops() == "Transpose Conv MaxPool AveragePool ReduceMean");
+  CHECK(file.inputs[0].dims == Words{"N", "9", "3"});  // sequences come in as heed has them
+  CHECK(file.node("conv").ints("pads") == Integers{2, 0});
+  CHECK(file.node("pool").ints("pads") == Integers{1, 1});
+  CHECK(file.initializers.at("conv.weight").dims == Integers{4, 3, 3});
 }
 
 TEST_CASE("ONNX images: BatchNorm2d by its running statistics, or by those of its input") {

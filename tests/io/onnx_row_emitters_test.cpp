@@ -4,14 +4,20 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>
 #include <heed/layers/dropout.hpp>
+#include <heed/layers/elu.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/layer_norm.hpp>
+#include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/layers/output_projection.hpp>
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/relu.hpp>
+#include <heed/layers/rms_norm.hpp>
+#include <heed/layers/sigmoid.hpp>
 #include <heed/layers/silu.hpp>
+#include <heed/layers/tanh.hpp>
 
 #include "catch.hpp"
 #include "written_onnx.hpp"
@@ -68,6 +74,31 @@ TEST_CASE("ONNX rows: activations keep the layout") {
   CHECK(tanh.nodes[0].attribute("approximate").s == "tanh");
   CHECK(tanh.inputs[0].dims == Words{"N", "3", "5", "4"});
   CHECK(tanh.outputs[0].dims == Words{"N", "3", "5", "4"});
+}
+
+TEST_CASE("ONNX rows: activations carry their options") {
+  CHECK(written_onnx(heed::Elu<float>({.alpha = 0.5}), {{2, 3}}).nodes[0].attribute("alpha").f == 0.5f);
+  CHECK(written_onnx(heed::LeakyRelu<float>({.negative_slope = 0.25}), {{2, 3}}).nodes[0].attribute("alpha").f == 0.25f);
+  CHECK(written_onnx(heed::Sigmoid<float>(), {{2, 3}}).ops() == "Sigmoid");
+  CHECK(written_onnx(heed::Tanh<float>(), {{2, 3}}).ops() == "Tanh");
+  CHECK(written_onnx(heed::Silu<float>({.alpha = 2}), {{2, 3}}).ops() == "Mul Sigmoid Mul");
+}
+
+TEST_CASE("ONNX rows: Embedding reads whole numbers") {
+  const auto file = written_onnx(heed::Embedding<float>({.num_embeddings = 7, .embedding_dim = 3}), {{2, 5}});
+  CHECK(file.ops() == "Gather");
+  CHECK(file.nodes[0].inputs == Words{"weight", "input"});
+  CHECK(file.inputs[0].type == 7);
+  CHECK(file.outputs[0].type == 1);
+  CHECK(file.outputs[0].dims == Words{"N", "5", "3"});
+}
+
+TEST_CASE("ONNX rows: RMSNorm divides by the root of the mean of squares") {
+  const auto file = written_onnx(heed::RMSNorm<float>({.normalized_shape = {4, 3}, .eps = 0.5}), {{2, 4, 3}});
+  CHECK(file.ops() == "Mul ReduceMean Add Sqrt Div Mul");
+  CHECK(file.initializers.at(file.node("RMSNorm/variance").inputs[1]).integers() == Integers{1, 2});
+  CHECK(file.initializers.at("0.5").floats()[0] == 0.5f);
+  CHECK(written_onnx(heed::RMSNorm<float>({.normalized_shape = {3}, .elementwise_affine = false}), {{2, 3}}).nodes.back().op == "Div");
 }
 
 TEST_CASE("ONNX rows: LayerNorm and Flatten read the features last") {

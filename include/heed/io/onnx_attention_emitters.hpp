@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -80,15 +81,19 @@ inline OnnxValue emit_attention(OnnxGraph& graph, const DescribedLayer& layer, c
   return graph.reshape(layer, y, {batch, queries, a.heads * value_width}, word);
 }
 
-/// A layer must not lose what it does: options that its emitter has never heard of are refused.
-inline void require_known_options(const DescribedLayer& layer, std::initializer_list<std::string_view> known) {
+/// A layer must not lose what it does: options and children that its emitter has never heard of are refused.
+inline void require_known(
+    const DescribedLayer& layer, std::initializer_list<std::string_view> known, std::initializer_list<std::string_view> children = {}) {
+  for (const DescribedLayer& child : layer.children)
+    require(std::any_of(children.begin(), children.end(), [&](std::string_view name) { return child.path == layer.path_of(name); }),
+        "write_onnx: ", layer.label(), " runs ", child.label(), ", which its ONNX form does not know");
   for (const auto& [name, value] : layer.options)
     require(std::find(known.begin(), known.end(), name) != known.end(), "write_onnx: ", layer.label(), " has the option ", name, " = ",
         value, ", which its ONNX form does not know");
 }
 
 inline OnnxValue emit_scaled_dot_product(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
-  require_known_options(layer, {"num_heads", "num_kv_heads", "scale", "softcap", "causal", "alignment", "dropout"});
+  require_known(layer, {"num_heads", "num_kv_heads", "scale", "softcap", "causal", "alignment", "dropout"});
   require(in.size() == 3, "write_onnx: ", layer.label(), " takes q, k and v, found ", in.size(), " inputs");
   const bool heads = in[0].shape.rank() == 4;
   OnnxAttention a{.heads = heads ? in[0].shape[1] : layer.integer("num_heads"),
@@ -98,6 +103,47 @@ inline OnnxValue emit_scaled_dot_product(OnnxGraph& graph, const DescribedLayer&
       .causal = layer.flag("causal")};
   if (layer.option("alignment") == "bottom_right") a.causal_offset = in[1].shape[-2] - in[0].shape[-2];
   return emit_attention(graph, layer, in[0], in[1], in[2], a);
+}
+
+/// Pairs of features of each head turn by the angles of the tokens 0 ... T - 1; see heed::RotaryEmbedding.
+inline OnnxValue emit_rotary(OnnxGraph& graph, const DescribedLayer& layer, const OnnxValue& in, const std::string& word = {}) {
+  const std::string prefix = word.empty() ? word : word + '/';
+  const OnnxValue x = graph.channels_last(in);
+  const Index width = layer.integer("head_dim"), turned = layer.integer("rotary_dim"), half = turned / 2, tokens = x.shape[-2];
+  const bool interleaved = layer.flag("interleaved"), side_by_side = x.shape.rank() == 3;
+  const OnnxValue heads = side_by_side ? graph.reshape(layer, x, {x.shape[0], tokens, x.shape[2] / width, width}, prefix + "heads") : x;
+  const auto table = [&](std::string_view name) {  // the rows of the tokens, where they meet the heads
+    std::vector<float> rows = layer.tensor(name).floats();
+    rows.resize(static_cast<std::size_t>(tokens * half));
+    return graph.floats(layer, prefix + std::string(name), side_by_side ? Shape{tokens, 1, half} : Shape{tokens, half}, rows);
+  };
+  const std::string cos = table("cos"), sin = table("sin");
+  std::vector<Index> first, second, back;
+  for (Index i = 0; i < half; ++i) {
+    first.push_back(interleaved ? 2 * i : i), second.push_back(interleaved ? 2 * i + 1 : i + half);
+    back.push_back(i), back.push_back(i + half);
+  }
+  const auto features = [&](const std::vector<Index>& which, const char* name) {
+    return graph.node(layer, "Gather", {heads.name, graph.integers(which)}, {{"axis", -1}}, prefix + name);
+  };
+  const std::string u = features(first, "u"), v = features(second, "v");
+  const auto turn = [&](const std::string& a, const std::string& b, const char* op, const std::string& name) {
+    const std::string ac = graph.node(layer, "Mul", {a, cos}, {}, name + "_cos"),
+                      bs = graph.node(layer, "Mul", {b, sin}, {}, name + "_sin");
+    return graph.node(layer, op, {ac, bs}, {}, name);
+  };
+  const std::string new_u = turn(u, v, "Sub", prefix + "turned_u"), new_v = turn(v, u, "Add", prefix + "turned_v");
+  std::vector<std::string> parts{new_u, new_v};
+  if (interleaved) {
+    const std::string pairs = graph.node(layer, "Concat", parts, {{"axis", -1}}, prefix + "pairs");
+    parts = {graph.node(layer, "Gather", {pairs, graph.integers(back)}, {{"axis", -1}}, prefix + "joined")};
+  }
+  if (turned < width) {
+    const auto at = [&](Index value) { return graph.integers({value}); };
+    parts.push_back(graph.node(layer, "Slice", {heads.name, at(turned), at(width), at(-1)}, {}, prefix + "rest"));
+  }
+  const std::string joined = graph.node(layer, "Concat", parts, {{"axis", -1}}, side_by_side ? prefix + "turned" : word);
+  return graph.reshape(layer, {joined, heads.shape}, x.shape, word);
 }
 
 /// Keys or values with the appended rows behind them: a learned one, a zero one.
@@ -122,16 +168,17 @@ inline OnnxValue emit_appended(
 
 /// q, k and v of the three inputs, or of one.
 inline std::vector<OnnxValue> emit_qkv(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
-  const Index e = layer.integer("embed_dim");
+  const Index e = layer.integer("embed_dim"), g = e / layer.integer("num_heads") * layer.integer("num_kv_heads");
+  const Index sizes[] = {e, g, g};
   const bool packed = layer.find("in_proj_weight") != nullptr, bias = layer.find("in_proj_bias") != nullptr;
   const std::vector<std::string> words{"q", "k", "v"};
-  const std::string parts = graph.integers({e, e, e});
+  const std::string parts = graph.integers({e, g, g});
   std::vector<OnnxValue> result;
   if (in.size() == 1 && packed) {
     const OnnxValue all = emit_product(graph, layer, in[0], graph.parameter(layer, "in_proj_weight"),
-        bias ? graph.parameter(layer, "in_proj_bias") : "", 3 * e, "in_proj");
+        bias ? graph.parameter(layer, "in_proj_bias") : "", e + 2 * g, "in_proj");
     for (const std::string& name : graph.nodes(layer, "Split", {all.name, parts}, {{"axis", -1}}, words))
-      result.push_back({name, replace_features(all.shape, e)});
+      result.push_back({name, replace_features(all.shape, sizes[result.size()])});
     return result;
   }
   std::vector<std::string> weights, biases(3);
@@ -143,24 +190,31 @@ inline std::vector<OnnxValue> emit_qkv(OnnxGraph& graph, const DescribedLayer& l
   if (bias)
     biases = graph.nodes(layer, "Split", {graph.parameter(layer, "in_proj_bias"), parts}, {{"axis", 0}}, {"q_bias", "k_bias", "v_bias"});
   for (std::size_t i = 0; i < 3; ++i)
-    result.push_back(emit_product(graph, layer, in.size() == 1 ? in[0] : in[i], weights[i], biases[i], e, words[i]));
+    result.push_back(emit_product(graph, layer, in.size() == 1 ? in[0] : in[i], weights[i], biases[i], sizes[i], words[i]));
   return result;
 }
 
 inline OnnxValue emit_multi_head_attention(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
-  require_known_options(layer, {"embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim", "causal"});
+  require_known(layer,
+      {"embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim", "causal", "num_kv_heads"},
+      {"rotary", "out_proj"});
   require(in.size() == 1 || in.size() == 3, "write_onnx: ", layer.label(), " takes x, or q, k and v, found ", in.size(), " inputs");
-  const std::vector<OnnxValue> qkv = emit_qkv(graph, layer, in);
+  std::vector<OnnxValue> qkv = emit_qkv(graph, layer, in);
+  for (const DescribedLayer& child : layer.children)
+    if (child.kind == "RotaryEmbedding") qkv[0] = emit_rotary(graph, child, qkv[0], "q"), qkv[1] = emit_rotary(graph, child, qkv[1], "k");
   const OnnxValue k = emit_appended(graph, layer, qkv[1], "bias_k", "k"), v = emit_appended(graph, layer, qkv[2], "bias_v", "v");
-  const Index heads = layer.integer("num_heads");
   const OnnxValue context = emit_attention(graph, layer, qkv[0], k, v,
-      {.heads = heads, .kv_heads = heads, .causal = layer.flag("causal"), .always = k.shape[1] - qkv[1].shape[1]}, "context");
+      {.heads = layer.integer("num_heads"),
+          .kv_heads = layer.integer("num_kv_heads"),
+          .causal = layer.flag("causal"),
+          .always = k.shape[1] - qkv[1].shape[1]},
+      "context");
   return graph.emit(layer.child("out_proj"), context);
 }
 
 /// Y = X + W_o [C; U] + b on tokens; a map comes back as a map.
 inline OnnxValue emit_attention_fusion(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
-  require_known_options(layer, {"features", "num_heads", "attention", "dropout"});
+  require_known(layer, {"features", "num_heads", "attention", "dropout"}, {"norm", "position", "qkv", "out"});
   const Index features = layer.integer("features"), heads = layer.integer("num_heads"),
               tokens = in[0].shape.size() / in[0].shape[0] / features;
   const OnnxValue x = graph.reshape(layer, in[0], {in[0].shape[0], tokens, features}, "tokens");
@@ -187,8 +241,9 @@ inline OnnxValue emit_attention_fusion(OnnxGraph& graph, const DescribedLayer& l
 }
 
 inline OnnxValue emit_transformer_encoder(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
-  require_known_options(
-      layer, {"d_model", "nhead", "dim_feedforward", "dropout", "activation", "layer_norm_eps", "norm_first", "bias", "causal"});
+  require_known(layer,
+      {"d_model", "nhead", "dim_feedforward", "dropout", "activation", "layer_norm_eps", "norm_first", "bias", "causal", "num_kv_heads"},
+      {"self_attn", "linear1", "linear2", "norm1", "norm2"});
   const auto child = [&](std::string_view name, const OnnxValue& x) { return graph.emit(layer.child(name), x); };
   const auto feed_forward = [&](const OnnxValue& x) {
     OnnxValue hidden = child("linear1", x);
@@ -223,6 +278,9 @@ inline OnnxEmitters onnx_attention_emitters() {
   emitters["MultiHeadAttention"] = detail::emit_multi_head_attention;
   emitters["AttentionFusion"] = detail::emit_attention_fusion;
   emitters["TransformerEncoderLayer"] = detail::emit_transformer_encoder;
+  emitters["RotaryEmbedding"] = [](OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
+    return detail::emit_rotary(graph, layer, in[0]);
+  };
   emitters["SequencePool"] = detail::emit_sequence_pool;
   return emitters;
 }

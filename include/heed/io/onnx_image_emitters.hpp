@@ -20,6 +20,13 @@ inline std::vector<Index> spatial(const DescribedLayer& layer, std::string_view 
   return sizes;
 }
 
+/// The option padding as one number for each side: in front of all axes, then behind.
+inline std::vector<Index> both_sides(const DescribedLayer& layer, int axes) {
+  std::vector<Index> pads = spatial(layer, "padding", axes);
+  if (static_cast<int>(pads.size()) == axes) pads.insert(pads.end(), pads.begin(), pads.begin() + axes);
+  return pads;
+}
+
 /// The output shape that the model gave; known wherever composers ask children for it (`child_shape`).
 inline const Shape& known_output(const DescribedLayer& layer) {
   require(layer.out.rank() > 0, "write_onnx: the layer around ", layer.label(), " does not say its shape; its output_shape must ask its ",
@@ -30,55 +37,111 @@ inline const Shape& known_output(const DescribedLayer& layer) {
 inline OnnxValue emit_convolution(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
   const OnnxValue x = graph.channels_first(in[0]);
   const int axes = x.shape.rank() - 2;
-  std::vector<Index> pads = spatial(layer, "padding", axes);
-  if (static_cast<int>(pads.size()) == axes) pads.insert(pads.end(), pads.begin(), pads.begin() + axes);  // both sides alike
   std::vector<std::string> inputs{x.name, graph.parameter(layer, "weight")};
   if (layer.find("bias")) inputs.push_back(graph.parameter(layer, "bias"));
   return {graph.node(layer, "Conv", std::move(inputs),
-              {{"kernel_shape", spatial(layer, "kernel_size", axes)}, {"strides", spatial(layer, "stride", axes)}, {"pads", pads},
-                  {"dilations", spatial(layer, "dilation", axes)}, {"group", layer.integer("groups")}}),
+              {{"kernel_shape", spatial(layer, "kernel_size", axes)}, {"strides", spatial(layer, "stride", axes)},
+                  {"pads", both_sides(layer, axes)}, {"dilations", spatial(layer, "dilation", axes)}, {"group", layer.integer("groups")}}),
       known_output(layer), true};
 }
 
-/// Windows in ceil mode may hang over the padded edge: that becomes padding behind, as long as ONNX Runtime takes it (less than the kernel). A
-/// Pad node stands before maxima with more of it, and before averages that count padding but not what hangs over it.
-inline OnnxValue emit_pool(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in, bool max) {
-  OnnxValue x = graph.channels_first(in[0]);
-  const Shape& out = known_output(layer);
+/// A pooling layer in numbers, for each axis of space; pads are those in front of all axes, then those behind.
+struct OnnxPool {
+  std::vector<Index> kernel, stride, dilation;
+  std::vector<Index> padding;
+  std::vector<Index> over;  ///< what hangs over the padded edge in ceil mode, behind
+
+  std::vector<Index> pads() const {
+    std::vector<Index> sum = padding;
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += over[i];
+    return sum;
+  }
+  /// ONNX Runtime takes less than the kernel as padding.
+  bool fits() const {
+    const std::vector<Index> all = pads();
+    for (std::size_t i = 0; i < all.size(); ++i)
+      if (all[i] >= kernel[i % kernel.size()]) return false;
+    return true;
+  }
+  std::vector<OnnxAttribute> attributes(const std::vector<Index>& pads) const {
+    return {{"kernel_shape", kernel}, {"strides", stride}, {"pads", pads}, {"dilations", dilation}};
+  }
+  std::vector<Index> none() const { return std::vector<Index>(padding.size(), 0); }
+};
+
+inline OnnxPool pool_of(const DescribedLayer& layer, const OnnxValue& x, const Shape& out) {
   const int axes = x.shape.rank() - 2;
-  const std::vector<Index> kernel = spatial(layer, "kernel_size", axes), stride = spatial(layer, "stride", axes);
-  const std::vector<Index> dilation =
-      layer.has_option("dilation") ? spatial(layer, "dilation", axes) : std::vector<Index>(static_cast<std::size_t>(axes), 1);
-  std::vector<Index> padding = spatial(layer, "padding", axes);
-  if (static_cast<int>(padding.size()) == axes) padding.insert(padding.end(), padding.begin(), padding.begin() + axes);
-  std::vector<Index> over(padding.size(), 0);  // what hangs over the padded edge
-  bool fits = true;
-  for (std::size_t i = 0; i < kernel.size(); ++i) {
-    const std::size_t behind = i + kernel.size();
-    const Index axis = static_cast<Index>(i) + 1;
-    const Index reached = (out[static_cast<int>(axis)] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1;
-    over[behind] = std::max<Index>(reached - x.shape[static_cast<int>(axis)] - padding[i] - padding[behind], 0);
-    fits = fits && padding[i] < kernel[i] && padding[behind] + over[behind] < kernel[i];
+  OnnxPool pool{.kernel = spatial(layer, "kernel_size", axes),
+      .stride = spatial(layer, "stride", axes),
+      .dilation = spatial(layer, "dilation", axes),
+      .padding = both_sides(layer, axes),
+      .over = std::vector<Index>(2 * static_cast<std::size_t>(axes), 0)};
+  for (std::size_t i = 0, count = pool.kernel.size(); i < count; ++i) {
+    const int axis = static_cast<int>(i) + 1;
+    const Index reached = (out[axis] - 1) * pool.stride[i] + pool.dilation[i] * (pool.kernel[i] - 1) + 1;
+    pool.over[i + count] = std::max<Index>(reached - x.shape[axis] - pool.padding[i] - pool.padding[i + count], 0);
   }
-  const bool average_all = !max && layer.flag("count_include_pad");
-  require(max || fits, "write_onnx: ", layer.label(), ": windows hang over the edge by more than ONNX allows");
-  if (average_all || !fits) {
-    const std::size_t rank = kernel.size() + 2;
-    std::vector<Index> pads(2 * rank, 0);
-    Index sum = 0;
-    for (std::size_t i = 0; i < padding.size(); ++i) {
-      Index& pad = pads[i < kernel.size() ? i + 2 : i - kernel.size() + rank + 2];
-      pad = std::exchange(padding[i], 0) + (max ? std::exchange(over[i], 0) : 0);
-      sum += pad;
-    }
-    const double border = max ? -std::numeric_limits<double>::infinity() : 0.0;
-    if (sum > 0) x.name = graph.node(layer, "Pad", {x.name, graph.integers(pads), graph.scalar(border)}, {}, "padded");
+  return pool;
+}
+
+/// `name`, (N, C, ...), with `pads` around it.
+inline std::string emit_pad(OnnxGraph& graph, const DescribedLayer& layer, const std::string& name, const std::vector<Index>& pads,
+    double value, const std::string& word) {
+  if (std::all_of(pads.begin(), pads.end(), [](Index pad) { return pad == 0; })) return name;
+  std::vector<Index> all{0, 0};
+  all.insert(all.end(), pads.begin(), pads.begin() + static_cast<std::ptrdiff_t>(pads.size() / 2));
+  all.insert(all.end(), {0, 0});
+  all.insert(all.end(), pads.begin() + static_cast<std::ptrdiff_t>(pads.size() / 2), pads.end());
+  return graph.node(layer, "Pad", {name, graph.integers(all), graph.scalar(value)}, {}, word);
+}
+
+inline OnnxValue emit_max_pool(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
+  const OnnxValue x = graph.channels_first(in[0]);
+  const Shape& out = known_output(layer);
+  const OnnxPool pool = pool_of(layer, x, out);
+  if (pool.fits()) return {graph.node(layer, "MaxPool", {x.name}, pool.attributes(pool.pads())), out, true};
+  const double nothing = -std::numeric_limits<double>::infinity();
+  const std::string padded = emit_pad(graph, layer, x.name, pool.pads(), nothing, "padded");
+  return {graph.node(layer, "MaxPool", {padded}, pool.attributes(pool.none())), out, true};
+}
+
+/// What is counted is the image, and its padding if the layer says so, but never what hangs over: padding that counts becomes part of the
+/// image. For dilated windows, and padding that ONNX Runtime does not take, the mean over zeros around the image is divided by the mean over
+/// ones in the image's place.
+inline OnnxValue emit_avg_pool(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
+  const OnnxValue x = graph.channels_first(in[0]);
+  const Shape& out = known_output(layer);
+  OnnxPool pool = pool_of(layer, x, out);
+  const auto average = [&](const std::string& name, const std::vector<Index>& pads, const std::string& word) {
+    std::vector<OnnxAttribute> attributes = pool.attributes(pads);
+    attributes.push_back({"count_include_pad", 0});
+    return graph.node(layer, "AveragePool", {name}, std::move(attributes), word);
+  };
+  if (const double divisor = layer.has_option("divisor_override") ? layer.number("divisor_override") : 0; divisor > 0) {
+    double taps = 1;
+    for (Index size : pool.kernel) taps *= static_cast<double>(size);
+    const std::string mean = average(emit_pad(graph, layer, x.name, pool.pads(), 0, "padded"), pool.none(), "mean");
+    return {graph.node(layer, "Mul", {mean, graph.scalar(taps / divisor)}), out, true};
   }
-  std::vector<Index> pads = padding;
-  for (std::size_t i = 0; i < pads.size(); ++i) pads[i] += over[i];
-  std::vector<OnnxAttribute> attributes{{"kernel_shape", kernel}, {"strides", stride}, {"pads", pads}, {"dilations", dilation}};
-  if (!max) attributes.push_back({"count_include_pad", 0});
-  return {graph.node(layer, max ? "MaxPool" : "AveragePool", {x.name}, std::move(attributes)), out, true};
+  std::string image = x.name;
+  std::vector<Index> size(x.shape.begin() + 1, x.shape.end() - 1);
+  if (layer.flag("count_include_pad")) {
+    image = emit_pad(graph, layer, image, pool.padding, 0, "padded");
+    for (std::size_t i = 0; i < size.size(); ++i) size[i] += pool.padding[i] + pool.padding[i + size.size()];
+    pool.padding = pool.none();
+  }
+  const bool dilated = std::any_of(pool.dilation.begin(), pool.dilation.end(), [](Index d) { return d > 1; });
+  if (pool.fits() && !dilated) return {average(image, pool.pads(), ""), out, true};
+  Shape one{1, 1};
+  for (Index s : size) one.push_back(s);
+  const std::string ones = graph.floats(layer, "ones", one, std::vector<float>(static_cast<std::size_t>(one.size()), 1.0f));
+  const std::string sum = average(emit_pad(graph, layer, image, pool.pads(), 0, "padded/all"), pool.none(), "mean");
+  const std::string count = average(emit_pad(graph, layer, ones, pool.pads(), 0, "ones/padded"), pool.none(), "share");
+  // Where nothing is counted, y = 0: the least share of one tap is 1 / taps.
+  double taps = 1;
+  for (Index s : pool.kernel) taps *= static_cast<double>(s);
+  const std::string divisor = graph.node(layer, "Max", {count, graph.scalar(0.5 / taps)}, {}, "divisor");
+  return {graph.node(layer, "Div", {sum, divisor}), out, true};
 }
 
 /// The pixels of (N, ..., C) become one: (N, C).
@@ -116,18 +179,15 @@ inline OnnxValue emit_batch_norm(OnnxGraph& graph, const DescribedLayer& layer, 
 /// Layers that read maps: convolution, pooling, batch norm.
 inline OnnxEmitters onnx_image_emitters() {
   using Inputs = std::span<const OnnxValue>;
-  const auto pool = [](bool max) {
-    return [max](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) { return detail::emit_pool(graph, layer, in, max); };
-  };
   const auto global = [](const char* op) {
     return [op](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) { return detail::emit_global_pool(graph, layer, in[0], op); };
   };
   OnnxEmitters emitters;
-  emitters["Conv2d"] = detail::emit_convolution;
-  emitters["MaxPool2d"] = pool(true);
-  emitters["AvgPool2d"] = pool(false);
-  emitters["GlobalAvgPool2d"] = global("ReduceMean");
-  emitters["GlobalMaxPool2d"] = global("ReduceMax");
+  emitters["Conv1d"] = emitters["Conv2d"] = detail::emit_convolution;
+  emitters["MaxPool1d"] = emitters["MaxPool2d"] = detail::emit_max_pool;
+  emitters["AvgPool1d"] = emitters["AvgPool2d"] = detail::emit_avg_pool;
+  emitters["GlobalAvgPool1d"] = emitters["GlobalAvgPool2d"] = global("ReduceMean");
+  emitters["GlobalMaxPool1d"] = emitters["GlobalMaxPool2d"] = global("ReduceMax");
   emitters["BatchNorm2d"] = detail::emit_batch_norm;
   return emitters;
 }

@@ -95,6 +95,14 @@ inline OnnxValue emit_layer_norm(OnnxGraph& graph, const DescribedLayer& layer, 
   return {graph.node(layer, "LayerNormalization", std::move(inputs), {{"axis", -shape.rank()}, {"epsilon", layer.number("eps")}}), x.shape};
 }
 
+inline OnnxValue emit_rms_norm(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
+  std::vector<int> axes;
+  for (int axis = -static_cast<int>(layer.integers("normalized_shape").size()); axis < 0; ++axis) axes.push_back(axis);
+  OnnxValue y = emit_standardized(graph, layer, graph.channels_last(in[0]), axes, layer.number("eps"), false);
+  if (layer.find("weight")) y.name = graph.node(layer, "Mul", {y.name, graph.parameter(layer, "weight")});
+  return y;
+}
+
 inline OnnxValue emit_positional_encoding(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
   const OnnxValue x = graph.channels_last(in[0]);
   const bool learned = layer.find("weight") != nullptr;
@@ -146,9 +154,23 @@ inline OnnxEmitters onnx_row_emitters() {
     return detail::emit_elementwise(graph, layer, "Gelu", in[0], {{"approximate", layer.option("approximate")}});
   };
   emitters["Silu"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
-    const std::string gate = graph.node(layer, "Sigmoid", {in[0].name}, {}, "gate");
+    std::string x = in[0].name;
+    if (const double alpha = layer.number("alpha"); alpha != 1) x = graph.node(layer, "Mul", {x, graph.scalar(alpha)}, {}, "scaled");
+    const std::string gate = graph.node(layer, "Sigmoid", {x}, {}, "gate");
     return OnnxValue{graph.node(layer, "Mul", {in[0].name, gate}), in[0].shape, in[0].channels_first};
   };
+  emitters["Elu"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
+    return detail::emit_elementwise(graph, layer, "Elu", in[0], {{"alpha", layer.number("alpha")}});
+  };
+  emitters["LeakyRelu"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
+    return detail::emit_elementwise(graph, layer, "LeakyRelu", in[0], {{"alpha", layer.number("negative_slope")}});
+  };
+  emitters["Embedding"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
+    Shape shape = in[0].shape;
+    shape.push_back(layer.integer("embedding_dim"));
+    return OnnxValue{graph.node(layer, "Gather", {graph.parameter(layer, "weight"), in[0].name}, {{"axis", 0}}), shape};
+  };
+  emitters["RMSNorm"] = detail::emit_rms_norm;
   return emitters;
 }
 

@@ -121,6 +121,8 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
     visitor.option("base", self.options_.base);
     visitor.option("interleaved", self.options_.interleaved);
     visitor.option("max_positions", self.options_.max_positions);
+    visitor.constant("cos", self.cos_.shape(), std::as_const(self.cos_).data());
+    visitor.constant("sin", self.sin_.shape(), std::as_const(self.sin_).data());
   }
 
  private:
