@@ -127,3 +127,43 @@ TEMPLATE_TEST_CASE("Appended keys: the problem written out, forward and backward
     CHECK(largest_difference(d_bias, tensor(bias_expected)) < tolerance);
   }
 }
+
+TEST_CASE("Appended keys escape lengths, distances, a past and masks that end early") {
+  Problems<double> p(true, false, true, true, true);
+  const std::vector<Index> lengths{5, 2};
+  const std::vector<double> slopes{0.5, 0.25, 0.125, 1};
+  const Index limit = 4, past = 1, all = kKeys + 1;
+  kernels::Attention<double> a = p.before;
+  a.key_lengths = lengths.data(), a.slopes = slopes.data(), a.key_limit = limit, a.causal_offset = past;
+  for (Index b = 0; b < kBatches; ++b)
+    for (Index h = 0; h < kHeads; ++h)
+      for (Index i = 0; i < kQueries; ++i)
+        for (Index j = 0; j < kKeys; ++j) {
+          p.bias_all(b, h, i, j) -= slopes[static_cast<std::size_t>(h)] * static_cast<double>(std::abs(i + past - j));
+          p.attend_all(b, h, i, j) =
+              j <= i + past && j < limit && j < lengths[static_cast<std::size_t>(b)] && p.mask(i, j) && p.key_mask(b, j);
+        }
+  kernels::AppendedKeys<double> keys;
+  keys.extend(a, p.last_key.data(), p.last_value.data(), false);
+  const kernels::HeadRows<const double> dy{p.dy.data(), kHeads * kQueries * kValueWidth, kQueries * kValueWidth, kValueWidth};
+  const AttentionReference expected = attention_reference(p.after, &dy);
+  Tensor<double, 4> y(p.dy.shape()), dq(p.q.shape());
+  Tensor<double, 3> log_sum({kBatches, kHeads, kQueries}), dk(p.k.shape()), dv(p.v.shape());
+  kernels::attention_forward<double>(a, {y.data(), dy.batch, dy.head, dy.row}, log_sum.data());
+  CHECK(largest_difference(y, tensor(expected.y)) < 1e-13);
+
+  Tensor<double, 2> d_bias({kHeads, kKeys});
+  d_bias.fill(1);
+  kernels::AttentionGradients<double> g;
+  g.y = {y.data(), dy.batch, dy.head, dy.row}, g.dy = dy, g.log_sum = log_sum.data();
+  g.dq = {dq.data(), kHeads * kQueries * kWidth, kQueries * kWidth, kWidth};
+  g.dk = {dk.data(), kKeys * dk.features(), kWidth, dk.features()}, g.dv = {dv.data(), kKeys * dv.features(), kValueWidth, dv.features()};
+  g.d_bias = {d_bias.data(), 0, kKeys, 0, 1};
+  keys.backward(a, g, 1, nullptr, nullptr);
+  CHECK(largest_difference(dq, tensor(expected.dq)) < 1e-13);
+  std::vector<double> sums(d_bias.span().size(), 1);
+  for (Index row = 0; row < kBatches * kHeads * kQueries; ++row)
+    for (Index j = 0; j < limit; ++j)
+      sums[static_cast<std::size_t>(row / kQueries % kHeads * kKeys + j)] += expected.d_bias[static_cast<std::size_t>(row * all + j)];
+  CHECK(largest_difference(d_bias, tensor(sums)) < 1e-13);
+}

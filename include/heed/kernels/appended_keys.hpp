@@ -17,6 +17,7 @@ class AppendedKeys {
   /// rule and lengths become part of the mask, distances (slopes) part of the bias, which the appended columns escape.
   void extend(Attention<T>& a, const T* last_key, const T* last_value, bool zeros) {
     const Index keys = a.keys, all = keys + (last_key ? 1 : 0) + (zeros ? 1 : 0);
+    mask_keys_ = std::min(keys, a.key_limit);
     extend_rows(a, a.k, a.kv_heads * a.width, last_key, all, k_);
     extend_rows(a, a.v, a.kv_heads * a.value_width, last_value, all, v_);
     const Shape full{a.batches, a.heads, a.queries, all};
@@ -24,7 +25,7 @@ class AppendedKeys {
     if (a.slopes || a.bias) {
       Tensor<T, 4> bias(full);
       for_each_row(a, [&](Index b, Index h, Index i) {
-        for (Index j = 0; j < std::min(keys, a.key_limit); ++j) {
+        for (Index j = 0; j < mask_keys_; ++j) {
           if (a.bias) bias(b, h, i, j) = a.bias.row(b, h, i)[j * a.bias.key];
           if (a.slopes) bias(b, h, i, j) -= a.slopes[h] * T(std::abs(static_cast<double>(a.position(b, i) - j)));
         }
@@ -46,7 +47,7 @@ class AppendedKeys {
       attend_keys_.resize({a.batches, all});
       attend_keys_.fill(true);
       for (Index b = 0; b < a.batches; ++b)
-        for (Index j = 0; j < std::min(keys, a.key_limit); ++j) attend_keys_(b, j) = a.key_mask.row(b, 0, 0)[j * a.key_mask.key];
+        for (Index j = 0; j < mask_keys_; ++j) attend_keys_(b, j) = a.key_mask.row(b, 0, 0)[j * a.key_mask.key];
       a.key_mask = {attend_keys_.data(), all, 0, 0, 1};
     }
     a.keys = all;
@@ -75,7 +76,7 @@ class AppendedKeys {
     take(dk, dk_before, d_last_key), take(dv, dv_before, d_last_value);
     if (d_bias_before)
       for_each_row(a, [&](Index b, Index h, Index i) {
-        for (Index j = 0; j < keys; ++j) d_bias_before.row(b, h, i)[j * d_bias_before.key] += d_bias(b, h, i, j);
+        for (Index j = 0; j < mask_keys_; ++j) d_bias_before.row(b, h, i)[j * d_bias_before.key] += d_bias(b, h, i, j);
       });
   }
 
@@ -97,6 +98,7 @@ class AppendedKeys {
         for (Index i = 0; i < a.queries; ++i) f(b, h, i);
   }
 
+  Index mask_keys_ = 0;          ///< keys that the masks and the bias had
   Tensor<T, 3> k_, v_;           ///< (B, keys + appended, features)
   Tensor<bool, 4> attend_;       ///< (B, H, queries, keys + appended)
   Tensor<bool, 2> attend_keys_;  ///< (B, keys + appended)

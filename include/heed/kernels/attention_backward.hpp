@@ -341,7 +341,7 @@ template <class T>
 void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   const Index heads = a.batches * a.kv_heads;
   if (heads == 0) return;
-  HEED_ASSERT(a.heads % a.kv_heads == 0 && (!g.d_weights || g.weights));
+  HEED_ASSERT(a.heads % a.kv_heads == 0 && (!g.d_weights || g.weights) && (!g.d_slopes || a.slopes));
   const TileSizes<T> sizes;
   const Index query_heads = a.batches * a.heads, chunks = std::max<Index>(1, (a.keys + kBackwardKeys - 1) / kBackwardKeys);
   parallel_for(query_heads, std::max<Index>(1, 65536 / (a.queries * a.width + 1)), [&](Index begin, Index end) {
