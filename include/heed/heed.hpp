@@ -26,7 +26,9 @@
 #include <heed/layers/attention_observer.hpp>
 #include <heed/layers/avg_pool1d.hpp>
 #include <heed/layers/avg_pool2d.hpp>
+#include <heed/layers/batch_norm1d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
+#include <heed/layers/batch_norm_layer.hpp>
 #include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/dropout.hpp>
@@ -38,6 +40,7 @@
 #include <heed/layers/global_avg_pool2d.hpp>
 #include <heed/layers/global_max_pool1d.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
+#include <heed/layers/group_norm.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>

@@ -4,6 +4,7 @@
 #include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/global_avg_pool2d.hpp>
+#include <heed/layers/group_norm.hpp>
 #include <heed/layers/max_pool2d.hpp>
 
 #include "adapters.hpp"
@@ -65,6 +66,16 @@ void batch_norm(Run<T>& run) {
 }
 
 template <class T>
+void group_norm(Run<T>& run) {
+  const ReferenceCase& reference = run.reference();
+  heed::GroupNorm<T> layer({.num_groups = reference.integer("num_groups", 1),
+      .num_channels = run.shape("in.x")[1],
+      .eps = reference.number("eps", 1e-5),
+      .affine = reference.has("param.weight")});
+  check_layer<4, 4>(run, layer, Channels::axis_1);
+}
+
+template <class T>
 void avg_pool2d(Run<T>& run) {
   const ReferenceCase& reference = run.reference();
   heed::AvgPool2d<T> layer({.kernel_size = size_of(reference, "kernel_size"),
@@ -119,6 +130,7 @@ void add_image_adapters(Adapters& adapters) {
   adapters["global_avg_pool2d"] = CONFORMANCE_ADAPTER(global_avg_pool2d);
   adapters["max_pool2d"] = CONFORMANCE_ADAPTER(max_pool2d);
   adapters["batch_norm"] = CONFORMANCE_ADAPTER(batch_norm);
+  adapters["group_norm"] = CONFORMANCE_ADAPTER(group_norm);
 }
 
 }  // namespace conformance

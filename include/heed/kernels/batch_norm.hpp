@@ -6,7 +6,8 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/channel_sweep.hpp>
 
-// Batch normalisation of rows x features: each feature is normalised over the rows of its group (all rows, or a shard of the images).
+// Batch normalisation of rows x features: each feature is normalised over the rows of its group (all rows, or a shard of the images). Group
+// normalisation is the same with an image a group, and `joined` features that share one mean and one variance.
 // Work is cut into chunks of rows that belong to one group; what chunks add up is folded in their order.
 
 namespace heed::kernels {
@@ -14,6 +15,7 @@ namespace heed::kernels {
 /// rows x features cut into `groups` groups of rows. Groups hold `group_rows` rows, except for the last, which takes what is left.
 struct BatchNormRows {
   Index rows, features, groups, group_rows;
+  Index joined = 1;  ///< neighbouring features that are normalised together, a divisor of `features`
 
   Index begin(Index group) const { return group * group_rows; }
   Index count(Index group) const { return (group + 1 == groups ? rows : (group + 1) * group_rows) - group * group_rows; }
@@ -21,6 +23,8 @@ struct BatchNormRows {
   Index chunk_rows() const { return std::clamp<Index>(16384 / features, 1, 1024); }
   Index chunks_of(Index group) const { return (count(group) + chunk_rows() - 1) / chunk_rows(); }
   Index chunks_before(Index group) const { return group * ((group_rows + chunk_rows() - 1) / chunk_rows()); }
+  /// Sets of joined features.
+  Index sets() const { return features / joined; }
   Index chunks() const { return chunks_before(groups - 1) + chunks_of(groups - 1); }
 };
 
@@ -155,8 +159,9 @@ struct BatchNormGradientRows {
 
 }  // namespace detail
 
-/// Mean and variance (over n, not n - 1) of each feature in each group: mean, mean_rest and variance hold groups x features. `mean` + `mean_rest`
-/// is the mean to more digits than T has, so that features far from zero keep theirs after the subtraction.
+/// Mean and variance (over n, not n - 1) of each feature in each group: mean, mean_rest and variance hold groups x features, equal numbers for
+/// joined features. `mean` + `mean_rest` is the mean to more digits than T has, so that features far from zero keep theirs after the
+/// subtraction.
 ///
 /// One pass over memory. Within a chunk: mean, then deviations d from it, mean += Σd / n and M2 = Σd² - (Σd)² / n (Chan, Golub and
 /// LeVeque 1983), in T; chunks are joined in double by M2 = M2a + M2b + δ² na nb / n, in order.
@@ -170,22 +175,26 @@ void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_
     const detail::ChunkMoments<T> m{end - begin, f, x + begin * f, out, out + f, out + 2 * f};
     dispatch<detail::ChunkMoments<T>, T>(&m);
   });
-  parallel_for(r.groups * f, 256, [&](Index first, Index last) {
-    for (Index column = first; column < last; ++column) {
-      const Index group = column / f, j = column % f, chunks = r.chunks_of(group);
+  parallel_for(r.groups * r.sets(), 256, [&](Index first, Index last) {
+    for (Index set = first; set < last; ++set) {
+      const Index group = set / r.sets(), chunks = r.chunks_of(group);
+      const Index column = set * r.joined, end = column + r.joined;
       double count = 0;
       Fold total = Fold(0), m2 = Fold(0);
-      for (Index i = 0; i < chunks; ++i) {
-        const T* part = moments.data() + (r.chunks_before(group) + i) * 3 * f + j;
-        const double n = static_cast<double>(std::min(r.chunk_rows(), r.count(group) - i * r.chunk_rows()));
-        const Fold off = Fold(part[f]) / Fold(n), chunk_mean = Fold(part[0]) + off, delta = chunk_mean - total;
-        m2 += Fold(part[2 * f]) - off * off * Fold(n) + delta * delta * Fold(count * n / (count + n));
-        count += n;
-        total += delta * Fold(n / count);
+      for (Index c = column; c < end; ++c)
+        for (Index i = 0; i < chunks; ++i) {
+          const T* part = moments.data() + (r.chunks_before(group) + i) * 3 * f + c % f;
+          const double n = static_cast<double>(std::min(r.chunk_rows(), r.count(group) - i * r.chunk_rows()));
+          const Fold off = Fold(part[f]) / Fold(n), chunk_mean = Fold(part[0]) + off, delta = chunk_mean - total;
+          m2 += Fold(part[2 * f]) - off * off * Fold(n) + delta * delta * Fold(count * n / (count + n));
+          count += n;
+          total += delta * Fold(n / count);
+        }
+      for (Index c = column; c < end; ++c) {
+        mean[c] = T(total);
+        mean_rest[c] = T(total - Fold(mean[c]));
+        variance[c] = T(m2 > Fold(0) ? m2 / Fold(count) : Fold(0));
       }
-      mean[column] = T(total);
-      mean_rest[column] = T(total - Fold(mean[column]));
-      variance[column] = T(m2 > Fold(0) ? m2 / Fold(count) : Fold(0));
     }
   });
 }
@@ -239,8 +248,8 @@ void batch_norm_forward(
 }
 
 /// dx (fresh), and adds to d_weight and d_bias (null: left out). With n = (x - mean) inv_std and y = n weight + bias:
-/// d_bias += Σ dy, d_weight += Σ dy n, and dx = weight inv_std (dy - mean(dy) - n mean(dy n)), where the means over the group are
-/// what mean and inv_std pass on to x; with `fixed_statistics` they pass on nothing and dx = weight inv_std dy.
+/// d_bias += Σ dy, d_weight += Σ dy n, and dx = inv_std (weight dy - mean(weight dy) - n mean(weight dy n)), where the means over the group, and
+/// over the joined features, are what mean and inv_std pass on to x; with `fixed_statistics` they pass on nothing and dx = weight inv_std dy.
 template <class T>
 void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const T* mean, const T* mean_rest, const T* inv_std,
     const T* weight, bool fixed_statistics, T* dx, T* d_weight, T* d_bias) {
@@ -261,25 +270,31 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
       const detail::ChunkGradientSums<T> s{end - begin, f, x + begin * f, dy + begin * f, mean + group * f, out, out + f};
       dispatch<detail::ChunkGradientSums<T>, T>(&s);
     });
-    parallel_for(f, 64, [&](Index first, Index last) {
-      for (Index j = first; j < last; ++j)
+    parallel_for(r.sets(), 64, [&](Index first, Index last) {
+      for (Index set = first; set < last; ++set)
         for (Index group = 0; group < groups; ++group) {
-          const Index column = group * f + j;
-          Fold sum = Fold(0), product = Fold(0);
-          for (Index i = 0; i < r.chunks_of(group); ++i) {
-            const T* part = sums.data() + (r.chunks_before(group) + i) * 2 * f + j;
-            sum += Fold(part[0]), product += Fold(part[f]);
+          const Index begin = set * r.joined, end = begin + r.joined;
+          const Fold scale = Fold(inv_std[group * f + begin]);
+          Fold all = Fold(0), all_n = Fold(0);  // Σ weight dy and Σ weight dy n
+          for (Index j = begin; j < end; ++j) {
+            Fold sum = Fold(0), product = Fold(0);
+            for (Index i = 0; i < r.chunks_of(group); ++i) {
+              const T* part = sums.data() + (r.chunks_before(group) + i) * 2 * f + j;
+              sum += Fold(part[0]), product += Fold(part[f]);
+            }
+            if (mean_rest) product -= Fold(mean_rest[group * f + j]) * sum;
+            const Fold sum_n = product * scale, w = weight ? Fold(weight[j]) : Fold(1);
+            if (d_bias) d_bias[j] += T(sum);
+            if (d_weight) d_weight[j] += T(sum_n);
+            all += w * sum, all_n += w * sum_n;
           }
-          if (mean_rest) product -= Fold(mean_rest[column]) * sum;
-          const Fold scale = Fold(inv_std[column]), sum_n = product * scale;
-          if (d_bias) d_bias[j] += T(sum);
-          if (d_weight) d_weight[j] += T(sum_n);
           if (fixed_statistics) continue;
-          const Fold a = Fold(a_of(column)), count = Fold(static_cast<double>(r.count(group)));
-          const Fold b = -a * scale * sum_n / count;
-          T* to = factors.data() + group * 3 * f + j;
-          to[0] = T(a), to[f] = T(b);
-          to[2 * f] = T(-a * sum / count - (mean_rest ? b * Fold(mean_rest[column]) : Fold(0)));
+          const Fold count = Fold(static_cast<double>(r.count(group) * r.joined)), b = -scale * scale * all_n / count;
+          const Fold c = -scale * all / count - (mean_rest ? b * Fold(mean_rest[group * f + begin]) : Fold(0));
+          for (Index j = begin; j < end; ++j) {
+            T* to = factors.data() + group * 3 * f + j;
+            to[0] = a_of(group * f + j), to[f] = T(b), to[2 * f] = T(c);
+          }
         }
     });
   }

@@ -1,177 +1,29 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <heed/core/initialize.hpp>
-#include <heed/core/layer.hpp>
-#include <heed/kernels/batch_norm.hpp>
+#include <heed/layers/batch_norm_layer.hpp>
 
 namespace heed {
 
-struct BatchNorm2dOptions {
-  Index num_features = 0;
-  double eps = 1e-5;                ///< added to the variance
-  double momentum = 0.1;            ///< weight of the **new** value in the running statistics, as in torch.nn (ONNX weighs the old one)
-  bool affine = true;               ///< has weight and bias
-  bool track_running_stats = true;  ///< false: no buffers, and inference normalises with the statistics of its own input
-  bool frozen_scale = false;        ///< weight stays at 1 (a frozen parameter)
-  bool frozen_statistics = false;   ///< both passes use the running statistics, which do not change; gradients flow all the same
-  /// Training statistics over fixed shards of this many images ("ghost" batch norm, Hoffer et al. 2017); 0: over the batch.
-  /// A last shard shorter than half of it, or of a single row (which has no variance), joins the one before.
-  Index shard_size = 0;
-};
+using BatchNorm2dOptions = BatchNormOptions;
 
-/// y = (x − mean) / √(variance + eps) · weight + bias for each feature (Ioffe and Szegedy 2015; torch.nn.BatchNorm2d).
+/// y = (x − mean) / √(variance + eps) · weight + bias for each feature, over all pixels of the batch (torch.nn.BatchNorm2d; Ioffe and Szegedy
+/// 2015). Options, parameters, running statistics and cache: see BatchNormLayer.
 ///
-/// Shapes: x and y (N, H, W, num_features), or any other rank whose first axis counts images and whose last the features (N, C as BatchNorm1d);
-/// weight, bias, running_mean, running_var (num_features), which start at 1, 0, 0, 1. (torch's num_batches_tracked is left out: it serves a
-/// momentum of None only, which is not offered.)
-///
-/// Training normalises with mean and variance (over n) of the batch or of each shard; inference with the running ones. `forward(x, cache)` puts
-/// the batch's statistics into the cache, and **`backward` folds them into the running ones** (variance over n − 1; of shards the mean), so a
-/// forward pass without a backward pass leaves the layer as it was. The cache keeps a view of x and 4 shards × num_features numbers.
+/// Shapes: x and y (N, H, W, num_features), or any other rank whose first axis counts images and whose last the features.
 template <class T>
-class BatchNorm2d : public LayerBase<BatchNorm2d<T>> {
+class BatchNorm2d : public BatchNormLayer<BatchNorm2d<T>, T> {
  public:
-  using scalar = T;
-  static constexpr int input_rank = kAnyRank;
+  static constexpr const char* kKind = "BatchNorm2d";
+  static constexpr int kHighestRank = Shape::kMaxRank;
 
-  struct Cache {
-    TensorView<const T, 2> x;        ///< (rows, num_features), the caller's
-    kernels::BatchNormRows rows;     ///< how they are cut into shards
-    Tensor<T, 2> mean;               ///< (shards, num_features)
-    Tensor<T, 2> mean_rest;          ///< digits of the mean that T cannot hold
-    Tensor<T, 2> variance, inv_std;  ///< over n; 1 / √(variance + eps)
-  };
-
-  explicit BatchNorm2d(const BatchNorm2dOptions& options) : options_(options) {
-    const auto& o = options_;
-    require(o.num_features > 0 && o.eps >= 0 && o.momentum >= 0 && o.momentum <= 1 && o.shard_size >= 0, "BatchNorm2d: num_features (",
-        o.num_features, ") must be positive, eps (", o.eps, ") and shard_size (", o.shard_size, ") not negative, momentum (", o.momentum,
-        ") from 0 to 1");
-    require(!o.frozen_statistics || o.track_running_stats, "BatchNorm2d: frozen_statistics needs track_running_stats");
-    if (o.affine) {
-      weight_ = Parameter<T>({o.num_features});
-      bias_ = Parameter<T>({o.num_features});
-      initialize(weight_, Initializer::ones);
-      if (o.frozen_scale) weight_.fix();
-    }
-    if (!o.track_running_stats) return;
-    running_mean_ = Tensor<T, 1>({o.num_features});
-    running_var_ = Tensor<T, 1>({o.num_features});
-    running_var_.fill(T(1));
-  }
-
-  Shape output_shape(const Shape& in) const {
-    require<ShapeError>(in.rank() >= 2 && in.features() == options_.num_features, "BatchNorm2d: input has ", in.features(),
-        " features, the layer ", options_.num_features, " (input ", in, ")");
-    return in;
-  }
-
-  /// Inference. Without running statistics the input's own are used.
-  template <int Rank>
-  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
-    Cache cache;
-    return normalize(x, cache, !options_.track_running_stats);
-  }
-
-  /// Training. Throws ShapeError for a single row and for shards of single rows, which have no variance.
-  template <int Rank>
-  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
-    return normalize(x, cache, !options_.frozen_statistics);
-  }
-  template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
-
-  /// With n = (x − mean) inv_std: d_bias += Σ dy, d_weight += Σ dy n, dx = weight inv_std (dy − mean(dy) − n mean(dy n)).
-  template <int Rank>
-  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    require_gradient_shape("BatchNorm2d", dy.shape(), output_shape(dy.shape()), cache.x.rows());
-    auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
-    if (dx.empty()) return dx;
-    require_filled("BatchNorm2d", cache.mean);
-    const bool batch = !options_.frozen_statistics;
-    kernels::batch_norm_backward(cache.rows, cache.x.data(), dy.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr,
-        cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(), weight_.gradient_unless_frozen(),
-        bias_.gradient_unless_frozen());
-    if (batch && options_.track_running_stats)
-      kernels::batch_norm_update_running(
-          cache.rows, cache.mean.data(), cache.variance.data(), options_.momentum, running_mean_.data(), running_var_.data());
-    release(cache.mean, cache.mean_rest, cache.variance, cache.inv_std);
-    return dx;
-  }
-
-  const BatchNorm2dOptions& options() const { return options_; }
-  /// Empty unless affine.
-  Parameter<T>& weight() { return weight_; }
-  const Parameter<T>& weight() const { return weight_; }
-  Parameter<T>& bias() { return bias_; }
-  const Parameter<T>& bias() const { return bias_; }
-  /// Empty unless running statistics are tracked.
-  Tensor<T, 1>& running_mean() { return running_mean_; }
-  const Tensor<T, 1>& running_mean() const { return running_mean_; }
-  Tensor<T, 1>& running_var() { return running_var_; }
-  const Tensor<T, 1>& running_var() const { return running_var_; }
+  explicit BatchNorm2d(const BatchNorm2dOptions& options) : BatchNormLayer<BatchNorm2d, T>(options) {}
 
   /// The same layer over another scalar.
   template <class U>
   BatchNorm2d<U> rebind() const {
-    return this->template rebound<BatchNorm2d<U>>(options_);
+    return this->template rebound<BatchNorm2d<U>>(this->options());
   }
-
-  template <class Self, class V>
-  static void describe_members(Self& self, V& visitor) {
-    const auto& o = self.options_;
-    visitor.kind("BatchNorm2d");
-    visitor.option("num_features", o.num_features);
-    visitor.option("eps", o.eps);
-    visitor.option("momentum", o.momentum);
-    visitor.option("affine", o.affine);
-    visitor.option("track_running_stats", o.track_running_stats);
-    visitor.option("frozen_scale", o.frozen_scale);
-    visitor.option("frozen_statistics", o.frozen_statistics);
-    visitor.option("shard_size", o.shard_size);
-    if (o.affine) visitor.parameter("weight", self.weight_), visitor.parameter("bias", self.bias_);
-    if (o.track_running_stats) visitor.buffer("running_mean", self.running_mean_), visitor.buffer("running_var", self.running_var_);
-  }
-
- private:
-  /// The shards of `images` images; see BatchNorm2dOptions::shard_size.
-  kernels::BatchNormRows cut(const Shape& x, bool batch) const {
-    const Index images = x[0], rows = x.rows(), size = options_.shard_size;
-    if (!batch || size == 0 || images <= size) return {rows, x.features(), 1, rows};
-    const Index rest = images % size;
-    const Index shards = images / size + (2 * rest >= size && rest * (rows / images) > 1 ? 1 : 0);
-    return {rows, x.features(), shards, shards == 1 ? rows : size * (rows / images)};
-  }
-
-  template <int Rank>
-  Tensor<T, Rank> normalize(const TensorView<const T, Rank>& x, Cache& cache, bool batch) const {
-    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
-    cache.x = x.as_rows();
-    if (y.empty()) return y;
-    cache.rows = cut(x.shape(), batch);
-    const Shape shape{cache.rows.groups, options_.num_features};
-    cache.inv_std.resize(shape);
-    cache.mean.resize(shape);
-    if (batch) {
-      require<ShapeError>(x.rows() > 1, "BatchNorm2d: one value a feature has no variance (input ", x.shape(), "); give more than one row");
-      require<ShapeError>(cache.rows.count(0) > 1, "BatchNorm2d: shards of one row have no variance (shard_size ", options_.shard_size,
-          ", input ", x.shape(), "); give a shard_size of 2 or more");
-      cache.mean_rest.resize(shape);
-      cache.variance.resize(shape);
-      kernels::batch_norm_statistics(cache.rows, x.data(), cache.mean.data(), cache.mean_rest.data(), cache.variance.data());
-    } else {
-      std::copy_n(running_mean_.data(), running_mean_.size(), cache.mean.data());
-    }
-    kernels::batch_norm_inv_std(shape.size(), batch ? cache.variance.data() : running_var_.data(), options_.eps, cache.inv_std.data());
-    kernels::batch_norm_forward(cache.rows, x.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr, cache.inv_std.data(),
-        options_.affine ? weight_.value() : nullptr, options_.affine ? bias_.value() : nullptr, y.data());
-    return y;
-  }
-
-  BatchNorm2dOptions options_;
-  Parameter<T> weight_, bias_;
-  Tensor<T, 1> running_mean_, running_var_;
 };
 
 static_assert(Layer<BatchNorm2d<float>>);
