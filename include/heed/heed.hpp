@@ -73,6 +73,7 @@
 #include <heed/losses/nll_loss.hpp>
 #include <heed/optim/adam.hpp>
 #include <heed/optim/clip_gradient_norm.hpp>
+#include <heed/optim/muon.hpp>
 #include <heed/optim/optimizer.hpp>
 #include <heed/optim/parameter_groups.hpp>
 #include <heed/optim/schedule.hpp>

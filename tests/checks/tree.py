@@ -15,7 +15,7 @@ ROOMS = {
     "layers": ["core", "kernels"],
     "compose": ["core"],
     "losses": ["core", "kernels"],
-    "optim": ["core"],
+    "optim": ["core", "kernels"],
     "data": ["core", "io"],  # files of data sets are written whole or not at all, through io/atomic_file.hpp
     "io": ["core"],
     "train": ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io"],

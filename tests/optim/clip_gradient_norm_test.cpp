@@ -100,14 +100,6 @@ TEST_CASE("a norm that is not finite spoils all gradients and is returned") {
   CHECK(std::isnan(model.gradient(1)[1]));
 }
 
-TEST_CASE("scaling leaves alone what lies behind the end") {
-  for (Index count = 1; count < 40; ++count) {
-    std::vector<float> x(60, 3.0f);
-    dispatch<detail::ScaleArray<float>, float>(x.data(), count, 2.0f);
-    for (Index i = 0; i < 60; ++i) CHECK(x[static_cast<std::size_t>(i)] == (i < count ? 6.0f : 3.0f));
-  }
-}
-
 TEST_CASE("one thread and two find the same bits") {
   ParameterSet<float> one(reference::awkward_sizes()), two(reference::awkward_sizes());
   one.draw_gradients(5);

@@ -35,7 +35,8 @@ struct NamedStepCount {
 ///
 /// Parameters come from `named_parameters(model)`; the model must outlive the optimiser and stay where it is. A parameter that is frozen
 /// or has no gradient is passed over: its value, state and step count stand still. State is made at a parameter's first step; later steps
-/// allocate nothing. The update of an element depends on nothing but that element, so results do not depend on the number of threads.
+/// allocate nothing. Results do not depend on the number of threads: the update of an element depends on nothing but that element, or
+/// that of a parameter on that parameter.
 template <class T>
 class Optimizer {
  public:
@@ -57,14 +58,17 @@ class Optimizer {
       make_state(e);
     }
     const auto size_of = [&](std::size_t k) { return moves(entries_[k]) ? entries_[k].parameter->size() : 0; };
-    parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
-      for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to) {
-        Entry& e = entries_[k];
-        Piece piece{e.group, e.steps, learning_rate_factor, e.parameter->value() + from, e.parameter->gradient() + from, {}, to - from};
-        for (std::size_t s = 0; s < e.state.size(); ++s) piece.state[s] = e.state[s].data() + from;
-        update(piece);
-      });
-    });
+    const auto update_piece = [&](std::size_t k, Index from, Index to) {
+      Entry& e = entries_[k];
+      Piece piece{e.group, e.steps, learning_rate_factor, e.parameter->value() + from, e.parameter->gradient() + from, {}, to - from,
+          &e.parameter->shape()};
+      for (std::size_t s = 0; s < e.state.size(); ++s) piece.state[s] = e.state[s].data() + from;
+      update(piece);
+    };
+    const Index length = line_length(entries_.size(), size_of);
+    if (!elementwise()) return for_each_piece(entries_.size(), size_of, 0, length, update_piece);
+    parallel_for(
+        length, kPieceElements, [&](Index begin, Index end) { for_each_piece(entries_.size(), size_of, begin, end, update_piece); });
   }
 
   /// Sets the gradients of all parameters to zero, frozen ones included.
@@ -106,6 +110,7 @@ class Optimizer {
     const T* gradient;
     T* state[kMaxStates];  ///< in the order of `state_keys`
     Index count;
+    const Shape* shape = nullptr;  ///< of the whole parameter
   };
 
   /// A parameter that appears under two names (tied weights) is stepped once, under the first; rules look at that name, too.
@@ -127,6 +132,15 @@ class Optimizer {
   virtual std::span<const std::string_view> state_keys(std::size_t group) const = 0;
   /// Works off one piece; called from several threads. Ends in `run(rule, piece)`.
   virtual void update(const Piece& piece) const = 0;
+  /// A method whose update looks at whole parameters says no: then each piece is one, and they come one after another on the calling
+  /// thread, so that the update may be parallel inside.
+  virtual bool elementwise() const { return true; }
+  /// Calls `f(name, parameter)` for what is not frozen, for checks of a constructor.
+  template <class F>
+  void each_trainable(const F& f) const {
+    for (const Entry& e : entries_)
+      if (!e.parameter->frozen()) f(e.name, *e.parameter);
+  }
 
   /// The group of the parameter that is called `name`.
   std::size_t group_of(std::string_view name) const {
