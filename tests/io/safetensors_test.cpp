@@ -144,7 +144,8 @@ TEST_CASE("16-bit floats are converted when they are read", "[safetensors]") {
 TEST_CASE("An empty file of tensors is one", "[safetensors]") {
   const ScratchFolder folder;
   SafetensorsWriter().write(folder.file("f"));
-  CHECK(SafetensorsReader(folder.file("f")).entries().empty());
+  const SafetensorsReader empty(folder.file("f"));
+  CHECK(empty.entries().empty());
   CHECK(message_of(file_of("{}", 0)) == "accepted");
   CHECK(message_of(file_of("{}      \n", 0)) == "accepted");
 }

@@ -43,7 +43,8 @@ class SafetensorsReader {
 
   const std::string& path() const { return path_; }
   /// All tensors, sorted by name.
-  const std::vector<Entry>& entries() const { return entries_; }
+  const std::vector<Entry>& entries() const& { return entries_; }
+  const std::vector<Entry>& entries() const&& = delete;  // they go with the reader, before a loop over them has begun
   /// Null if there is no tensor of that name.
   const Entry* find(std::string_view name) const {
     const auto place =

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
 """heed and PyTorch side by side (tests/run --full): the four nets and every attention block are trained for a moment by the program, go to PyTorch and come
-back (examples/pytorch/compare.py); and a few training steps are made by both (examples/pytorch/twin.py).
+back (examples/pytorch/compare.py); a few training steps are made by both (examples/pytorch/twin.py); and the Python of docs/interchange.md runs.
 
     python3 tests/examples/pytorch/both.py PROGRAM      # needs torch, numpy and safetensors
 """
 import argparse
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 
+import torch
+
 import formula
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "examples" / "pytorch"))
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "examples" / "pytorch"))
 import compare  # noqa: E402
 import nets  # noqa: E402
 import twin  # noqa: E402
@@ -28,17 +33,28 @@ def run(*arguments):
 
 with tempfile.TemporaryDirectory() as scratch:
     folder = pathlib.Path(scratch)
-    formula.write_images(folder, 40)
+    data = folder / "data" / "cifar-10-batches-bin"
+    data.mkdir(parents=True)
+    formula.write_images(data, 40)
     for net, attention in CASES:
         print(f"{net}, attention {attention}")
-        output = folder / f"{net}-{attention}"
-        run("train", "--net", net, "--attention", attention, "--epochs", "1", "--batch-size", "20", "--data", folder, "--output", output)
-        if compare.main(argparse.Namespace(model=output / "model.safetensors", data=folder, cifar10=program)) != 0:
+        output = folder / "runs" / (f"{net}-1" if attention == "full" else f"{net}-{attention}")
+        run("train", "--net", net, "--attention", attention, "--epochs", "1", "--batch-size", "20", "--data", data, "--output", output)
+        if compare.main(argparse.Namespace(model=output / "model.safetensors", data=data, cifar10=program)) != 0:
             faults.append(f"{net}, attention {attention}")
     for precision in ("double", "float"):
         steps = folder / precision
-        run("export", steps, "--net", "article", "--steps", "4", "--batch-size", "20", "--precision", precision, "--each-step", "--data", folder)
+        run("export", steps, "--net", "article", "--steps", "4", "--batch-size", "20", "--precision", precision, "--each-step", "--data", data)
         if twin.main(steps) != 0:
             faults.append(f"the steps in {precision}")
+    os.chdir(folder)
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "interchange.md").read_text(encoding="utf-8"), re.S | re.M):
+        exec(block, names)
+    weight = torch.arange(24.0).view(1, 24)  # (C, H, W) = (2, 3, 4)
+    if not torch.equal(names["columns_for_torch"](names["columns_for_heed"](weight, 2, 3, 4), 2, 3, 4), weight):
+        faults.append("the columns of docs/interchange.md do not come back")
+    for model in ("back.safetensors", "new.safetensors"):
+        run("evaluate", model, "--data", data)
 print(f"{len(CASES)} nets both ways, steps in double and float, {len(faults)} faults{': ' * bool(faults)}{'; '.join(faults)}")
 sys.exit(1 if faults else 0)
