@@ -53,6 +53,7 @@ void adam_like(Run<T>& run) {
   options.eps = reference.number("eps", options.eps);
   options.weight_decay = reference.number("weight_decay", options.weight_decay);
   options.amsgrad = reference.flag("amsgrad");
+  options.maximize = reference.flag("maximize");
   trajectory(run, [&](const auto& parameters) { return Optimizer(parameters, options); });
 }
 template <class T>
@@ -71,7 +72,8 @@ void sgd(Run<T>& run) {
       .momentum = reference.number("momentum", 0),
       .dampening = reference.number("dampening", 0),
       .weight_decay = reference.number("weight_decay", 0),
-      .nesterov = reference.flag("nesterov")};
+      .nesterov = reference.flag("nesterov"),
+      .maximize = reference.flag("maximize")};
   trajectory(run, [&](const auto& parameters) { return heed::Sgd<T>(parameters, options); });
 }
 

@@ -6,6 +6,7 @@
 #include <heed/compose/any_layer.hpp>
 #include <heed/core/parallel.hpp>
 #include <heed/optim/adam.hpp>
+#include <heed/optim/muon.hpp>
 #include <heed/optim/schedule.hpp>
 #include <heed/train/trainer.hpp>
 
@@ -39,6 +40,22 @@ TEST_CASE("A training step after the first asks the system for no memory") {
     INFO((erased ? "held by AnyLayer" : "compile-time model"));
     REQUIRE((erased ? train(AnyLayer<float, 4, 2>(small_net())) : train(small_net())) == 0);
   }
+}
+
+TEST_CASE("Nor does a training step with Muon, which multiplies matrices") {
+  const ThreadScope threads(quiet_threads());
+  auto model = small_net();
+  std::vector<NamedParameter<float>> matrices;
+  for (const auto& p : named_parameters(model))
+    if (p.parameter->shape().rank() >= 2) matrices.push_back(p);
+  Muon<float> optimizer(matrices);
+  Trainer trainer(model, CrossEntropyLoss<float>(), optimizer);
+  const Tensor<float, 4> x({32, 8, 8, 3});
+  const std::vector<int> labels(32);
+  trainer.step(x, labels);
+  REQUIRE(allocations_of([&] {
+    for (int step = 0; step < 3; ++step) trainer.step(x, labels);
+  }) == 0);
 }
 
 TEST_CASE("Inference after the first pass asks the system for no memory") {
