@@ -161,6 +161,13 @@ struct MaxPoolGradientRow {
   }
 };
 
+/// PoolDivisor::factor of all windows along an axis.
+inline Tensor<double, 1> divisor_factors(const Pool2dGeometry& g, const PoolDivisor& divisor, int axis) {
+  auto factors = Tensor<double, 1>::uninitialized({g.out_size[axis]});
+  for (Index o = 0; o < g.out_size[axis]; ++o) factors[o] = divisor.factor(g, axis, o);
+  return factors;
+}
+
 /// y[c] = factor * sum of x over the taps of a window.
 template <class T>
 struct AverageWindow {
@@ -182,15 +189,14 @@ struct AverageWindow {
 template <class T>
 struct AveragePoolRow {
   template <class Isa>
-  HEED_INLINE static void run(const Pool2dGeometry* g, const PoolDivisor* divisor, Index oy, const T* image, T* y) {
+  HEED_INLINE static void run(const Pool2dGeometry* g, Index oy, double factor_y, const double* factors_x, const T* image, T* y) {
     const Index row = g->size[1] * g->channels;
-    const double factor_y = divisor->factor(*g, 0, oy);
     AverageWindow<T> window{
         nullptr, g->dilation[0] * row, g->dilation[1] * g->channels, {g->first_tap(0, oy), 0}, {g->end_tap(0, oy), 0}, T(0), y};
     for (Index ox = 0; ox < g->out_size[1]; ++ox, window.y += g->channels) {
       window.x = image + g->position(0, oy, 0) * row + g->position(1, ox, 0) * g->channels;
       window.first[1] = g->first_tap(1, ox), window.end[1] = g->end_tap(1, ox);
-      window.factor = T(factor_y * divisor->factor(*g, 1, ox));
+      window.factor = T(factor_y * factors_x[ox]);
       sweep_channels<Isa, T>(0, g->channels, window);
     }
   }
@@ -283,10 +289,12 @@ void max_pool2d_indices(const Pool2dGeometry& g, const Winner* winner, std::int6
 /// y[o, c] = sum over the taps in the image of x / divisor. Parallel over rows of y.
 template <class T>
 void avg_pool2d_forward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* x, T* y) {
+  const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
   const Index image = g.size[0] * g.size[1] * g.channels, row = g.out_size[1] * g.channels;
   parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i)
-      dispatch<detail::AveragePoolRow<T>, T>(&g, &divisor, i % g.out_size[0], x + i / g.out_size[0] * image, y + i * row);
+      dispatch<detail::AveragePoolRow<T>, T>(
+          &g, i % g.out_size[0], factors_y[i % g.out_size[0]], factors_x.data(), x + i / g.out_size[0] * image, y + i * row);
   });
 }
 
@@ -294,17 +302,12 @@ void avg_pool2d_forward(const Pool2dGeometry& g, const PoolDivisor& divisor, con
 template <class T>
 void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* dy, T* dx) {
   const auto windows_y = detail::windows_of(g, 0), windows_x = detail::windows_of(g, 1);
-  Tensor<double, 1> factors[2];
-  for (int axis = 0; axis < 2; ++axis) {
-    factors[axis].resize({g.out_size[axis]});
-    for (Index o = 0; o < g.out_size[axis]; ++o) factors[axis][o] = divisor.factor(g, axis, o);
-  }
+  const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
   const Index out_image = g.out_size[0] * g.out_size[1] * g.channels, row = g.size[1] * g.channels;
   parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i)
-      dispatch<detail::AveragePoolGradientRow<T>, T>(&g, windows_y.data() + i % g.size[0] * g.kernel[0], windows_x.data(),
-          static_cast<const double*>(factors[0].data()), static_cast<const double*>(factors[1].data()), dy + i / g.size[0] * out_image,
-          dx + i * row);
+      dispatch<detail::AveragePoolGradientRow<T>, T>(&g, windows_y.data() + i % g.size[0] * g.kernel[0], windows_x.data(), factors_y.data(),
+          factors_x.data(), dy + i / g.size[0] * out_image, dx + i * row);
   });
 }
 
