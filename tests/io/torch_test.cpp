@@ -7,11 +7,13 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>
 #include <heed/io/model_file.hpp>
+#include <heed/layers/batch_norm1d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/embedding.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
+#include <heed/layers/group_norm.hpp>
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/layers/max_pool2d.hpp>
@@ -69,7 +71,8 @@ void check_layers() {
   check<3>("rms_norm", RMSNorm<T>({.normalized_shape = {6}, .eps = 1e-6}));
   check<3>("layer_norm", LayerNorm<T>({.normalized_shape = {6}}));
   check<4>("batch_norm2d", BatchNorm2d<T>({.num_features = 4}));
-  check<2>("batch_norm1d", BatchNorm2d<T>({.num_features = 4}));
+  check<2>("batch_norm1d", BatchNorm1d<T>({.num_features = 4}));
+  check<4>("group_norm", GroupNorm<T>({.num_groups = 3, .num_channels = 6}));
   check<3>("multihead_attention", MultiHeadAttention<T>({.embed_dim = 6, .num_heads = 2}));
   check<3>("encoder_layer", TransformerEncoderLayer<T>({.d_model = 6, .nhead = 2, .dim_feedforward = 10}));
   const TransformerEncoderLayer<T> layer(
