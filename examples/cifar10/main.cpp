@@ -8,33 +8,14 @@
 
 #include <heed/core/config.hpp>
 
+#include "../program/command_line.hpp"
 #include "options.hpp"
 
 namespace {
 
-constexpr int kBadInput = 2;  // the exit code of everything that ends with a sentence
+using program::at_least, program::share;
 
 std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
-
-/// Checks that read as the library's sentences do.
-CLI::Validator at_least(double least, const std::string& what) {
-  return {[least, what](std::string& given) {
-            double value = 0;
-            if (!CLI::detail::lexical_cast(given, value) || !(value >= least) || value > 1e15)
-              return fmt::format("{} expected, '{}' given", what, given);
-            return std::string();
-          },
-      what};
-}
-CLI::Validator share() {
-  return {[](std::string& given) {
-            double value = 0;
-            return CLI::detail::lexical_cast(given, value) && value >= 0 && value < 1
-                       ? std::string()
-                       : fmt::format("a number from 0 to below 1 expected, '{}' given", given);
-          },
-      "0 ... 1"};
-}
 
 void add_train(CLI::App& app, cifar10::TrainOptions& o) {
   CLI::App* command = app.add_subcommand("train", "Train a net and save it");
@@ -131,24 +112,10 @@ int main(int argc, char** argv) {
   add_evaluate(app, evaluate);
   add_predict(app, predict);
   add_export(app, exported);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    fmt::print(stderr, "cifar10: {}\nTry cifar10 --help.\n", error.what());
-    return kBadInput;
-  }
-  try {
-    const int code = app.got_subcommand("train")      ? cifar10::train(train)
-                     : app.got_subcommand("evaluate") ? cifar10::evaluate(evaluate)
-                     : app.got_subcommand("predict")  ? cifar10::predict(predict)
-                                                      : cifar10::export_steps(exported);
-    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
-    fmt::print(stderr, "cifar10: the output could not be written; is the disk full?\n");
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "cifar10: not enough memory\n");
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "cifar10: {}\n", error.what());
-  }
-  return kBadInput;
+  return program::run(app, argc, argv, [&] {
+    return app.got_subcommand("train")      ? cifar10::train(train)
+           : app.got_subcommand("evaluate") ? cifar10::evaluate(evaluate)
+           : app.got_subcommand("predict")  ? cifar10::predict(predict)
+                                            : cifar10::export_steps(exported);
+  });
 }

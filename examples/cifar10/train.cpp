@@ -13,18 +13,20 @@
 #include <heed/train/summary.hpp>
 #include <heed/train/trainer.hpp>
 
+#include "../program/interrupt.hpp"
+#include "../program/progress.hpp"
+#include "../program/run_folder.hpp"
 #include "data_source.hpp"
-#include "interrupt.hpp"
-#include "progress.hpp"
 #include "recipe.hpp"
 #include "report.hpp"
-#include "run_folder.hpp"
 #include "stored_model.hpp"
 #include "whitening.hpp"
 
 namespace cifar10 {
 
 namespace {
+
+using program::clock_time, program::InterruptScope;
 
 constexpr Index kWhiteningImages = 5000;
 
@@ -78,7 +80,7 @@ class Run {
         make_schedule(steps), {.seed = options_.seed});
 
     announce(batches.size(), optimizer->kind());
-    Progress progress(options_.epochs, batches.size());
+    program::Progress progress(options_.epochs, batches.size(), "images");
     double seconds = 0;
     Index images = 0;
     for (Index epoch = 0; epoch < options_.epochs; ++epoch) {
@@ -146,14 +148,14 @@ class Run {
     keep();
     folder_.log({{"event", "interrupted"}, {"step", step}, {"steps", steps}, {"weights_hash", heed::weights_hash(model_->net)}});
     fmt::print("\nStopped after step {} of {}. The model so far is saved in {}\n", step, steps, folder_.model_path());
-    return kInterrupted;
+    return program::kInterrupted;
   }
 
   int finish(double seconds, double images_per_second) {
     const std::vector<heed::Evaluation> results = look_at(data_.images.test, 6);
     if (InterruptScope::requested()) {
       fmt::print("\nStopped while the finished model was judged. It is saved in {}\n", folder_.model_path());
-      return kInterrupted;
+      return program::kInterrupted;
     }
     fmt::print("\n{}\n", confusion_text(results[0].confusion, model_->class_names));
     fmt::print("test accuracy {:.2f} %, averaged with the mirror image {:.2f} %, over six views {:.2f} %\n", 100 * results[0].accuracy,
@@ -169,7 +171,7 @@ class Run {
 
   TrainOptions options_;
   Rates main_ = main_rates(options_);
-  RunFolder folder_;
+  program::RunFolder folder_;
   bool opened_ = false;
   DataSource data_;
   heed::ImageDataset train_, validation_;

@@ -56,7 +56,8 @@ struct EpochReport {
 ///
 /// Looks at the model and the optimiser, which must outlive it and stay where they are; owns the model's cache. Step s runs under
 /// StepScope(seed, s), so what dropout draws depends on nothing else. `loss(logits, labels, d_logits)` returns the loss and writes its
-/// gradient. After its first step a step of the same size asks the system for no memory (LLVM's OpenMP does, for its own loops). The loss
+/// gradient; logits of tokens (N, T, classes) come to it as rows, with one label each. After its first step a step of the same size asks the
+/// system for no memory (LLVM's OpenMP does, for its own loops). The loss
 /// is checked: training that runs away ends with a sentence and not with hours of NaN.
 template <class Model, class Loss = CrossEntropyLoss<typename Model::scalar>>
 class Trainer {
@@ -81,14 +82,14 @@ class Trainer {
     const StepScope scope(options_.seed, static_cast<std::uint64_t>(step_));
     StepReport report{.step = step_, .images = static_cast<Index>(std::size(labels)), .learning_rate_factor = schedule_(step_)};
     optimizer_.zero_gradients();
-    {
-      const auto logits = model_.forward(x, cache_);
-      report.loss = static_cast<double>(loss_(logits, labels, d_logits_));
-      report.correct = count_correct<T>(logits, labels);
-    }
+    auto logits = model_.forward(x, cache_);
+    const Shape shape = logits.shape();
+    report.loss = static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
+    report.correct = count_correct<T>(logits.as_rows(), labels);
+    logits.release();
     require<std::runtime_error>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
         "; a smaller learning rate or gradient clipping may help");
-    static_cast<void>(model_.backward(d_logits_, cache_));
+    static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
     if (std::isfinite(options_.max_gradient_norm)) clip_gradient_norm(parameters_, options_.max_gradient_norm);
     optimizer_.step(report.learning_rate_factor);
     ++step_;

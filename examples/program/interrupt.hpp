@@ -3,7 +3,7 @@
 
 #include <csignal>
 
-namespace cifar10 {
+namespace program {
 
 inline constexpr int kInterrupted = 130;  ///< the exit code of a program that ends on Ctrl-C: 128 + SIGINT
 
@@ -47,4 +47,4 @@ class InterruptScope {
 #endif
 };
 
-}  // namespace cifar10
+}  // namespace program

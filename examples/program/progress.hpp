@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -14,7 +15,7 @@
 
 #include <heed/core/shape.hpp>
 
-namespace cifar10 {
+namespace program {
 
 inline bool is_terminal(std::FILE* stream) {
 #if defined(__unix__) || defined(__APPLE__)
@@ -34,19 +35,19 @@ inline std::string clock_time(double seconds) {
 /// What a training run is at, shown as it goes: one line that is redrawn on a terminal, a plain line every ten seconds elsewhere.
 class Progress {
  public:
-  /// `epochs` of `steps` steps each.
-  Progress(heed::Index epochs, heed::Index steps, std::FILE* out = stdout)
-      : epochs_(epochs), steps_(steps), out_(out), terminal_(is_terminal(out)) {}
+  /// `epochs` of `steps` steps each, over what is called `unit`. A single epoch has no number.
+  Progress(heed::Index epochs, heed::Index steps, std::string unit, std::FILE* out = stdout)
+      : epochs_(epochs), steps_(steps), unit_(std::move(unit)), out_(out), terminal_(is_terminal(out)) {}
 
   void start_epoch(heed::Index epoch) {
     epoch_ = epoch;
-    step_ = images_ = correct_ = 0;
+    step_ = examples_ = correct_ = 0;
     loss_ = 0;
     start_ = shown_ = Clock::now();
   }
-  void step(heed::Index images, double loss, heed::Index correct) {
+  void step(heed::Index examples, double loss, heed::Index correct) {
     ++step_;
-    images_ += images;
+    examples_ += examples;
     correct_ += correct;
     // The last steps count most: an average over some twenty of them.
     loss_ = step_ == 1 ? loss : loss_ + (loss - loss_) * std::max(0.05, 1.0 / static_cast<double>(step_));
@@ -66,12 +67,13 @@ class Progress {
   using Clock = std::chrono::steady_clock;
 
   void show(double seconds) {
-    const double speed = static_cast<double>(images_) / std::max(seconds, 1e-9);
+    const double speed = static_cast<double>(examples_) / std::max(seconds, 1e-9);
     const double left =
         static_cast<double>((epochs_ - epoch_) * steps_ - step_) * seconds / static_cast<double>(std::max<heed::Index>(step_, 1));
-    const double accuracy = 100.0 * static_cast<double>(correct_) / static_cast<double>(std::max<heed::Index>(images_, 1));
-    const std::string text = fmt::format("epoch {}/{}  {:>4}/{}  loss {:.3f}  accuracy {:5.2f} %  {:5.0f} images/s  {} left", epoch_ + 1,
-        epochs_, step_, steps_, loss_, accuracy, speed, clock_time(left));
+    const double accuracy = 100.0 * static_cast<double>(correct_) / static_cast<double>(std::max<heed::Index>(examples_, 1));
+    const std::string epoch = epochs_ > 1 ? fmt::format("epoch {}/{}  ", epoch_ + 1, epochs_) : "";
+    const std::string text = fmt::format("{}{:>4}/{}  loss {:.3f}  accuracy {:5.2f} %  {:5.0f} {}/s  {} left", epoch, step_, steps_, loss_,
+        accuracy, speed, unit_, clock_time(left));
     if (!terminal_) {
       fmt::print(out_, "{}\n", text);
     } else {
@@ -85,11 +87,12 @@ class Progress {
   }
 
   heed::Index epochs_, steps_;
+  std::string unit_;
   std::FILE* out_;
   bool terminal_;
-  heed::Index epoch_ = 0, step_ = 0, images_ = 0, correct_ = 0;
+  heed::Index epoch_ = 0, step_ = 0, examples_ = 0, correct_ = 0;
   double loss_ = 0;
   Clock::time_point start_, shown_;
 };
 
-}  // namespace cifar10
+}  // namespace program

@@ -10,15 +10,15 @@
 
 #include <heed/io/atomic_file.hpp>
 
-namespace cifar10 {
+namespace program {
 
 /// The folder of one training run: log.jsonl, one JSON record a line, and model.safetensors. Files appear whole or not at all, and a run that is
 /// replaced stays until there is a new model to take its place.
 class RunFolder {
  public:
-  /// Chooses the folder and checks that it may be used; changes nothing. An empty `folder` stands for the next free runs/<net>-<number>, which
+  /// Chooses the folder and checks that it may be used; changes nothing. An empty `folder` stands for the next free runs/<name>-<number>, which
   /// `open` takes. Throws FileError.
-  RunFolder(const std::string& folder, const std::string& net, bool overwrite) : folder_(folder), net_(net) {
+  RunFolder(const std::string& folder, const std::string& name, bool overwrite) : folder_(folder), name_(name) {
     namespace fs = std::filesystem;
     std::error_code ignored;
     if (folder.empty()) return;
@@ -36,7 +36,7 @@ class RunFolder {
     if (folder_.empty()) {
       fs::create_directories("runs", error);
       for (int number = 1; !error; ++number) {  // the first that this process makes: two runs never share one
-        folder_ = fs::path("runs") / heed::text(net_, '-', number);
+        folder_ = fs::path("runs") / heed::text(name_, '-', number);
         if (fs::create_directory(folder_, error)) break;
       }
     } else {
@@ -69,8 +69,8 @@ class RunFolder {
   std::string writing_path() const { return replaces_ ? new_log_path() : log_path(); }
 
   std::filesystem::path folder_;
-  std::string net_, text_;
+  std::string name_, text_;
   bool replaces_ = false;  ///< an older run, until the new one has a model
 };
 
-}  // namespace cifar10
+}  // namespace program

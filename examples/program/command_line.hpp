@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+
+namespace program {
+
+inline constexpr int kBadInput = 2;  ///< the exit code of everything that ends with a sentence
+
+/// A check that reads as the library's sentences do.
+inline CLI::Validator at_least(double least, const std::string& what) {
+  return {[least, what](std::string& given) {
+            double value = 0;
+            if (!CLI::detail::lexical_cast(given, value) || !(value >= least) || value > 1e15)
+              return fmt::format("{} expected, '{}' given", what, given);
+            return std::string();
+          },
+      what};
+}
+/// 0 ... 1, without 1.
+inline CLI::Validator share() {
+  return {[](std::string& given) {
+            double value = 0;
+            return CLI::detail::lexical_cast(given, value) && value >= 0 && value < 1
+                       ? std::string()
+                       : fmt::format("a number from 0 to below 1 expected, '{}' given", given);
+          },
+      "0 ... 1"};
+}
+
+/// Reads the arguments and returns what `action()` returns; whatever goes wrong ends with a sentence on stderr.
+template <class Action>
+int run(CLI::App& app, int argc, char** argv, const Action& action) {
+  const std::string name = app.get_name();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    fmt::print(stderr, "{}: {}\nTry {} --help.\n", name, error.what(), name);
+    return kBadInput;
+  }
+  try {
+    const int code = action();
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    fmt::print(stderr, "{}: the output could not be written; is the disk full?\n", name);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{}: not enough memory\n", name);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", name, error.what());
+  }
+  return kBadInput;
+}
+
+}  // namespace program
