@@ -80,8 +80,8 @@ class BCEWithLogitsLoss : public LossBase<T, BCEWithLogitsLoss<T>> {
       const Value s = up ? large : small, not_s = up ? small : large;
       Value loss(0), slope(0);
       if (on != Value(0)) {
-        loss += on * (up ? rest : rest - z);
-        slope -= on * not_s;
+        loss = on * (up ? rest : rest - z);
+        slope = -on * not_s;
       }
       if (off != Value(0)) {
         loss += off * (up ? rest + z : rest);
