@@ -8,6 +8,7 @@
 #include <heed/data/batches.hpp>
 #include <heed/data/generated.hpp>
 #include <heed/layers/dropout.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/linear.hpp>
@@ -104,4 +105,19 @@ TEST_CASE("a loss that is not finite ends training with a sentence") {
   Tensor<float, 4> images({2, 32, 32, 3});
   images.fill(std::numeric_limits<float>::quiet_NaN());
   CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the loss is nan at step 0"));
+}
+
+TEST_CASE("tokens are classified, one label each") {
+  SeedScope seed(1);
+  Sequential model(Embedding<float>({.num_embeddings = 5, .embedding_dim = 8}), Linear<float>({.in_features = 8, .out_features = 5}));
+  AdamW<float> optimizer(named_parameters(model), {.learning_rate = 0.05});
+  Trainer trainer(model, CrossEntropyLoss<float>(), optimizer);
+  Tensor<std::int64_t, 2> x({3, 10});
+  std::vector<int> next;
+  for (Index i = 0; i < x.size(); ++i) x[i] = i % 5, next.push_back(static_cast<int>((i + 2) % 5));
+  StepReport report;
+  for (int step = 0; step < 60; ++step) report = trainer.step(x, next);
+  CHECK(report.images == 30);
+  CHECK(report.correct == 30);
+  CHECK(report.loss < 0.05);
 }
