@@ -24,7 +24,7 @@ struct ModelOptions {
 struct TrainOptions {
   ModelOptions model;
   std::vector<std::string> data;  ///< files and folders; empty: what the source tree says about itself
-  Index steps = 800;
+  Index steps = 1200;
   Index batch_size = 16;  ///< pieces of text a step, each as long as the context
   double learning_rate = 3e-3;
   std::uint64_t seed = 0;
