@@ -128,7 +128,7 @@ TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float,
         CHECK(y[0] == 0);
         CHECK(y[1] == 0);
         CHECK(std::isnan(y[4]));
-        for (std::size_t i : {2, 3, 5, 6, 7}) CHECK(y[i] == -1);
+        for (std::size_t i : {2u, 3u, 5u, 6u, 7u}) CHECK(y[i] == -1);
       },
       Function::expm1, w.data(), y.data(), Index(w.size()));
 }
