@@ -105,6 +105,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
 }  // namespace
 
 int export_steps(const ExportOptions& options) {
+  if (!options.onnx.empty()) return export_onnx(options);
   std::optional<heed::ThreadScope> threads;
   if (options.threads > 0) threads.emplace(options.threads);
   std::error_code error;

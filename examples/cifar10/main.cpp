@@ -75,11 +75,13 @@ void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
 }
 
 void add_export(CLI::App& app, cifar10::ExportOptions& o) {
-  CLI::App* command =
-      app.add_subcommand("export", "Make a few training steps and write weights, batches and losses for examples/pytorch");
-  command->add_option("folder", o.folder, "Folder for initial.safetensors, batches.safetensors and losses.json")
+  CLI::App* command = app.add_subcommand(
+      "export", "Make a few training steps and write weights, batches and losses for examples/pytorch, or a saved net as ONNX");
+  command
+      ->add_option(
+          "folder", o.folder, "Folder for initial.safetensors, batches.safetensors and losses.json; with --onnx model.safetensors of a run")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR|MODEL");
   command->add_option("--net", o.net.net, "Which net")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
   command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
       ->check(CLI::IsMember({"full", "none"}))
@@ -94,8 +96,12 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
   command->add_flag("--each-step", o.each_step, "Also write the weights before every step");
-  command->add_flag("--overwrite", o.overwrite, "Replace what the folder holds");
+  command->add_flag("--overwrite", o.overwrite, "Replace what the folder holds, or the file of --onnx");
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  CLI::Option* onnx = command->add_option("--onnx", o.onnx, "Write the net MODEL to this ONNX file instead")->type_name("FILE");
+  for (const char* of_steps :
+      {"--net", "--attention", "--optimizer", "--precision", "--steps", "--batch-size", "--seed", "--data", "--each-step"})
+    onnx->excludes(of_steps);
 }
 
 }  // namespace

@@ -69,10 +69,11 @@ struct PredictOptions {
   int threads = 0;
 };
 
-/// Options of `cifar10 export`: what examples/pytorch compares.
+/// Options of `cifar10 export`: the steps that examples/pytorch compares, or a model for others to run.
 struct ExportOptions {
   NetOptions net;
-  std::string folder;
+  std::string folder;  ///< with `onnx`: the model's file
+  std::string onnx;    ///< an ONNX file to write, instead of steps
   Index steps = 20;
   Index batch_size = 256;
   std::uint64_t seed = 0;
@@ -89,5 +90,6 @@ int train(const TrainOptions& options);
 int evaluate(const EvaluateOptions& options);
 int predict(const PredictOptions& options);
 int export_steps(const ExportOptions& options);
+int export_onnx(const ExportOptions& options);
 
 }  // namespace cifar10

@@ -28,20 +28,22 @@ struct StoredModel {
 /// The layout of model.safetensors that this program writes and reads.
 inline constexpr std::string_view kFormat = "heed-cifar10", kFormatVersion = "1";
 
-/// Writes the net and, as metadata, what rebuilds it: format, format_version, net, attention, logit_scale, mean, deviation, class_names, dataset.
-/// Appears whole or not at all. Throws FileError.
-inline void save(const std::string& path, const StoredModel& model) {
+/// What rebuilds and uses the net, as words of its file: format, format_version, net, attention, logit_scale, mean, deviation, class_names,
+/// dataset.
+inline heed::Metadata metadata_of(const StoredModel& model) {
   const auto list = [](const auto& values) {
     heed::Json array{heed::Json::Array()};
     for (const auto& value : values) array.push_back(value);
     return array.to_string();
   };
-  heed::io::save(path, model.net,
-      {{"format", std::string(kFormat)}, {"format_version", std::string(kFormatVersion)}, {"net", model.options.net},
-          {"attention", model.options.attention}, {"logit_scale", heed::Json(model.options.logit_scale).to_string()},
-          {"mean", list(model.normalization.mean)}, {"deviation", list(model.normalization.deviation)},
-          {"class_names", list(model.class_names)}, {"dataset", model.dataset}});
+  return {{"format", std::string(kFormat)}, {"format_version", std::string(kFormatVersion)}, {"net", model.options.net},
+      {"attention", model.options.attention}, {"logit_scale", heed::Json(model.options.logit_scale).to_string()},
+      {"mean", list(model.normalization.mean)}, {"deviation", list(model.normalization.deviation)},
+      {"class_names", list(model.class_names)}, {"dataset", model.dataset}};
 }
+
+/// Writes the net with its metadata. Appears whole or not at all. Throws FileError.
+inline void save(const std::string& path, const StoredModel& model) { heed::io::save(path, model.net, metadata_of(model)); }
 
 /// Reads what `save` wrote. Throws FileError for a file that is missing, damaged, or of another program or net.
 inline StoredModel load(const std::string& path) {

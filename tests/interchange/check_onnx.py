@@ -1,66 +1,122 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs ONNX files that heed wrote in ONNX Runtime and compares what comes out with heed's own output.
+"""What heed writes as ONNX, in ONNX Runtime (tests/run --full): one small model for each kind of layer and option, and the nets of the example, trained for a
+moment.
 
-    check_onnx.py FOLDER...
+    python3 tests/interchange/check_onnx.py FOLDER   # of programs: heed_onnx_cases, cifar10
 
-Every FOLDER holds NAME.onnx and beside it NAME.safetensors with the inputs under the graph's names and the output, in heed's order of axes
-(what heed_onnx_cases and `cifar10 export MODEL --onnx FILE --logits FILE` write). Each file passes onnx.checker, with shape inference; nodes have
-names of their own. The largest difference may be 1e-5 of the largest output. Needs the packages numpy, onnx, onnxruntime and safetensors.
+Every file passes onnx.checker with shape inference, its nodes have names of their own, and what comes out differs from heed's output by at most 1e-5
+of the largest number. Needs numpy, onnx, onnxruntime and safetensors.
 """
+import json
+import pathlib
+import subprocess
 import sys
-from pathlib import Path
+import tempfile
 
 import numpy
 import onnx
 import onnxruntime
 import safetensors
 
-MOST = 1e-5  # of the largest output: some hundred roundings of a float
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "examples" / "pytorch"))
+import formula  # noqa: E402
+
+TOLERANCE = 1e-5  # of the largest number: some hundred roundings of a float
+NETS = [(net, "full") for net in ("demo", "small", "large", "article")] + [("article", a) for a in ("none", "identity", "uniform", "convolution")]
 
 
-def check(path):
-    """The relative difference of one file; raises if the file is wrong."""
+def tensors_of(path):
+    with safetensors.safe_open(str(path), "np") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+
+
+def session_of(path):
+    """The model in ONNX Runtime, after the checks that need no numbers."""
     model = onnx.load(str(path))
     onnx.checker.check_model(model, full_check=True)
     names = [node.name for node in model.graph.node]
-    assert all(names) and len(set(names)) == len(names), "nodes without a name of their own"
-    with safetensors.safe_open(str(path.with_suffix(".safetensors")), "np") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-        channels_first = (file.metadata() or {}).get("channels_first") != "false"
-
-    def to_graph(x):
-        return numpy.ascontiguousarray(x.transpose(0, 3, 1, 2)) if channels_first and x.ndim == 4 else x
-
+    if not all(names) or len(set(names)) != len(names):
+        raise ValueError("nodes without names of their own")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]), model
+
+
+def difference(found, expected):
+    """Of the largest number expected."""
+    if found.shape != expected.shape:
+        raise ValueError(f"the output is {found.shape}, expected {expected.shape}")
+    if not numpy.isfinite(expected).all():
+        raise ValueError("heed's output is not finite")
+    return float(numpy.abs(found - expected).max() / numpy.abs(expected).max()) if expected.size else 0.0
+
+
+def check_case(path):
+    tensors, words = tensors_of(path.with_suffix(".safetensors"))
+
+    def to_graph(x):  # maps lie channels first there
+        return numpy.ascontiguousarray(x.transpose(0, 3, 1, 2)) if words["channels_first"] == "true" and x.ndim == 4 else x
+
+    session, _ = session_of(path)
     inputs = {i.name: to_graph(tensors[i.name]) for i in session.get_inputs()}
-    found = session.run(None, inputs)[0]
     expected = to_graph(tensors["output"])
-    assert found.shape == expected.shape, f"shape {found.shape}, expected {expected.shape}"
-    assert numpy.isfinite(expected).all(), "heed's output is not finite"
-    worst = numpy.abs(found - expected).max() / max(numpy.abs(expected).max(), 1e-30) if expected.size else 0.0
-    # The batch is free: the first of each input alone gives the first of the output. (Batch statistics are of the batch.)
-    if "own_statistics" not in path.stem and expected.size:
-        alone = session.run(None, {name: x[:1] for name, x in inputs.items()})[0]
-        worst = max(worst, numpy.abs(alone - expected[:1]).max() / max(numpy.abs(expected).max(), 1e-30))
-    assert worst <= MOST, f"difference {worst:.2e} of the largest output, allowed {MOST:.0e}"
+    worst = difference(session.run(None, inputs)[0], expected)
+    if words["rows_alone"] == "true":  # the batch is free in the file
+        worst = max(worst, difference(session.run(None, {name: x[:1] for name, x in inputs.items()})[0], expected[:1]))
     return worst
 
 
+def check_net(program, folder, data, net, attention):
+    run, onnx_file, logits = folder / f"{net}-{attention}", folder / f"{net}-{attention}.onnx", folder / "logits.safetensors"
+    for arguments in (["train", "--net", net, "--attention", attention, "--epochs", "1", "--batch-size", "20", "--data", data, "--output", run],
+                      ["evaluate", run / "model.safetensors", "--data", data, "--logits", logits],
+                      ["export", run / "model.safetensors", "--onnx", onnx_file]):
+        done = subprocess.run([program, *arguments], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"cifar10 {arguments[0]}: {done.stderr}")
+    session, model = session_of(onnx_file)
+    words = {entry.key: entry.value for entry in model.metadata_props}
+    if len(json.loads(words["class_names"])) != 10 or words["net"] != net or words["attention"] != attention:
+        raise ValueError(f"the metadata is {words}")
+    if not any(node.name == "block1.conv1" or node.name == "block1.conv" for node in model.graph.node):
+        raise ValueError("no node is called as its layer is")
+    records = numpy.fromfile(data / "test_batch.bin", numpy.uint8).reshape(-1, 3073)
+    mean, deviation = (numpy.array(json.loads(words[key]), numpy.float32).reshape(1, 3, 1, 1) for key in ("mean", "deviation"))
+    images = (records[:, 1:].reshape(-1, 3, 32, 32).astype(numpy.float32) / 255 - mean) / deviation
+    return difference(session.run(["logits"], {"images": images})[0], tensors_of(logits)[0]["logits"])
+
+
 def main():
-    paths = sorted(path for folder in sys.argv[1:] for path in Path(folder).glob("*.onnx"))
-    failures, worst = 0, (0.0, "")
-    for path in paths:
+    programs = pathlib.Path(sys.argv[1]).resolve()
+    faults, count, worst = 0, 0, (0.0, "nothing")
+
+    def judge(name, check, *arguments):
+        nonlocal faults, count, worst
+        count += 1
         try:
-            worst = max(worst, (float(check(path)), path.name))
-        except Exception as error:  # noqa: BLE001 - whatever a file brings about is one line
-            failures += 1
-            print(f"FAILED {path}: {type(error).__name__}: {error}")
-    print(f"ONNX Runtime {onnxruntime.__version__}, onnx {onnx.__version__}: {len(paths)} models, {failures} failed; "
-          f"the largest difference is {worst[0]:.1e} of the largest output ({worst[1]})")
-    sys.exit(1 if failures or not paths else 0)
+            found = check(*arguments)
+            worst = max(worst, (found, name))
+            if found > TOLERANCE:
+                raise ValueError(f"the output differs by {found:.1e} of the largest number")
+        except Exception as error:  # noqa: BLE001 - whatever a file brings about is one line, and the next one's turn
+            faults += 1
+            print(f"FAULT: {name}: {type(error).__name__}: {error}")
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
+        subprocess.run([programs / "heed_onnx_cases", folder / "cases"], check=True)
+        for path in sorted((folder / "cases").glob("*.onnx")):
+            judge(path.stem, check_case, path)
+        if (programs / "cifar10").exists():
+            data = folder / "cifar-10-batches-bin"
+            data.mkdir()
+            formula.write_images(data, 40)
+            for net, attention in NETS:
+                judge(f"{net} with attention {attention}", check_net, programs / "cifar10", folder, data, net, attention)
+    print(f"ONNX Runtime {onnxruntime.__version__}, onnx {onnx.__version__}: {count} models, {faults} faults; "
+          f"the largest difference is {worst[0]:.1e} of the largest number ({worst[1]})")
+    sys.exit(1 if faults or count == 0 else 0)
 
 
 if __name__ == "__main__":

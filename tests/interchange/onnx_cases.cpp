@@ -13,11 +13,6 @@
 #include <heed/io/onnx.hpp>
 #include <heed/io/safetensors.hpp>
 
-#if defined(HEED_CIFAR10_NETS)
-#include <cifar10/nets.hpp>
-#include <cifar10/scale.hpp>
-#endif
-
 namespace {
 
 using heed::Index;
@@ -69,6 +64,7 @@ class Cases {
     const auto y = model.forward(x...);
     writer.add("output", y);
     writer.set_metadata("channels_first", options.channels_first ? "true" : "false");
+    writer.set_metadata("rows_alone", name.ends_with("whole_batch") ? "false" : "true");
     writer.write((folder_ / (name + ".safetensors")).string());
     ++count_;
   }
@@ -97,6 +93,10 @@ void rows(Cases& cases) {
   cases.add("gelu_tanh", Gelu<float>({.approximate = GeluApproximation::tanh}), wide);
   cases.add("silu_image", Silu<float>(), image);
   cases.add("swish", Silu<float>({.alpha = 1.7}), wide);
+  for (const int dim : {-1, 1}) cases.add(text("softmax_", dim), Softmax<float>({.dim = dim}), image);
+  cases.add("softmax_whole_batch", Softmax<float>({.dim = 0}), wide);
+  cases.add("log_softmax", LogSoftmax<float>(), wide);
+  cases.add("log_softmax_height", LogSoftmax<float>({.dim = -3}), image);
   cases.add("elu", Elu<float>({.alpha = 0.6}), wide);
   cases.add("leaky_relu_image", LeakyRelu<float>({.negative_slope = 0.3}), image);
   cases.add("sigmoid", Sigmoid<float>(), wide);
@@ -184,7 +184,7 @@ void images(Cases& cases) {
   cases.add("global_max_pool1d", GlobalMaxPool1d<float>(), sequence);
   cases.add("sequence_net",
       Sequential(Conv1d<float>({.in_channels = 6, .out_channels = 4, .kernel_size = 3, .padding = 1}),
-          BatchNorm2d<float>({.num_features = 4}), Relu<float>(), MaxPool1d<float>({.kernel_size = 2}),
+          BatchNorm1d<float>({.num_features = 4}), Relu<float>(), MaxPool1d<float>({.kernel_size = 2}),
           Linear<float>({.in_features = 4, .out_features = 5})),
       sequence);
   cases.add("global_avg_pool2d", GlobalAvgPool2d<float>(), image);
@@ -192,9 +192,14 @@ void images(Cases& cases) {
   cases.add("batch_norm2d", BatchNorm2d<float>({.num_features = 6, .eps = 1e-3}), image);
   cases.add("batch_norm2d_plain", BatchNorm2d<float>({.num_features = 6, .affine = false}), image);
   cases.add("batch_norm2d_frozen_scale", BatchNorm2d<float>({.num_features = 6, .frozen_scale = true}), image);
-  cases.add("batch_norm2d_own_statistics", BatchNorm2d<float>({.num_features = 6, .track_running_stats = false}), image);
-  cases.add("batch_norm2d_rows", BatchNorm2d<float>({.num_features = 5}), drawn<2>({4, 5}));
-  cases.add("batch_norm2d_tokens", BatchNorm2d<float>({.num_features = 6}), drawn<3>({2, 7, 6}));
+  cases.add("batch_norm2d_whole_batch", BatchNorm2d<float>({.num_features = 6, .track_running_stats = false}), image);
+  cases.add("batch_norm1d_rows", BatchNorm1d<float>({.num_features = 5}), drawn<2>({4, 5}));
+  cases.add("batch_norm1d_tokens", BatchNorm1d<float>({.num_features = 6}), drawn<3>({2, 7, 6}));
+  cases.add("batch_norm1d_whole_batch", BatchNorm1d<float>({.num_features = 6, .track_running_stats = false}), drawn<3>({2, 7, 6}));
+  cases.add("group_norm", GroupNorm<float>({.num_groups = 2, .num_channels = 6, .eps = 1e-3}), image);
+  cases.add("group_norm_instances", GroupNorm<float>({.num_groups = 6, .num_channels = 6}), image);
+  cases.add("group_norm_tokens", GroupNorm<float>({.num_groups = 1, .num_channels = 6}), drawn<3>({2, 7, 6}));
+  cases.add("group_norm_rows", GroupNorm<float>({.num_groups = 2, .num_channels = 6, .eps = 1e-2, .affine = false}), drawn<2>({4, 6}));
   // Layouts change between the layers, and x of the residual is read in both.
   cases.add("layouts",
       Sequential(named("conv", Conv2d<float>({.in_channels = 6, .out_channels = 4, .kernel_size = 3, .padding = 1})),
@@ -258,6 +263,15 @@ void attention(Cases& cases) {
             .rotary = RotaryEmbeddingOptions{.base = 10, .interleaved = interleaved}}),
         drawn<3>({2, 7, 24}));
   }
+  for (int bits = 0; bits < 8; ++bits)
+    cases.add(text("mha_alibi_", bits),
+        MultiHeadAttention<float>({.embed_dim = 24,
+            .num_heads = 6,
+            .add_bias_kv = (bits & 1) != 0,
+            .causal = (bits & 2) != 0,
+            .num_kv_heads = bits & 4 ? 2 : 6,
+            .alibi = true}),
+        drawn<3>({2, 7, 24}));
   cases.add("mha_grouped_cross", MultiHeadAttention<float>({.embed_dim = 24, .num_heads = 6, .kdim = 5, .vdim = 4, .num_kv_heads = 3}),
       drawn<3>({2, 7, 24}), drawn<3>({2, 4, 5}), drawn<3>({2, 4, 4}));
   cases.add("encoder_grouped_rotary",
@@ -305,17 +319,6 @@ void attention(Cases& cases) {
   cases.add("one_token", MultiHeadAttention<float>({.embed_dim = 6, .num_heads = 2, .causal = true}), drawn<3>({1, 1, 6}));
 }
 
-#if defined(HEED_CIFAR10_NETS)
-void nets(Cases& cases) {
-  for (const std::string_view net : cifar10::kNets)
-    for (const std::string_view attention : cifar10::kAttentions) {
-      if (net != "demo" && net != "article" && attention != "full") continue;  // the block is the same
-      cases.add(heed::text("net_", net, '_', attention),
-          cifar10::make_net<float>({.net = std::string(net), .attention = std::string(attention)}), drawn<4>({2, 32, 32, 3}));
-    }
-}
-#endif
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -325,9 +328,6 @@ int main(int argc, char** argv) {
     rows(cases);
     images(cases);
     attention(cases);
-#if defined(HEED_CIFAR10_NETS)
-    nets(cases);
-#endif
     std::printf("%d models in %s\n", cases.count(), argv[1]);
   } catch (const std::exception& error) {
     return std::fprintf(stderr, "heed_onnx_cases: %s\n", error.what()), 1;

@@ -84,6 +84,14 @@ TEST_CASE("ONNX attention: MultiHeadAttention under torch's names") {
   CHECK(std::vector<float>(mask.begin(), mask.begin() + 8) == std::vector<float>{0, kNever, kNever, kNever, kNever, kNever, 0, 0});
 }
 
+TEST_CASE("ONNX attention: ALiBi's distances are part of the mask, one a head") {
+  const heed::MultiHeadAttention<float> attention({.embed_dim = 4, .num_heads = 2, .add_zero_attn = true, .causal = true, .alibi = true});
+  const auto file = written_onnx(attention, {{1, 2, 4}});
+  CHECK(file.initializers.at("MultiHeadAttention/mask").dims == Integers{2, 2, 3});
+  const float a = 0.0625f, b = 0.00390625f;  // 2^-4, 2^-8
+  CHECK(file.initializers.at("MultiHeadAttention/mask").floats() == std::vector<float>{0, kNever, 0, -a, 0, 0, 0, kNever, 0, -b, 0, 0});
+}
+
 TEST_CASE("ONNX attention: AttentionFusion of every kind, on a map") {
   using heed::AttentionKind;
   const auto ops = [](AttentionKind kind) {

@@ -4,12 +4,14 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/layers/avg_pool1d.hpp>
 #include <heed/layers/avg_pool2d.hpp>
+#include <heed/layers/batch_norm1d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv1d.hpp>
 #include <heed/layers/conv2d.hpp>
 #include <heed/layers/global_avg_pool1d.hpp>
 #include <heed/layers/global_avg_pool2d.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
+#include <heed/layers/group_norm.hpp>
 #include <heed/layers/max_pool1d.hpp>
 #include <heed/layers/max_pool2d.hpp>
 
@@ -123,13 +125,25 @@ TEST_CASE("ONNX images: BatchNorm2d by its running statistics, or by those of it
   CHECK(file.ops() == "BatchNormalization");
   CHECK(file.nodes[0].inputs == Words{"input", "weight", "bias", "running_mean", "running_var"});
   CHECK(file.nodes[0].attribute("epsilon").f == 0.25f);
-  CHECK(written_onnx(heed::BatchNorm2d<float>({.num_features = 3}), {{2, 4, 3}}).ops() == "Transpose BatchNormalization Transpose");
-  CHECK(written_onnx(heed::BatchNorm2d<float>({.num_features = 3}), {{2, 3}}).ops() == "BatchNormalization");
+  CHECK(written_onnx(heed::BatchNorm1d<float>({.num_features = 3}), {{2, 4, 3}}).ops() == "Transpose BatchNormalization Transpose");
+  CHECK(written_onnx(heed::BatchNorm1d<float>({.num_features = 3}), {{2, 3}}).ops() == "BatchNormalization");
   const auto plain = written_onnx(heed::BatchNorm2d<float>({.num_features = 3, .affine = false}), {{2, 4, 4, 3}});
   CHECK(plain.initializers.at(plain.nodes[0].inputs[1]).floats() == std::vector<float>(3, 1.0f));
   CHECK(plain.initializers.at(plain.nodes[0].inputs[2]).floats() == std::vector<float>(3, 0.0f));
   const auto own = written_onnx(heed::BatchNorm2d<float>({.num_features = 3, .track_running_stats = false}), {{2, 4, 4, 3}});
   CHECK(own.ops() == "ReduceMean Sub Mul ReduceMean Add Sqrt Div Reshape Mul Reshape Add");
+}
+
+TEST_CASE("ONNX images: GroupNorm is an instance norm of its groups") {
+  const auto file = written_onnx(heed::GroupNorm<float>({.num_groups = 2, .num_channels = 6, .eps = 0.25}), {{2, 5, 4, 6}});
+  CHECK(file.ops() == "Reshape InstanceNormalization Reshape Reshape Mul Reshape Add");
+  CHECK(file.initializers.at(file.nodes[0].inputs[1]).integers() == Integers{0, 2, -1});
+  CHECK(file.initializers.at(file.nodes[2].inputs[1]).integers() == Integers{0, 6, 5, 4});
+  CHECK(file.nodes[1].attribute("epsilon").f == 0.25f);
+  CHECK(file.initializers.at("GroupNorm/ones").floats() == std::vector<float>(2, 1.0f));
+  const heed::GroupNorm<float> plain({.num_groups = 2, .num_channels = 6, .affine = false});
+  CHECK(written_onnx(plain, {{2, 6}}).ops() == "Reshape InstanceNormalization Reshape");
+  CHECK(written_onnx(plain, {{2, 5, 6}}).ops() == "Transpose Reshape InstanceNormalization Reshape Transpose");
 }
 
 namespace {

@@ -11,12 +11,14 @@
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/log_softmax.hpp>
 #include <heed/layers/output_projection.hpp>
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/relu.hpp>
 #include <heed/layers/rms_norm.hpp>
 #include <heed/layers/sigmoid.hpp>
 #include <heed/layers/silu.hpp>
+#include <heed/layers/softmax.hpp>
 #include <heed/layers/tanh.hpp>
 
 #include "catch.hpp"
@@ -82,6 +84,14 @@ TEST_CASE("ONNX rows: activations carry their options") {
   CHECK(written_onnx(heed::Sigmoid<float>(), {{2, 3}}).ops() == "Sigmoid");
   CHECK(written_onnx(heed::Tanh<float>(), {{2, 3}}).ops() == "Tanh");
   CHECK(written_onnx(heed::Silu<float>({.alpha = 2}), {{2, 3}}).ops() == "Mul Sigmoid Mul");
+}
+
+TEST_CASE("ONNX rows: softmax over the axis where it lies") {
+  const auto channels = written_onnx(heed::Softmax<float>(), {{2, 5, 4, 3}});
+  CHECK(channels.ops() == "Softmax");
+  CHECK(channels.nodes[0].attribute("axis").i == 1);
+  CHECK(written_onnx(heed::Softmax<float>({.dim = 2}), {{2, 5, 4, 3}}).nodes[0].attribute("axis").i == 3);
+  CHECK(written_onnx(heed::LogSoftmax<float>(), {{2, 3}}).nodes[0].attribute("axis").i == 1);
 }
 
 TEST_CASE("ONNX rows: Embedding reads whole numbers") {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <heed/io/onnx_row_emitters.hpp>
@@ -19,8 +20,9 @@ struct OnnxAttention {
   double scale = 0;  ///< 0: 1 / √width
   double softcap = 0;
   bool causal = false;
-  Index causal_offset = 0;  ///< query i attends keys 0 ... i + offset
-  Index always = 0;         ///< so many of the last keys are attended whatever the mask says
+  Index causal_offset = 0;         ///< query i attends keys 0 ... i + offset
+  Index always = 0;                ///< so many of the last keys are attended whatever the mask says
+  std::vector<float> slopes = {};  ///< of the heads, if any: -slope |i - j| is added to the scores, but for the last keys above
 };
 
 /// (N, T, heads · width) as (N, heads, T, width), or (N, heads, width, T) if `turned`. What has four axes already is (N, heads, T, width).
@@ -54,8 +56,9 @@ inline OnnxValue emit_attention(OnnxGraph& graph, const DescribedLayer& layer, c
     scores = graph.node(layer, "Mul", {bent, graph.scalar(a.softcap)}, {}, "scores/capped");
   }
   std::string attending;  // (queries, 1): 0 for queries without a key
+  std::vector<float> mask(static_cast<std::size_t>(queries * keys), 0.0f);
   if (a.causal) {
-    std::vector<float> mask(static_cast<std::size_t>(queries * keys), 0.0f), any(static_cast<std::size_t>(queries), 1.0f);
+    std::vector<float> any(static_cast<std::size_t>(queries), 1.0f);
     bool all = true;
     for (Index i = 0; i < queries; ++i) {
       const Index end = std::min(std::max<Index>(i + a.causal_offset + 1, 0), keys - a.always);
@@ -65,9 +68,21 @@ inline OnnxValue emit_attention(OnnxGraph& graph, const DescribedLayer& layer, c
       }
       for (Index j = end; j < keys - a.always; ++j) mask[static_cast<std::size_t>(i * keys + j)] = -std::numeric_limits<float>::infinity();
     }
-    scores = graph.node(layer, "Add", {scores, graph.floats(layer, "mask", {queries, keys}, mask)}, {}, "scores/masked");
     if (!all) attending = graph.floats(layer, "attending", {queries, 1}, any);
   }
+  Shape mask_shape{queries, keys};
+  if (!a.slopes.empty()) {
+    const std::vector<float> one = std::exchange(mask, {});
+    for (const float slope : a.slopes)
+      for (Index i = 0; i < queries; ++i)
+        for (Index j = 0; j < keys; ++j) {
+          const float distance = j < keys - a.always ? static_cast<float>(std::abs(i + a.causal_offset - j)) : 0.0f;
+          mask.push_back(one[static_cast<std::size_t>(i * keys + j)] - slope * distance);
+        }
+    mask_shape = grouped ? Shape{a.kv_heads, a.heads / a.kv_heads, queries, keys} : Shape{a.heads, queries, keys};
+  }
+  if (a.causal || !a.slopes.empty())
+    scores = graph.node(layer, "Add", {scores, graph.floats(layer, "mask", mask_shape, mask)}, {}, "scores/masked");
   std::string weights = graph.node(layer, "Softmax", {scores}, {{"axis", -1}}, "weights");
   if (!attending.empty()) weights = graph.node(layer, "Mul", {weights, attending}, {}, "weights/attending");
   const bool last = !grouped && !tokens;
@@ -196,7 +211,7 @@ inline std::vector<OnnxValue> emit_qkv(OnnxGraph& graph, const DescribedLayer& l
 
 inline OnnxValue emit_multi_head_attention(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
   require_known(layer,
-      {"embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim", "causal", "num_kv_heads"},
+      {"embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim", "causal", "num_kv_heads", "alibi"},
       {"rotary", "out_proj"});
   require(in.size() == 1 || in.size() == 3, "write_onnx: ", layer.label(), " takes x, or q, k and v, found ", in.size(), " inputs");
   std::vector<OnnxValue> qkv = emit_qkv(graph, layer, in);
@@ -207,7 +222,8 @@ inline OnnxValue emit_multi_head_attention(OnnxGraph& graph, const DescribedLaye
       {.heads = layer.integer("num_heads"),
           .kv_heads = layer.integer("num_kv_heads"),
           .causal = layer.flag("causal"),
-          .always = k.shape[1] - qkv[1].shape[1]},
+          .always = k.shape[1] - qkv[1].shape[1],
+          .slopes = layer.find("alibi_slopes") ? layer.tensor("alibi_slopes").floats() : std::vector<float>()},
       "context");
   return graph.emit(layer.child("out_proj"), context);
 }

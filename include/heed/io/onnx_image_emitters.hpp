@@ -157,10 +157,7 @@ inline OnnxValue emit_batch_norm(OnnxGraph& graph, const DescribedLayer& layer, 
     std::vector<int> axes;
     for (int axis = 0; axis + 1 < in[0].shape.rank(); ++axis) axes.push_back(axis);
     OnnxValue y = emit_standardized(graph, layer, in[0], axes, layer.number("eps"), true);
-    if (!affine) return y;
-    y.name = graph.node(layer, "Mul", {y.name, along_features(graph, layer, "weight", y)}, {}, "scaled");
-    y.name = graph.node(layer, "Add", {y.name, along_features(graph, layer, "bias", y)});
-    return y;
+    return affine ? emit_affine(graph, layer, y) : y;
   }
   const OnnxValue x = graph.channels_first(in[0]);
   const auto features = static_cast<std::size_t>(x.shape.features());
@@ -172,6 +169,23 @@ inline OnnxValue emit_batch_norm(OnnxGraph& graph, const DescribedLayer& layer, 
               {x.name, weight, bias, graph.parameter(layer, "running_mean"), graph.parameter(layer, "running_var")},
               {{"epsilon", layer.number("eps")}}),
       x.shape, x.channels_first};
+}
+
+/// Each group of channels is one channel of an instance norm.
+inline OnnxValue emit_group_norm(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
+  OnnxValue x = graph.channels_first(in[0]);
+  const Index groups = layer.integer("num_groups");
+  const auto constant = [&](const char* word, float value) {
+    return graph.floats(layer, word, {groups}, std::vector<float>(static_cast<std::size_t>(groups), value));
+  };
+  const std::string parts = graph.node(layer, "Reshape", {x.name, graph.integers({0, groups, -1})}, {}, "groups");
+  const std::string normal = graph.node(
+      layer, "InstanceNormalization", {parts, constant("ones", 1), constant("zeros", 0)}, {{"epsilon", layer.number("eps")}}, "normal");
+  std::vector<Index> shape(static_cast<std::size_t>(x.shape.rank()), 0);
+  for (int axis = 1; axis < x.shape.rank(); ++axis) shape[static_cast<std::size_t>(x.axis(axis))] = x.shape[axis];
+  const bool affine = layer.find("weight") != nullptr;
+  x.name = graph.node(layer, "Reshape", {normal, graph.integers(shape)}, {}, affine ? "standardized" : "");
+  return affine ? emit_affine(graph, layer, x) : x;
 }
 
 }  // namespace detail
@@ -188,7 +202,8 @@ inline OnnxEmitters onnx_image_emitters() {
   emitters["AvgPool1d"] = emitters["AvgPool2d"] = detail::emit_avg_pool;
   emitters["GlobalAvgPool1d"] = emitters["GlobalAvgPool2d"] = global("ReduceMean");
   emitters["GlobalMaxPool1d"] = emitters["GlobalMaxPool2d"] = global("ReduceMax");
-  emitters["BatchNorm2d"] = detail::emit_batch_norm;
+  emitters["BatchNorm1d"] = emitters["BatchNorm2d"] = detail::emit_batch_norm;
+  emitters["GroupNorm"] = detail::emit_group_norm;
   return emitters;
 }
 

@@ -65,6 +65,13 @@ inline std::string along_features(OnnxGraph& graph, const DescribedLayer& layer,
   return graph.node(layer, "Reshape", {vector, graph.integers(shape)}, {}, text(name, "/channels_first"));
 }
 
+/// x ⊙ weight + bias, one of each a feature.
+inline OnnxValue emit_affine(OnnxGraph& graph, const DescribedLayer& layer, OnnxValue x) {
+  x.name = graph.node(layer, "Mul", {x.name, along_features(graph, layer, "weight", x)}, {}, "scaled");
+  x.name = graph.node(layer, "Add", {x.name, along_features(graph, layer, "bias", x)});
+  return x;
+}
+
 /// (x − mean) / √(variance + eps) over heed's `axes`; without `centred`, x / √(mean of squares + eps).
 inline OnnxValue emit_standardized(
     OnnxGraph& graph, const DescribedLayer& layer, OnnxValue x, const std::vector<int>& axes, double eps, bool centred) {
@@ -165,6 +172,11 @@ inline OnnxEmitters onnx_row_emitters() {
   emitters["LeakyRelu"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
     return detail::emit_elementwise(graph, layer, "LeakyRelu", in[0], {{"alpha", layer.number("negative_slope")}});
   };
+  for (const char* kind : {"Softmax", "LogSoftmax"})
+    emitters[kind] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
+      const Index axis = in[0].axis(static_cast<int>(layer.integer("dim")));
+      return detail::emit_elementwise(graph, layer, layer.kind, in[0], {{"axis", axis}});
+    };
   emitters["Embedding"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
     Shape shape = in[0].shape;
     shape.push_back(layer.integer("embedding_dim"));

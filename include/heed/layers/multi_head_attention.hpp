@@ -239,6 +239,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     visitor.option("kdim", o.kdim), visitor.option("vdim", o.vdim), visitor.option("causal", o.causal);
     visitor.option("num_kv_heads", o.num_kv_heads);
     visitor.option("alibi", o.alibi);
+    if (o.alibi) visitor.constant("alibi_slopes", self.slopes_.shape(), std::as_const(self.slopes_).data());
     if (self.rotary_) visitor.child("rotary", *self.rotary_);
     if (self.packed()) {
       visitor.parameter("in_proj_weight", self.in_proj_weight_);
