@@ -90,6 +90,11 @@ expect 0 "%" "$program" predict run/model.safetensors picture.ppm picture.ppm --
 [[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
 [[ $(grep -c "%" <<<"$output") == 2 ]] || fault "one line a picture: $output"
 
+expect 0 "as ONNX" "$program" export run/model.safetensors --onnx net.onnx
+for words in attention/scores whiten.weight class_names LayerNormalization; do
+  grep -qa "$words" net.onnx || fault "net.onnx does not hold $words"
+done
+
 # --- what is wrong gets a sentence, exit code 2, and changes nothing -----------------------------------------------------------------
 before=$(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum)
 listed=$(find . | sort)
@@ -113,6 +118,10 @@ for overlay in picture.ppm run/model.safetensors; do
 done
 expect 2 "from 0" "$program" train --data part --seed -1
 expect 0 "heed" "$program" --version
+expect 2 "exists already" "$program" export run/model.safetensors --onnx net.onnx
+expect 2 "the file that is read" "$program" export run/model.safetensors --onnx run/model.safetensors --overwrite
+expect 2 "--steps" "$program" export run/model.safetensors --onnx other.onnx --steps 2
+expect 2 "missing.safetensors" "$program" export missing.safetensors --onnx other.onnx
 expect 2 "no attention to show" "$program" predict arm-none/model.safetensors picture.ppm --overlay seen.png
 [[ $(find . | sort) == "$listed" ]] || fault "files came or went: $(diff <(echo "$listed") <(find . | sort))"
 [[ $(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum) == "$before" ]] || fault "files were changed"
