@@ -5,6 +5,7 @@
 #include <heed/compose/residual.hpp>
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/train/summary.hpp>
@@ -107,4 +108,12 @@ TEST_CASE("numbers of a summary are short and have units") {
   CHECK(detail::short_number(999.9e3) == "1.00 M");
   CHECK(detail::grouped(1234567) == "1,234,567");
   CHECK(detail::grouped(123) == "123");
+}
+
+TEST_CASE("tables that are looked up cost no products") {
+  const Sequential model(named("embedding", Embedding<float>({.num_embeddings = 1000, .embedding_dim = 4})),
+      named("head", Linear<float>({.in_features = 4, .out_features = 3})));
+  const ModelSummary summary = summarize(model, {2, 5});
+  CHECK(summary.parameters == 4000 + 15);
+  CHECK(summary.flops() == 2.0 * 10 * 12);
 }

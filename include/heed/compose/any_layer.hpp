@@ -35,6 +35,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   using scalar = T;
   using input_scalar = X;
   static constexpr int input_rank = InRank;
+  static constexpr bool mixes_tokens = true;  // perhaps: what it holds is not known here, so decode refuses it
 
   struct Cache {
     std::unique_ptr<CacheState> state;  ///< of the held layer; made by the first forward pass

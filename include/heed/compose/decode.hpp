@@ -11,7 +11,8 @@ namespace heed {
 ///     Tensor<T, 3> decode(const TensorView<const T, 3>& x, DecodeState& state) const;
 ///
 /// where decode(x, state) is what forward would give for the tokens x if the whole sequences were given to it, and puts x into the state. Layers
-/// that read each token alone (Linear, LayerNorm, activations, Embedding) have none of this: composers call their forward. `Sequential`, `Stack` and
+/// that read each token alone (Linear, LayerNorm, activations, Embedding) have none of this: composers call their forward. Layers that mix tokens
+/// say so with a member `mixes_tokens`, and are refused when compiling. `Sequential`, `Stack` and
 /// `Residual` hand the call on:
 ///
 ///     auto state = model.decode_state(1, 256);
@@ -54,6 +55,9 @@ auto infer(const L& layer, const X& x, [[maybe_unused]] DecodeStateOf<L>& state)
   if constexpr (Decoder<L>) {
     return layer.decode(x, state);
   } else {
+    static_assert(
+        !requires { L::mixes_tokens; },
+        "heed: decode runs layers that read each token alone, or have a decode of their own; this one mixes tokens, or may do so");
     auto y = layer.forward(x);
     if constexpr (std::is_same_v<InputScalarOf<L>, typename L::scalar>)
       static_assert(std::remove_cvref_t<decltype(y)>::rank == std::remove_cvref_t<X>::rank,

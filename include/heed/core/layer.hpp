@@ -27,6 +27,9 @@ class Visitor {
   virtual void option(std::string_view /*name*/, const std::string& /*value*/) {}
   virtual void parameter(std::string_view /*name*/, const Parameter<T>& /*parameter*/) {}
   virtual void parameter(std::string_view name, Parameter<T>& parameter) { this->parameter(name, std::as_const(parameter)); }
+  /// A parameter whose rows are looked up or added instead of multiplied (embeddings, positions); unless overridden, one like every other.
+  virtual void table(std::string_view name, const Parameter<T>& parameter) { this->parameter(name, parameter); }
+  virtual void table(std::string_view name, Parameter<T>& parameter) { this->parameter(name, parameter); }
   /// State that is saved but not trained (running statistics).
   virtual void buffer(std::string_view /*name*/, const Tensor<T, 1>& /*buffer*/) {}
   virtual void buffer(std::string_view name, Tensor<T, 1>& buffer) { this->buffer(name, std::as_const(buffer)); }

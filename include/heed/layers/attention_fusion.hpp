@@ -48,6 +48,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
  public:
   using scalar = T;
   static constexpr int input_rank = kAnyRank;
+  static constexpr bool mixes_tokens = true;  // decode refuses it
 
   struct Cache {
     typename LayerNorm<T>::Cache norm;

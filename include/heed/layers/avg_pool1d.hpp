@@ -23,6 +23,7 @@ template <class T>
 class AvgPool1d : public AvgPoolLayer<AvgPool1d<T>, T, 3, AvgPool1dOptions> {
  public:
   static constexpr const char* kKind = "AvgPool1d";
+  static constexpr bool mixes_tokens = true;  // decode refuses it
   using AvgPool1d::AvgPoolLayer::AvgPoolLayer;
 
   /// The same layer over another scalar.

@@ -27,6 +27,7 @@ template <class T>
 class Conv1d : public ConvLayer<Conv1d<T>, T, 3, Conv1dOptions> {
  public:
   static constexpr const char* kKind = "Conv1d";
+  static constexpr bool mixes_tokens = true;  // decode refuses it
   using Conv1d::ConvLayer::ConvLayer;
 
   /// The same layer over another scalar.

@@ -97,7 +97,7 @@ class Embedding : public LayerBase<Embedding<T>> {
     visitor.option("num_embeddings", self.options_.num_embeddings);
     visitor.option("embedding_dim", self.options_.embedding_dim);
     if (self.options_.padding_idx) visitor.option("padding_idx", *self.options_.padding_idx);
-    visitor.parameter("weight", self.weight_);
+    visitor.table("weight", self.weight_);
   }
 
  private:

@@ -24,6 +24,7 @@ class GroupNorm : public LayerBase<GroupNorm<T>> {
  public:
   using scalar = T;
   static constexpr int input_rank = kAnyRank;
+  static constexpr bool mixes_tokens = true;  // decode refuses it
 
   struct Cache {
     TensorView<const T, 2> x;      ///< (rows, num_channels), the caller's

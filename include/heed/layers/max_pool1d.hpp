@@ -22,6 +22,7 @@ template <class T>
 class MaxPool1d : public MaxPoolLayer<MaxPool1d<T>, T, 3, MaxPool1dOptions> {
  public:
   static constexpr const char* kKind = "MaxPool1d";
+  static constexpr bool mixes_tokens = true;  // decode refuses it
   using MaxPool1d::MaxPoolLayer::MaxPoolLayer;
 
   /// The same layer over another scalar.

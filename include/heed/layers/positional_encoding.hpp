@@ -145,7 +145,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
     visitor.option("position", self.options_.kind == PositionKind::sine ? "sine" : "learned");
     visitor.option("use", self.options_.use == PositionUse::added ? "added" : "multiplied");
     if (self.options_.kind == PositionKind::sine) visitor.option("base", self.options_.base);
-    if (self.options_.kind == PositionKind::learned) visitor.parameter("weight", self.weight_);
+    if (self.options_.kind == PositionKind::learned) visitor.table("weight", self.weight_);
     if (self.options_.kind == PositionKind::sine) visitor.constant("sines", self.sines_.shape(), std::as_const(self.sines_).data());
   }
 

@@ -136,7 +136,7 @@ class RelativePositionBias : public LayerBase<RelativePositionBias<T>> {
     }
     visitor.option("max_distance", o.max_distance);
     if (o.num_buckets > 0) visitor.option("num_buckets", o.num_buckets), visitor.option("bidirectional", o.bidirectional);
-    visitor.parameter("weight", self.weight_);
+    visitor.table("weight", self.weight_);
   }
 
  private:

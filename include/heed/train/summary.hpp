@@ -47,7 +47,8 @@ struct ModelSummary {
 ///
 /// It knows no layer types. Shapes are those that the composers ask of their children (see ShapeObserver). A parameter of two or more axes
 /// is a matrix that multiplies every row of the layer's output once: size multiply-adds a row, which is right for linear layers and
-/// convolutions of any kind (weight (out, in / groups, height, width), rows = images x height x width of the output). Where a layer does not say what
+/// convolutions of any kind (weight (out, in / groups, height, width), rows = images x height x width of the output); tables that are looked up cost
+/// nothing. Where a layer does not say what
 /// it asks of its children, their rows are those of its output. Products of activations with each other (attention) are what the layer
 /// says in `activation_products`. Additions, norms, activations and pooling are not counted: they are less than a hundredth.
 template <class Model>
@@ -83,10 +84,14 @@ ModelSummary summarize(const Model& model, const Shape& in) {
       Visitor<T>::leave();
       open.pop_back();
     }
-    void parameter(std::string_view, const Parameter<T>& p) override {
+    using Visitor<T>::table;
+    void table(std::string_view, const Parameter<T>& p) override {
       LayerSummary& layer = layers[open.back()];
       layer.parameters += p.size();
       if (p.frozen()) layer.frozen += p.size();
+    }
+    void parameter(std::string_view name, const Parameter<T>& p) override {
+      table(name, p);
       if (p.shape().rank() >= 2) matrices[open.back()].push_back(p.size());
       if (p.shape().rank() >= 2 && !p.frozen()) trained_matrices[open.back()] += p.size();
     }
