@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Each header has its test file, each layer its page with the derivation, each benchmark and page its header."""
+"""Each header has its test file, each layer its page with the derivation, each benchmark and page its header; each test case of a room its name."""
+import re
+
 import tree
 
 # Definitions of macros only: there is nothing to run.
@@ -32,5 +34,14 @@ for folder, ending in (("benchmarks", "_bench.cpp"), ("docs", ".md")):
             header = tree.INCLUDE / subject.parent / (subject.name[: -len(ending)] + ".hpp")
             if not header.exists() and tree.name_of(path) not in NO_HEADER and subject.name != "README.md":
                 faults.append(f"{tree.name_of(path)}: belongs to no header ({tree.name_of(header)} does not exist)")
+
+# One program a room: Catch2 wants the names of all its cases to differ.
+for room in sorted(path for path in (tree.ROOT / "tests").iterdir() if path.is_dir()):
+    names = {}
+    for path in sorted(room.rglob("*_test.cpp")):
+        for name in re.findall(r'TEST_CASE\("([^"]*)"', path.read_text()):
+            if name in names:
+                faults.append(f"{tree.name_of(path)}: test case '{name}' is one of {tree.name_of(names[name])}, too")
+            names[name] = path
 
 tree.finish("mirror", faults, f"{len(found)} headers")

@@ -7,12 +7,12 @@
 
 using namespace heed;
 
-TEST_CASE("global pools keep the rules of layers") {
+TEST_CASE("global_avg_pool_layer: global pools keep the rules of layers") {
   reference::check_layer_rules<4>(GlobalAvgPool2d<float>(), {5, 9, 8, 20});
   reference::check_layer_rules<3>(GlobalAvgPool1d<float>(), {5, 72, 20});
 }
 
-TEST_CASE("the pixels of an image are the tokens of a sequence") {
+TEST_CASE("global_avg_pool_layer: the pixels of an image are the tokens of a sequence") {
   GlobalAvgPool2d<double> images;
   GlobalAvgPool1d<double> sequences;
   const auto x = reference::random_tensor<double, 4>({3, 4, 5, 6}, 1);

@@ -24,7 +24,7 @@ Tensor<double, 1> row(const std::vector<double>& values) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain loss", "", float, double) {
+TEMPLATE_TEST_CASE("bce_with_logits_loss: values and gradients agree with the derivative of the plain loss", "", float, double) {
   using T = TestType;
   const std::vector<double> five = {0.5, 2, 1, 0, 3}, other = {4, 0.25, 0, 1, 2};
   const std::vector<std::vector<double>> weights = {{}, {2.5}, five}, pos_weights = {{}, {0.5}, other};
@@ -58,7 +58,7 @@ TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain 
         }
 }
 
-TEST_CASE("numbers printed by torch 2, and each element's own loss") {
+TEST_CASE("bce_with_logits_loss: numbers printed by torch 2, and each element's own loss") {
   Tensor<double, 2> x({2, 3}), target({2, 3}), losses, dx;
   const double xs[] = {1.0, -0.5, 0.25, 0.0, 2.0, -40.0}, targets[] = {1.0, 0.0, 0.5, 0.25, 1.0, 0.0};
   std::copy_n(xs, 6, x.data());
@@ -83,7 +83,7 @@ TEST_CASE("numbers printed by torch 2, and each element's own loss") {
   CHECK(BCEWithLogitsLoss<double>(options).value(x, target) == Approx(sum).epsilon(1e-14));
 }
 
-TEST_CASE("logits of any size are safe") {
+TEST_CASE("bce_with_logits_loss: logits of any size are safe") {
   const BCEWithLogitsLoss<double> loss({.reduction = Reduction::sum});
   Tensor<double, 1> dx;
   CHECK(loss(row({1e4, -1e4, 1e4, -1e4}), row({0, 1, 1, 0}), dx) == 2e4);
@@ -104,7 +104,7 @@ TEST_CASE("logits of any size are safe") {
   CHECK(BCEWithLogitsLoss<double>({.pos_weight = {0}})(row({-kInfinity, 0}), row({1, 0}), dx) == Approx(std::log(2.0) / 2));
 }
 
-TEST_CASE("the loss of dual numbers carries the derivative") {
+TEST_CASE("bce_with_logits_loss: the loss of dual numbers carries the derivative") {
   for (double at : {-1.5, 0.0, 2.0}) {
     Tensor<Dual<1>, 1> x({1}), target({1}), dx;
     x[0] = at, target[0] = 0.25;

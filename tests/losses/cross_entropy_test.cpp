@@ -89,7 +89,7 @@ std::string message_of(const CrossEntropyOptions& options) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain loss", "", float, double) {
+TEMPLATE_TEST_CASE("cross_entropy: values and gradients agree with the derivative of the plain loss", "", float, double) {
   using T = TestType;
   const double tolerance = sizeof(T) == 4 ? 2e-7 : 1e-12;
   Tensor<T, 2> d_logits;
@@ -126,7 +126,7 @@ TEST_CASE("the loss of dual numbers carries the derivative that the loss of doub
   }
 }
 
-TEST_CASE("numbers printed by torch 2") {
+TEST_CASE("cross_entropy: numbers printed by torch 2") {
   const auto logits = matrix<double>(4, 3, {1.0, -0.5, 0.25, 0.0, 2.0, -1.0, 0.5, 0.5, -0.25, 3.0, 0.0, 1.0});
   const auto targets = matrix<double>(4, 3, {.2, .3, .5, 0, 1, 0, .6, .4, 0, .5, .25, .25});
   const std::vector<int> labels = {2, 1, -100, 0};
@@ -178,7 +178,7 @@ TEST_CASE("each row's own loss, and its gradient") {
   for (Index i = 0; i < d_sum.size(); ++i) CHECK(d_rows[i] == d_sum[i]);
 }
 
-TEMPLATE_TEST_CASE("logits of any size are safe", "", float, double) {
+TEMPLATE_TEST_CASE("cross_entropy: logits of any size are safe", "", float, double) {
   using T = TestType;
   Tensor<T, 2> d;
   const std::vector<int> labels = {0, 1};

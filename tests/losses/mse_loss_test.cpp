@@ -10,7 +10,7 @@
 
 using namespace heed;
 
-TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain loss", "", float, double) {
+TEMPLATE_TEST_CASE("mse_loss: values and gradients agree with the derivative of the plain loss", "", float, double) {
   using T = TestType;
   for (Index count : {1, 2, 17, 5000})
     for (Reduction reduction : {Reduction::mean, Reduction::sum}) {
@@ -37,7 +37,7 @@ TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain 
     }
 }
 
-TEST_CASE("numbers printed by torch 2, and each element's own loss") {
+TEST_CASE("mse_loss: numbers printed by torch 2, and each element's own loss") {
   Tensor<double, 2> x({2, 3}), target({2, 3}), losses, dx;
   const double xs[] = {1.0, -0.5, 0.25, 0.0, 2.0, -40.0}, targets[] = {1.0, 0.0, 0.5, 0.25, 1.0, 0.0};
   std::copy_n(xs, 6, x.data());
@@ -55,7 +55,7 @@ TEST_CASE("numbers printed by torch 2, and each element's own loss") {
   }
 }
 
-TEST_CASE("the loss of dual numbers carries the derivative") {
+TEST_CASE("mse_loss: the loss of dual numbers carries the derivative") {
   Tensor<Dual<1>, 3> x({1, 1, 2}), target({1, 1, 2}), dx;
   x[0] = 3.0, x[1] = 1.0;
   x[0].tangent[0] = 1;

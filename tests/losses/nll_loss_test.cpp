@@ -26,7 +26,7 @@ Tensor<T, 2> matrix(Index rows, Index columns, const std::vector<double>& values
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain loss", "", float, double) {
+TEMPLATE_TEST_CASE("nll_loss: values and gradients agree with the derivative of the plain loss", "", float, double) {
   using T = TestType;
   const double tolerance = sizeof(T) == 4 ? 1e-7 : 1e-14;
   for (Index rows : {1, 2, 17})
@@ -60,7 +60,7 @@ TEMPLATE_TEST_CASE("values and gradients agree with the derivative of the plain 
           }
 }
 
-TEST_CASE("numbers printed by torch 2") {
+TEST_CASE("nll_loss: numbers printed by torch 2") {
   const auto x = matrix<double>(4, 3, {-0.5, -1.25, -2.0, -0.25, -3.0, -1.5, -1.0, -1.0, -1.5, -0.75, -2.25, -0.125});
   const std::vector<int> labels = {2, 1, -100, 0};
   const std::vector<double> weight = {0.5, 2.0, 1.5};
