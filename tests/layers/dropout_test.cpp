@@ -114,3 +114,5 @@ TEST_CASE("dropout refuses a p that is no probability") {
   CHECK_THROWS(Dropout<float>({.p = -0.1}));
   CHECK_THROWS(Dropout<float>({.p = std::nan("")}));
 }
+
+TEST_CASE("dropout: the default is torch's") { CHECK(DropoutOptions{}.p == 0.5); }
