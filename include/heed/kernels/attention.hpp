@@ -3,8 +3,7 @@
 
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/attention_backward.hpp>
-#include <heed/kernels/attention_blocks.hpp>
-#include <heed/kernels/attention_mask.hpp>
+#include <heed/kernels/attention_scores.hpp>
 
 namespace heed::kernels {
 
@@ -81,61 +80,34 @@ template <class T>
 struct ForwardScratch {
   Index rows;        ///< of a block of queries
   Index chunk_keys;  ///< of a chunk
-  Index q_row, s_row;
+  ScoreScratch<T> score;
   Tensor<T, 1> memory;
   Tensor<unsigned char, 1> flags;
-  T *packed, *v, *q, *s, *largest, *sum, *before, *bias_row, *numbers;
-  unsigned char *attended, *flag_row;
+  T *v, *largest, *sum, *before;
+  unsigned char* attended;
 
-  ForwardScratch(const Attention<T>& a, Index job_rows, bool one_chunk, const TileSizes<T>& sizes) {
-    chunk_keys = one_chunk ? a.keys : std::min(a.keys, kForwardKeys);
+  ForwardScratch(const Attention<T>& a, Index job_rows, bool one_chunk, const TileSizes<T>& sizes)
+      : chunk_keys(one_chunk ? a.keys : std::min(a.keys, kForwardKeys)), score(a, sizes.whole_panels(chunk_keys), sizes) {
     const Index chunk = sizes.whole_panels(chunk_keys);
     // A block shares the passes over the panels; its scores should stay near L1. Causal blocks are one tile: less above the diagonal.
     rows = std::min(sizes.rows * (a.causal ? 1 : std::clamp<Index>(24576 / (sizes.rows * (chunk + 1)), 1, 4)), job_rows);
-    q_row = sizes.whole_vectors(a.width) + sizes.lanes;
-    s_row = chunk + 16;  // an odd number of lines: rows do not share cache sets
     const bool copy_v = needs_copy(a.v.row, a.value_width, sizes) || a.mask || a.key_mask || a.bias;
     memory = cut_scratch<T>({
-        {&packed, chunk * a.width},
+        {&score.packed_k, chunk * a.width},
         {&v, copy_v ? chunk * sizes.whole_vectors(a.value_width) : 0},
-        {&q, (rows + kTileSlack) * q_row},
-        {&s, (rows + kTileSlack) * s_row},
+        {&score.scaled_q, (rows + kTileSlack) * score.q_row},
+        {&score.s, (rows + kTileSlack) * score.s_row},
         {&largest, job_rows},
         {&sum, job_rows},
         {&before, rows},
-        {&bias_row, a.bias && a.bias.key != 1 ? chunk : 0},
-        {&numbers, a.slopes ? chunk : 0},
+        {&score.bias_row, score.bias_size(a, chunk)},
+        {&score.numbers, score.numbers_size(a, chunk)},
     });
-    for (Index j = 0; j < chunk && numbers; ++j) numbers[j] = T(static_cast<double>(j));
+    score.number_keys(chunk);
     flags = Tensor<unsigned char, 1>::uninitialized({a.keys + chunk});
-    attended = flags.data(), flag_row = attended + a.keys;
+    attended = flags.data(), score.flag_row = attended + a.keys;
   }
 };
-
-/// Scores of queries [i, i + rows) of a head against the packed keys [key, key + keys), with soft cap, bias and masks.
-template <class T>
-ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Index rows, Index key, Index keys, const unsigned char* flags,
-    const TileSizes<T>& sizes, ForwardScratch<T>& scratch) {
-  const Index padded = sizes.whole_panels(keys);
-  copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * kLog2E), scratch.q, scratch.q_row, sizes.with_slack(rows));
-  multiply_tiles<T>({.rows = rows,
-      .cols = padded,
-      .depth = a.width,
-      .a = scratch.q,
-      .a_row = scratch.q_row,
-      .a_step = 1,
-      .b = scratch.packed,
-      .b_row = sizes.width,
-      .b_panel = sizes.width * a.width,
-      .c = scratch.s,
-      .c_row = scratch.s_row,
-      .slack = true,
-      .whole_tiles = true});
-  const ScoreBlock<T> block{
-      &a, b, h, i, rows, key, keys, padded, scratch.s, scratch.s_row, flags, nullptr, scratch.flag_row, scratch.bias_row, scratch.numbers};
-  mask_scores(block);
-  return block;
-}
 
 /// Queries [first, last) of one head.
 template <class T>
@@ -155,7 +127,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
   for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
     const Index keys = std::min(scratch.chunk_keys, attended.end - key);
     const unsigned char* flags = attended.flags_from(key);
-    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed);
+    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.score.packed_k);
     const RightRows<T> v = right_rows<T>(a.v.at(b, kv, key), a.v.row, keys, a.value_width, flags, sizes, scratch.v);
     for (Index i = first; i < last; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, last - i);
@@ -164,7 +136,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
         for (Index r = 0; r < rows && key == attended.begin; ++r) finish_empty(i + r);
         continue;
       }
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, flags, sizes, scratch);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, flags, sizes, scratch.score);
       const SoftmaxBlock<T> state{scratch.largest + (i - first), scratch.sum + (i - first), scratch.before};
       dispatch<SoftmaxRows<T>, T>(&block, &state);
       const bool is_last = key + keys >= block_end;
@@ -179,8 +151,8 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
       multiply_tiles<T>({.rows = rows,
           .cols = a.value_width,
           .depth = block_keys,
-          .a = scratch.s,
-          .a_row = scratch.s_row,
+          .a = scratch.score.s,
+          .a_row = scratch.score.s_row,
           .a_step = 1,
           .b = v.data,
           .b_row = v.row,
@@ -193,7 +165,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           .after = is_last ? state.sum : nullptr});
       for (Index r = 0; r < rows && weights; ++r)  // one chunk then, see attention_forward
         for (Index j = 0; j < block_keys; ++j)
-          weights[(head_rows + i + r) * a.keys + key + j] = scratch.s[r * scratch.s_row + j] * state.sum[r];
+          weights[(head_rows + i + r) * a.keys + key + j] = scratch.score.s[r * scratch.score.s_row + j] * state.sum[r];
     }
   }
 }
@@ -245,10 +217,10 @@ void head_scores(const Attention<T>& a, Index b, Index h, T* scores, const TileS
   for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
     const Index keys = std::min(scratch.chunk_keys, attended.end - key);
     const unsigned char* flags = attended.flags_from(key);
-    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed);
+    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.score.packed_k);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, a.queries - i);
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, keys, flags, sizes, scratch);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, keys, flags, sizes, scratch.score);
       for (Index r = 0; r < rows; ++r)
         for (Index j = 0; j < keys; ++j) {
           const T score = block.scores[r * block.row + j];

@@ -2,8 +2,7 @@
 #pragma once
 
 #include <heed/core/parallel.hpp>
-#include <heed/kernels/attention_blocks.hpp>
-#include <heed/kernels/attention_mask.hpp>
+#include <heed/kernels/attention_scores.hpp>
 
 namespace heed::kernels {
 
@@ -150,38 +149,39 @@ struct GradientRows {
 
 template <class T>
 struct BackwardScratch {
-  Index rows, q_row, v_row, s_row;
+  Index rows, v_row;
+  ScoreScratch<T> score;
   Tensor<T, 1> memory;
   Tensor<unsigned char, 1> flags;
-  T *packed_k, *packed_v, *k, *scaled_q, *q, *dy, *s, *grad, *slope, *delta, *bias_row, *numbers;
-  unsigned char *attended, *flag_row;
+  T *packed_v, *k, *q, *dy, *grad, *delta;
+  unsigned char* attended;
 
-  BackwardScratch(const Attention<T>& a, const TileSizes<T>& sizes) {
+  BackwardScratch(const Attention<T>& a, const TileSizes<T>& sizes) : score(a, sizes.whole_panels(std::min(a.keys, kBackwardKeys)), sizes) {
     const Index chunk = sizes.whole_panels(std::min(a.keys, kBackwardKeys));
     rows = std::min(kBackwardTiles * sizes.rows, a.queries);
-    q_row = sizes.whole_vectors(a.width) + sizes.lanes, v_row = sizes.whole_vectors(a.value_width) + sizes.lanes;
-    s_row = chunk + 16;  // an odd number of lines, and the columns that a tile of columns may read beyond the last panel
+    v_row = sizes.whole_vectors(a.value_width) + sizes.lanes;
     const bool masks = a.mask || a.key_mask || a.bias;
     const bool copy_k = masks || needs_copy(a.k.row, a.width, sizes);
     const Index padded = rows + kTileSlack;
     memory = cut_scratch<T>({
-        {&packed_k, chunk * a.width},
+        {&score.packed_k, chunk * a.width},
         {&packed_v, chunk * a.value_width},
         {&k, copy_k ? chunk * sizes.whole_vectors(a.width) : 0},
-        {&scaled_q, padded * q_row},
+        {&score.scaled_q, padded * score.q_row},
         {&q, padded * sizes.whole_vectors(a.width)},
         {&dy, padded * v_row},
-        {&s, padded * s_row},
-        {&grad, padded * s_row},
-        {&slope, a.softcap > 0 ? padded * s_row : 0},
+        {&score.s, padded * score.s_row},
+        {&grad, padded * score.s_row},
+        {&score.slope, a.softcap > 0 ? padded * score.s_row : 0},
         {&delta, rows},
-        {&bias_row, a.bias && a.bias.key != 1 ? chunk : 0},
-        {&numbers, a.slopes ? chunk : 0},
+        {&score.bias_row, score.bias_size(a, chunk)},
+        {&score.numbers, score.numbers_size(a, chunk)},
     });
-    for (Index j = 0; j < chunk && numbers; ++j) numbers[j] = T(static_cast<double>(j));
-    std::fill_n(s, padded * s_row, T(0)), std::fill_n(grad, padded * s_row, T(0));  // tiles read what lies between the rows
+    score.number_keys(chunk);
+    std::fill_n(score.s, padded * score.s_row, T(0)),
+        std::fill_n(grad, padded * score.s_row, T(0));  // tiles read what lies between the rows
     flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk});
-    attended = flags.data(), flag_row = attended + chunk;
+    attended = flags.data(), score.flag_row = attended + chunk;
   }
 };
 
@@ -197,16 +197,15 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
     const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, key_begin, key_end, scratch.attended);
     if (attended.empty()) continue;
     const Index key = attended.begin, keys = attended.end - key;
-    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, scratch.packed_k);
+    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, scratch.score.packed_k);
     pack_transposed(a.v.at(b, kv, key), a.v.row, keys, a.value_width, attended.flags, scratch.packed_v);
     const RightRows<T> k = right_rows<T>(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, sizes, scratch.k);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, a.queries - i), block_keys = std::min(keys, a.visible_keys(b, i + rows - 1) - key);
       if (block_keys <= 0) continue;
-      const Index padded = sizes.whole_panels(block_keys), prepared = sizes.with_slack(rows);
+      const Index padded = sizes.whole_panels(block_keys);
       const T* dy_rows = g.dy.at(b, h, i);
-      copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * kLog2E), scratch.scaled_q, scratch.q_row, prepared);
-      copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, prepared);
+      copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, sizes.with_slack(rows));
       const RightRows<T> q = right_rows<T>(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, sizes, scratch.q);
       dispatch<RowDots<T>, T>(rows, a.value_width, dy_rows, g.dy.row, g.y.at(b, h, i), g.y.row, scratch.delta);
       const Index first_row = (b * a.heads + h) * a.queries + i;
@@ -218,19 +217,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           scratch.delta[r] += sum * T(g.d_weights_factor);
         }
       // S = q kᵀ and dy vᵀ, then weights and dS in their place
-      multiply_tiles<T>({.rows = rows,
-          .cols = padded,
-          .depth = a.width,
-          .a = scratch.scaled_q,
-          .a_row = scratch.q_row,
-          .a_step = 1,
-          .b = scratch.packed_k,
-          .b_row = sizes.width,
-          .b_panel = sizes.width * a.width,
-          .c = scratch.s,
-          .c_row = scratch.s_row,
-          .slack = true,
-          .whole_tiles = true});
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, attended.flags, sizes, scratch.score);
       multiply_tiles<T>({.rows = rows,
           .cols = padded,
           .depth = a.value_width,
@@ -241,12 +228,9 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_row = sizes.width,
           .b_panel = sizes.width * a.value_width,
           .c = scratch.grad,
-          .c_row = scratch.s_row,
+          .c_row = scratch.score.s_row,
           .slack = true,
           .whole_tiles = true});
-      const ScoreBlock<T> block{&a, b, h, i, rows, key, block_keys, padded, scratch.s, scratch.s_row, attended.flags, scratch.slope,
-          scratch.flag_row, scratch.bias_row, scratch.numbers};
-      mask_scores(block);
       const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, a.keys <= kBackwardKeys, &g,
           d_bias ? d_bias + h * g.d_bias.head : nullptr, d_slopes ? d_slopes + h : nullptr};
       dispatch<GradientRows<T>, T>(&gradient);
@@ -255,7 +239,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .cols = a.width,
           .depth = block_keys,
           .a = scratch.grad,
-          .a_row = scratch.s_row,
+          .a_row = scratch.score.s_row,
           .a_step = 1,
           .b = k.data,
           .b_row = k.row,
@@ -267,9 +251,9 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       multiply_tiles<T>({.rows = block_keys,
           .cols = a.value_width,
           .depth = rows,
-          .a = scratch.s,
+          .a = scratch.score.s,
           .a_row = 1,
-          .a_step = scratch.s_row,
+          .a_step = scratch.score.s_row,
           .b = scratch.dy,
           .b_row = scratch.v_row,
           .b_panel = sizes.width,
@@ -282,7 +266,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .depth = rows,
           .a = scratch.grad,
           .a_row = 1,
-          .a_step = scratch.s_row,
+          .a_step = scratch.score.s_row,
           .b = q.data,
           .b_row = q.row,
           .b_panel = sizes.width,

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <vector>
+
+#include <heed/kernels/attention_scores.hpp>
+
+#include "catch.hpp"
+#include "reference/layer_rules.hpp"
+
+using namespace heed;
+using namespace heed::kernels;
+
+TEMPLATE_TEST_CASE("a block of scores is cap(scale q k) - slope |distance| + bias, masked behind what the query sees", "", float, double) {
+  using T = TestType;
+  const TileSizes<T> sizes;
+  const Index width = 5, heads = 2, queries = 9, keys = sizes.width + 3;
+  const auto q = reference::random_tensor<T, 4>({1, heads, queries, width}, 1),
+             k = reference::random_tensor<T, 4>({1, heads, keys, width}, 2);
+  const auto bias = reference::random_tensor<T, 2>({keys, queries}, 3);  // stored the other way round: its stride over keys is not 1
+  const std::vector<T> slopes{T(0.25), T(0.5)};
+  for (const bool causal : {false, true})
+    for (const double softcap : {0.0, 1.5})
+      for (const bool more : {false, true}) {
+        Attention<T> a;
+        a.batches = 1, a.heads = a.kv_heads = heads, a.queries = queries, a.keys = keys, a.width = width;
+        a.q = {q.data(), 0, queries * width, width}, a.k = {k.data(), 0, keys * width, width};
+        a.scale = 0.7, a.softcap = softcap, a.causal = causal, a.causal_offset = 2;
+        if (more) a.bias = {bias.data(), 0, 0, 1, queries}, a.slopes = slopes.data();
+        const Index chunk = sizes.whole_panels(keys), rows = 4, first = 3, head = 1;
+        ScoreScratch<T> scratch(a, chunk, sizes);
+        const auto memory = cut_scratch<T>({{&scratch.packed_k, chunk * width}, {&scratch.scaled_q, (rows + kTileSlack) * scratch.q_row},
+            {&scratch.s, (rows + kTileSlack) * scratch.s_row}, {&scratch.bias_row, scratch.bias_size(a, chunk)},
+            {&scratch.numbers, scratch.numbers_size(a, chunk)}});
+        std::vector<unsigned char> flags(static_cast<std::size_t>(chunk));
+        scratch.flag_row = flags.data();
+        scratch.number_keys(chunk);
+        pack_transposed(a.k.at(0, head), a.k.row, keys, width, nullptr, scratch.packed_k);
+        const ScoreBlock<T> block = score_block(a, 0, head, first, rows, 0, keys, nullptr, sizes, scratch);
+        REQUIRE(block.padded == chunk);
+        for (Index i = 0; i < rows; ++i)
+          for (Index j = 0; j < chunk; ++j) {
+            INFO("causal " << causal << ", softcap " << softcap << ", more " << more << ", row " << i << ", key " << j);
+            const Index position = first + i + 2;
+            const double found = static_cast<double>(block.scores[i * block.row + j]);
+            if (j >= keys || (causal && j > position)) {
+              REQUIRE(found <= kMaskedScore);
+              continue;
+            }
+            double score = 0;
+            for (Index d = 0; d < width; ++d)
+              score += static_cast<double>(q(0, head, first + i, d)) * static_cast<double>(k(0, head, j, d));
+            score *= a.scale;
+            if (softcap > 0) score = softcap * std::tanh(score / softcap);
+            if (more) score += static_cast<double>(bias(j, first + i)) - 0.5 * static_cast<double>(std::abs(position - j));
+            // A score is a sum of `width` products: some roundings of numbers of about 5.
+            REQUIRE(std::abs(found * std::log(2.0) - score) < 50 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+          }
+      }
+}
