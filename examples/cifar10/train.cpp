@@ -57,12 +57,7 @@ class Run {
   }
 
   int operator()() {
-    try {
-      return run();
-    } catch (const std::runtime_error& error) {  // a loss that is no number, a full disk: the log says how the run ended
-      if (opened_) folder_.log({{"event", "failed"}, {"reason", error.what()}});
-      throw;
-    }
+    return folder_.logged([&] { return run(); });
   }
 
  private:
@@ -115,7 +110,6 @@ class Run {
         heed::thread_count());
     std::fflush(stdout);
     folder_.open();
-    opened_ = true;
     folder_.log({{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
         {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs},
         {"steps_per_epoch", steps}, {"batch_size", options_.batch_size}, {"optimizer", options_.optimizer},
@@ -172,7 +166,6 @@ class Run {
   TrainOptions options_;
   Rates main_ = main_rates(options_);
   program::RunFolder folder_;
-  bool opened_ = false;
   DataSource data_;
   heed::ImageDataset train_, validation_;
   std::optional<StoredModel> model_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -44,6 +45,18 @@ class RunFolder {
     }
     if (error) heed::fail<heed::FileError>(folder_.string(), ": cannot make the folder: ", error.message());
     heed::write_file(writing_path(), "");
+    opened_ = true;
+  }
+
+  /// Gives what `run()` gives. If that fails behind `open` (a loss that is no number, a full disk), the log says how the run ended.
+  template <class Run>
+  int logged(const Run& run) {
+    try {
+      return run();
+    } catch (const std::runtime_error& error) {
+      if (opened_) log({{"event", "failed"}, {"reason", error.what()}});
+      throw;
+    }
   }
 
   /// Adds a record to the log. The whole file is written again, so that a reader never sees half a line.
@@ -70,6 +83,7 @@ class RunFolder {
 
   std::filesystem::path folder_;
   std::string name_, text_;
+  bool opened_ = false;
   bool replaces_ = false;  ///< an older run, until the new one has a model
 };
 

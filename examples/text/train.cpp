@@ -70,12 +70,7 @@ class Run {
   }
 
   int operator()() {
-    try {
-      return run();
-    } catch (const std::runtime_error& error) {  // a loss that is no number, a full disk: the log says how the run ended
-      if (opened_) folder_.log({{"event", "failed"}, {"reason", error.what()}});
-      throw;
-    }
+    return folder_.logged([&] { return run(); });
   }
 
  private:
@@ -154,7 +149,6 @@ class Run {
         "{} steps of {} pieces of {} characters, {} threads\n\n", options_.steps, options_.batch_size, o.context, heed::thread_count());
     std::fflush(stdout);
     folder_.open();
-    opened_ = true;
     folder_.log({{"event", "start"}, {"files", files_}, {"characters", numbers_.size()}, {"vocabulary", model_->vocabulary.size()},
         {"layers", o.layers}, {"features", o.features}, {"heads", o.heads}, {"kv_heads", o.kv_heads}, {"context", o.context},
         {"steps", options_.steps}, {"batch_size", options_.batch_size}, {"learning_rate", options_.learning_rate}, {"seed", options_.seed},
@@ -195,7 +189,6 @@ class Run {
 
   TrainOptions options_;
   program::RunFolder folder_;
-  bool opened_ = false;
   Index files_ = 0, learned_ = 0, held_out_ = 0;
   std::vector<std::int64_t> numbers_;  ///< the text: what is learned, then what is held out
   std::optional<LanguageModel> model_;

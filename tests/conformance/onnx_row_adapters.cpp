@@ -4,19 +4,12 @@
 
 #include <heed/kernels/dropout.hpp>
 #include <heed/kernels/gemm.hpp>
-#include <heed/layers/elu.hpp>
-#include <heed/layers/gelu.hpp>
 #include <heed/layers/layer_norm.hpp>
-#include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/log_softmax.hpp>
-#include <heed/layers/relu.hpp>
 #include <heed/layers/rms_norm.hpp>
-#include <heed/layers/sigmoid.hpp>
-#include <heed/layers/silu.hpp>
 #include <heed/layers/softmax.hpp>
-#include <heed/layers/tanh.hpp>
 
-#include "adapters.hpp"
+#include "activations.hpp"
 
 namespace conformance {
 namespace {
@@ -74,38 +67,10 @@ void one_to_one(Run<T>& run, const Layer& layer, const Shape& seen, std::integra
   const Tensor<T, Rank> y = layer.forward(TensorView<const T, Rank>(x.data(), seen));
   run.expect(run.reference().output(0), y.data(), input_shape(run, 0));
 }
-template <class T, class Activation>
-void activation(Run<T>& run, const Activation& layer) {
-  one_to_one(run, layer, Shape{input_shape(run, 0).size()}, std::integral_constant<int, 1>());
-}
 template <class T>
-void relu(Run<T>& run) {
-  activation(run, heed::Relu<T>());
-}
-template <class T>
-void gelu(Run<T>& run) {
-  const bool tanh = run.reference().word("approximate", "none") == "tanh";
-  activation(run, heed::Gelu<T>({.approximate = tanh ? heed::GeluApproximation::tanh : heed::GeluApproximation::none}));
-}
-template <class T>
-void elu(Run<T>& run) {
-  activation(run, heed::Elu<T>({.alpha = run.reference().number("alpha", 1)}));
-}
-template <class T>
-void leaky_relu(Run<T>& run) {
-  activation(run, heed::LeakyRelu<T>({.negative_slope = run.reference().number("alpha", 0.01)}));
-}
-template <class T>
-void swish(Run<T>& run) {
-  activation(run, heed::Silu<T>({.alpha = run.reference().number("alpha", 1)}));
-}
-template <class T>
-void sigmoid(Run<T>& run) {
-  activation(run, heed::Sigmoid<T>());
-}
-template <class T>
-void tanh(Run<T>& run) {
-  activation(run, heed::Tanh<T>());
+void activation(Run<T>& run) {
+  with_activation<T>(run.reference(),
+      [&](const auto& layer) { one_to_one(run, layer, Shape{input_shape(run, 0).size()}, std::integral_constant<int, 1>()); });
 }
 
 /// Along one axis, the last one if none is named; before opset 13 over all axes from `axis` on, which was 1 if not named.
@@ -287,13 +252,13 @@ void matmul(Run<T>& run) {
 }  // namespace
 
 void add_onnx_row_adapters(Adapters& adapters) {
-  adapters["Relu"] = CONFORMANCE_ADAPTER(relu);
-  adapters["Gelu"] = CONFORMANCE_ADAPTER(gelu);
-  adapters["Elu"] = CONFORMANCE_ADAPTER(elu);
-  adapters["LeakyRelu"] = CONFORMANCE_ADAPTER(leaky_relu);
-  adapters["Swish"] = CONFORMANCE_ADAPTER(swish);
-  adapters["Sigmoid"] = CONFORMANCE_ADAPTER(sigmoid);
-  adapters["Tanh"] = CONFORMANCE_ADAPTER(tanh);
+  adapters["Relu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["Gelu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["Elu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["LeakyRelu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["Swish"] = CONFORMANCE_ADAPTER(activation);
+  adapters["Sigmoid"] = CONFORMANCE_ADAPTER(activation);
+  adapters["Tanh"] = CONFORMANCE_ADAPTER(activation);
   adapters["Softmax"] = CONFORMANCE_ADAPTER(softmax);
   adapters["LogSoftmax"] = CONFORMANCE_ADAPTER(log_softmax);
   adapters["LayerNormalization"] = CONFORMANCE_ADAPTER(layer_normalization);

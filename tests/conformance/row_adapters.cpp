@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Operators that work row by row or element by element.
-#include <heed/layers/elu.hpp>
 #include <heed/layers/embedding.hpp>
-#include <heed/layers/gelu.hpp>
 #include <heed/layers/layer_norm.hpp>
-#include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/layers/log_softmax.hpp>
-#include <heed/layers/relu.hpp>
 #include <heed/layers/rms_norm.hpp>
-#include <heed/layers/sigmoid.hpp>
-#include <heed/layers/silu.hpp>
 #include <heed/layers/softmax.hpp>
-#include <heed/layers/tanh.hpp>
 
-#include "adapters.hpp"
+#include "activations.hpp"
 
 namespace conformance {
 namespace {
@@ -42,39 +35,10 @@ void layer_norm(Run<T>& run) {
   with_rank<2, 3, 4>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer, Channels::last, {}, parameters); });
 }
 
-template <class T, class Activation>
-void activation(Run<T>& run, Activation layer) {
-  with_rank<1, 2, 3>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer); });
-}
 template <class T>
-void relu(Run<T>& run) {
-  activation(run, heed::Relu<T>());
-}
-template <class T>
-void silu(Run<T>& run) {
-  activation(run, heed::Silu<T>());
-}
-template <class T>
-void gelu(Run<T>& run) {
-  const bool tanh = run.reference().word("approximate", "none") == "tanh";
-  activation(run, heed::Gelu<T>({.approximate = tanh ? heed::GeluApproximation::tanh : heed::GeluApproximation::none}));
-}
-
-template <class T>
-void elu(Run<T>& run) {
-  activation(run, heed::Elu<T>({.alpha = run.reference().number("alpha", 1)}));
-}
-template <class T>
-void leaky_relu(Run<T>& run) {
-  activation(run, heed::LeakyRelu<T>({.negative_slope = run.reference().number("negative_slope", 0.01)}));
-}
-template <class T>
-void sigmoid(Run<T>& run) {
-  activation(run, heed::Sigmoid<T>());
-}
-template <class T>
-void tanh(Run<T>& run) {
-  activation(run, heed::Tanh<T>());
+void activation(Run<T>& run) {
+  with_activation<T>(
+      run.reference(), [&](auto layer) { with_rank<1, 2, 3>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer); }); });
 }
 
 template <class T, class Layer>
@@ -130,16 +94,16 @@ void add_row_adapters(Adapters& adapters) {
   adapters["linear"] = CONFORMANCE_ADAPTER(linear);
   adapters["layer_norm"] = CONFORMANCE_ADAPTER(layer_norm);
   adapters["softmax"] = CONFORMANCE_ADAPTER(softmax);
-  adapters["elu"] = CONFORMANCE_ADAPTER(elu);
-  adapters["leaky_relu"] = CONFORMANCE_ADAPTER(leaky_relu);
-  adapters["sigmoid"] = CONFORMANCE_ADAPTER(sigmoid);
-  adapters["tanh"] = CONFORMANCE_ADAPTER(tanh);
+  adapters["elu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["leaky_relu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["sigmoid"] = CONFORMANCE_ADAPTER(activation);
+  adapters["tanh"] = CONFORMANCE_ADAPTER(activation);
   adapters["log_softmax"] = CONFORMANCE_ADAPTER(log_softmax);
   adapters["rms_norm"] = CONFORMANCE_ADAPTER(rms_norm);
   adapters["embedding"] = CONFORMANCE_ADAPTER(embedding);
-  adapters["relu"] = CONFORMANCE_ADAPTER(relu);
-  adapters["silu"] = CONFORMANCE_ADAPTER(silu);
-  adapters["gelu"] = CONFORMANCE_ADAPTER(gelu);
+  adapters["relu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["silu"] = CONFORMANCE_ADAPTER(activation);
+  adapters["gelu"] = CONFORMANCE_ADAPTER(activation);
 }
 
 }  // namespace conformance

@@ -2,27 +2,8 @@
 #include <heed/layers/global_max_pool1d.hpp>
 #include <heed/layers/global_max_pool2d.hpp>
 
-#include "catch.hpp"
-#include "reference/layer_rules.hpp"
+#include "reference/global_pool_rules.hpp"
 
-using namespace heed;
-
-TEST_CASE("global_max_pool_layer: global pools keep the rules of layers") {
-  reference::check_layer_rules<4>(GlobalMaxPool2d<float>(), {5, 9, 8, 20});
-  reference::check_layer_rules<3>(GlobalMaxPool1d<float>(), {5, 72, 20});
-}
-
-TEST_CASE("global_max_pool_layer: the pixels of an image are the tokens of a sequence") {
-  GlobalMaxPool2d<double> images;
-  GlobalMaxPool1d<double> sequences;
-  const auto x = reference::random_tensor<double, 4>({3, 4, 5, 6}, 1);
-  GlobalMaxPool2d<double>::Cache cache;
-  GlobalMaxPool1d<double>::Cache sequence_cache;
-  const auto y = images.forward(x, cache);
-  CHECK(reference::same_bits(y, sequences.forward(x.reshaped<3>({3, 20, 6}), sequence_cache)));
-  const auto dx = images.backward(y, cache);
-  CHECK(dx.shape() == x.shape());
-  CHECK(reference::same_bits(dx, sequences.backward(y, sequence_cache)));
-  CHECK_THROWS_WITH(
-      images.output_shape({1, 0, 3, 2}), contains("GlobalMaxPool2d: input 1x0x3x2 is not (images, height, width, channels) with "));
+TEST_CASE("global max pools of images and of sequences are one") {
+  reference::check_global_pools<heed::GlobalMaxPool2d, heed::GlobalMaxPool1d>();
 }

@@ -3,26 +3,10 @@
 #include <heed/layers/max_pool2d.hpp>
 
 #include "catch.hpp"
+#include "reference/described.hpp"
 #include "reference/layer_rules.hpp"
 
 using namespace heed;
-
-namespace {
-
-/// The options as `describe` tells them.
-template <class L>
-std::string described(const L& layer) {
-  struct Seen : Visitor<typename L::scalar> {
-    std::string all;
-    using Visitor<typename L::scalar>::option;
-    void kind(std::string_view name) override { all += std::string(name) + ' '; }
-    void option(std::string_view name, const std::string& value) override { all += std::string(name) + '=' + value + ' '; }
-  } seen;
-  layer.describe(seen);
-  return seen.all;
-}
-
-}  // namespace
 
 TEST_CASE("max pools keep the rules of layers") {
   reference::check_layer_rules<4>(MaxPool2d<float>({.kernel_size = 3, .stride = 2, .padding = {1, 0, 2, 1}}), {5, 9, 8, 20});
@@ -62,8 +46,8 @@ TEST_CASE("max pooling: windows between whose taps the image lies") {
 }
 
 TEST_CASE("max pools describe themselves under torch's names") {
-  CHECK(described(MaxPool2d<float>({.kernel_size = {2, 3}, .padding = {1, 0}})) ==
+  CHECK(reference::described(MaxPool2d<float>({.kernel_size = {2, 3}, .padding = {1, 0}})) ==
         "MaxPool2d kernel_size=2x3 stride=2x3 padding=1x0 dilation=1x1 ceil_mode=false ");
-  CHECK(described(MaxPool1d<float>({.kernel_size = 3, .stride = 2, .padding = {2, 0}, .dilation = 4, .ceil_mode = true})) ==
+  CHECK(reference::described(MaxPool1d<float>({.kernel_size = 3, .stride = 2, .padding = {2, 0}, .dilation = 4, .ceil_mode = true})) ==
         "MaxPool1d kernel_size=3 stride=2 padding=2,0 dilation=4 ceil_mode=true ");
 }
