@@ -24,8 +24,8 @@ class RowSums : public LossBase<T, RowSums<T>> {
   explicit RowSums(const Options& options = {}) : options_(options) {}
   const Options& options() const { return options_; }
 
-  void rows(const TensorView<const T, 2>& x, const std::vector<int>& targets, T* losses, T* dx) const {
-    Base::each(terms(x, targets), losses, dx);
+  void rows(const TensorView<const T, 2>& x, const std::vector<int>& targets, Tensor<T, 1>& losses, Tensor<T, 2>& dx) const {
+    Base::unreduced(x, targets, {x.rows()}, losses, dx);
   }
 
  private:
@@ -63,8 +63,9 @@ TEST_CASE("a loss is its terms, added or averaged by its divisor") {
   CHECK(RowSums<float>().value(x, targets) == 38.0 / 4);
   CHECK(RowSums<float>({.reduction = Reduction::sum})(x, targets, dx) == 38.0);
   CHECK(dx[5] == 3.0f);
-  float losses[3];
-  RowSums<float>().rows(x, targets, losses, dx.data());
+  Tensor<float, 1> losses;
+  RowSums<float>().rows(x, targets, losses, dx);
+  CHECK(losses.shape() == Shape{3});
   CHECK(losses[0] == 1.0f);
   CHECK(losses[1] == 10.0f);
   CHECK(losses[2] == 27.0f);
@@ -79,8 +80,9 @@ TEST_CASE("the mean of nothing is 0, with zero gradients") {
   CHECK(RowSums<double>()(Tensor<double, 2>({0, 3}), std::vector<int>{}, dx) == 0.0);
   CHECK(dx.shape() == Shape{0, 3});
   CHECK(RowSums<double>()(Tensor<double, 2>({2, 0}), std::vector<int>{0, 0}, dx) == 0.0);
-  double losses[] = {7, 7};
-  RowSums<double>().rows(Tensor<double, 2>({2, 0}), {0, 0}, losses, dx.data());
+  Tensor<double, 1> losses({2});
+  losses.fill(7);
+  RowSums<double>().rows(Tensor<double, 2>({2, 0}), {0, 0}, losses, dx);
   CHECK(losses[1] == 0.0);
 }
 

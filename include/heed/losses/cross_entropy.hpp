@@ -51,10 +51,7 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
   /// dy, multiply row r by dy_r.
   template <int Rank, class Targets>
   void rows(const TensorView<const T, Rank>& logits, const Targets& targets, Tensor<T, 1>& losses, Tensor<T, Rank>& d_logits) const {
-    const auto all = terms(logits, targets);
-    losses.resize({logits.rows()});
-    d_logits.resize(logits.shape());
-    Base::each(all, losses.data(), d_logits.data());
+    Base::unreduced(logits, targets, {logits.rows()}, losses, d_logits);
   }
 
  private:

@@ -57,15 +57,16 @@ class LossBase {
     return Value(scale) * sum;
   }
 
-  /// Every term's own loss (torch's reduction "none") and gradient.
-  template <class Terms>
-  static void each(const Terms& terms, T* losses, T* dx) {
-    if (terms.width == 0) {
-      std::fill_n(losses, terms.count, T(0));
-      return;
-    }
+  /// Every term's own loss (torch's reduction "none") in `losses`, which takes `shape`, and in `dx` its gradient.
+  template <int Rank, int LossRank, class Targets>
+  void unreduced(const TensorView<const T, Rank>& x, const Targets& targets, const Shape& shape, Tensor<T, LossRank>& losses,
+      Tensor<T, Rank>& dx) const {
+    const auto terms = self().terms(x, targets);
+    losses.resize(shape);
+    dx.resize(x.shape());
+    if (terms.width == 0) return losses.fill(T(0));
     parallel_for(terms.count, kShardElements / terms.width, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) losses[i] = static_cast<T>(terms(i, 1.0, dx));
+      for (Index i = begin; i < end; ++i) losses[i] = static_cast<T>(terms(i, 1.0, dx.data()));
     });
   }
 

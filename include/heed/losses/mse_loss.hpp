@@ -33,10 +33,7 @@ class MSELoss : public LossBase<T, MSELoss<T>> {
   template <int Rank>
   void elements(
       const TensorView<const T, Rank>& x, const TensorView<const T, Rank>& target, Tensor<T, Rank>& losses, Tensor<T, Rank>& dx) const {
-    const Terms all = terms(x, target);
-    losses.resize(x.shape());
-    dx.resize(x.shape());
-    Base::each(all, losses.data(), dx.data());
+    Base::unreduced(x, target, x.shape(), losses, dx);
   }
 
  private:

@@ -41,10 +41,7 @@ class NLLLoss : public LossBase<T, NLLLoss<T>> {
   /// Every row's own loss (torch's reduction "none"; 0 for ignored rows), and in `dx` its gradient.
   template <int Rank, LabelRange Labels>
   void rows(const TensorView<const T, Rank>& x, const Labels& labels, Tensor<T, 1>& losses, Tensor<T, Rank>& dx) const {
-    const auto all = terms(x, labels);
-    losses.resize({x.rows()});
-    dx.resize(x.shape());
-    Base::each(all, losses.data(), dx.data());
+    Base::unreduced(x, labels, {x.rows()}, losses, dx);
   }
 
  private:
