@@ -1,7 +1,28 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <vector>
+
 #include <heed/core/simd.hpp>
+
+/// What the CPU has, found without the library's own answer.
+inline bool cpu_has(heed::IsaLevel level) {
+#if HEED_HAS_X86_DISPATCH
+  __builtin_cpu_init();
+  if (level == heed::IsaLevel::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (level == heed::IsaLevel::avx512)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && cpu_has(heed::IsaLevel::avx2);
+#endif
+  return level == heed::IsaLevel::scalar || (HEED_HAS_VECTORS && level == heed::IsaLevel::baseline);
+}
+
+inline std::vector<heed::IsaLevel> available() {
+  std::vector<heed::IsaLevel> found;
+  for (auto level : {heed::IsaLevel::scalar, heed::IsaLevel::baseline, heed::IsaLevel::avx2, heed::IsaLevel::avx512})
+    if (cpu_has(level)) found.push_back(level);
+  return found;
+}
 
 /// Runs `Kernel::run<Isa>(arguments...)` once for every instruction set that this CPU has (within HEED_ISA), and `check(name)` after each.
 template <class Kernel, class T, class Check, class... Arguments>

@@ -35,7 +35,7 @@ int evaluate(const EvaluateOptions& options) {
   std::error_code ignored;
   heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, options.model, ignored),
       options.model, ": --logits names a file that is read; choose another one");
-  const StoredModel model = load(options.model);
+  const StoredModel model = load(options.model, options.convolution);
   const DataSource data = find_data(options.data);
   heed::require<heed::FileError>(data.name() == model.dataset, options.model, ": the model was trained on \"", model.dataset, "\", ",
       data.folder, " holds \"", data.name(), "\"; name the other folder with --data");

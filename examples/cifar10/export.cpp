@@ -46,7 +46,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
   for (Index step = 0; fs::remove(folder / heed::text("weights.", step, ".safetensors"), ignored); ++step)
     fs::remove(folder / heed::text("gradients.", step, ".safetensors"), ignored);  // of steps that are replaced
   const heed::SeedScope seed(options.seed);
-  Net<T> net = make_net<T>(options.net);
+  Net<T> net = make_net<T>(options.net, "direct");  // rules are compared, not roundings
   set_whitening(net, first_images<T>(data.images.train, 5000, normalization));
   // Blocks that start at zero would hide what lies behind them in the first steps.
   for (const auto& [name, parameter] : heed::named_parameters(net))

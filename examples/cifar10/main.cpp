@@ -17,6 +17,12 @@ using program::at_least, program::share;
 
 std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
 
+void add_convolution(CLI::App* command, std::string& convolution) {
+  command->add_option("--convolution", convolution, "How 3x3 convolutions are computed: it changes the rounding and the speed")
+      ->check(CLI::IsMember(words(cifar10::kConvolutions)))
+      ->capture_default_str();
+}
+
 void add_train(CLI::App& app, cifar10::TrainOptions& o) {
   CLI::App* command = app.add_subcommand("train", "Train a net and save it");
   command->add_option("--net", o.net.net, "Which net")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
@@ -30,6 +36,7 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
       ->check(at_least(0, "a whole number from 0"))
       ->capture_default_str();
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_convolution(command, o.convolution);
   command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adam", "adamw", "sgd"}))->capture_default_str();
   command
       ->add_option("--learning-rate", o.learning_rate,
@@ -63,6 +70,7 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
       ->capture_default_str();
   command->add_option("--logits", o.logits, "Write what the net says about every image, averaged over the views")
       ->type_name("OUT.safetensors");
+  add_convolution(command, o.convolution);
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
 }
 

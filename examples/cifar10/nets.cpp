@@ -27,8 +27,8 @@ constexpr Index kClasses = 10, kWhitened = 24;
 
 /// A 3x3 convolution without bias whose first outputs copy the inputs; further outputs start as usual.
 template <class T>
-heed::Conv2d<T> conv3x3(Index in, Index out) {
-  heed::Conv2d<T> conv({.in_channels = in, .out_channels = out, .kernel_size = 3, .padding = 1, .bias = false});
+heed::Conv2d<T> conv3x3(Index in, Index out, heed::Conv2dAlgorithm how) {
+  heed::Conv2d<T> conv({.in_channels = in, .out_channels = out, .kernel_size = 3, .padding = 1, .bias = false, .algorithm = how});
   if (out < in) return conv;
   const Index filter = in * 9;
   std::fill_n(conv.weight().value(), in * filter, T(0));
@@ -55,19 +55,21 @@ auto whitening() {
 }
 
 template <class T>
-auto block(Index in, Index out) {
-  return heed::Sequential(named("conv1", conv3x3<T>(in, out)), named("pool", pool<T>()), named("norm1", norm<T>(out)),
-      named("gelu1", heed::Gelu<T>()), named("conv2", conv3x3<T>(out, out)), named("norm2", norm<T>(out)), named("gelu2", heed::Gelu<T>()));
+auto block(Index in, Index out, heed::Conv2dAlgorithm how) {
+  return heed::Sequential(named("conv1", conv3x3<T>(in, out, how)), named("pool", pool<T>()), named("norm1", norm<T>(out)),
+      named("gelu1", heed::Gelu<T>()), named("conv2", conv3x3<T>(out, out, how)), named("norm2", norm<T>(out)),
+      named("gelu2", heed::Gelu<T>()));
 }
 template <class T>
-auto short_block(Index in, Index out) {
+auto short_block(Index in, Index out, heed::Conv2dAlgorithm how) {
   return heed::Sequential(
-      named("conv", conv3x3<T>(in, out)), named("pool", pool<T>()), named("norm", norm<T>(out)), named("gelu", heed::Gelu<T>()));
+      named("conv", conv3x3<T>(in, out, how)), named("pool", pool<T>()), named("norm", norm<T>(out)), named("gelu", heed::Gelu<T>()));
 }
 
 /// The block behind the second one, or what is compared with it; nothing for "none".
 template <class T>
-std::optional<heed::AnyLayer<T, 4>> attention_block(const std::string& kind, Index width, Index heads) {
+std::optional<heed::AnyLayer<T, 4>> attention_block(
+    const std::string& kind, Index width, Index heads, heed::Conv2dAlgorithm how_convolved) {
   using heed::AttentionKind;
   if (kind == "none") return std::nullopt;
   if (kind == "convolution") {
@@ -78,7 +80,8 @@ std::optional<heed::AnyLayer<T, 4>> attention_block(const std::string& kind, Ind
     std::fill_n(last.weight().value(), last.weight().size(), T(0));
     std::fill_n(last.bias().value(), width, T(0));
     return heed::AnyLayer<T, 4>(heed::Residual(heed::Sequential(named("norm", heed::LayerNorm<T>({.normalized_shape = {width}})),
-        named("conv1", heed::Conv2d<T>({.in_channels = width, .out_channels = inner, .kernel_size = 3, .padding = 1})),
+        named("conv1",
+            heed::Conv2d<T>({.in_channels = width, .out_channels = inner, .kernel_size = 3, .padding = 1, .algorithm = how_convolved})),
         named("gelu", heed::Gelu<T>()), named("conv2", std::move(last)))));
   }
   const AttentionKind how = kind == "identity" ? AttentionKind::identity : kind == "uniform" ? AttentionKind::uniform : AttentionKind::full;
@@ -105,12 +108,16 @@ auto head(Index width, double logit_scale) {
 }  // namespace
 
 template <class T>
-Net<T> make_net(const NetOptions& options) {
+Net<T> make_net(const NetOptions& options, const std::string& convolution) {
+  const auto found = std::find(kConvolutions.begin(), kConvolutions.end(), convolution);
+  heed::require(
+      found != kConvolutions.end(), "'", convolution, "' is no way to compute convolutions: automatic, direct, winograd_2x2, winograd_4x4");
+  const auto how = static_cast<heed::Conv2dAlgorithm>(found - kConvolutions.begin());
   const auto stem = [] { return std::make_tuple(named("whiten", whitening<T>()), named("gelu", heed::Gelu<T>())); };
   if (options.net == "article") {
-    auto first =
-        std::tuple_cat(stem(), std::make_tuple(named("block1", short_block<T>(kWhitened, 32)), named("block2", short_block<T>(32, 96))));
-    auto attention = attention_block<T>(options.attention, 96, 4);
+    auto first = std::tuple_cat(
+        stem(), std::make_tuple(named("block1", short_block<T>(kWhitened, 32, how)), named("block2", short_block<T>(32, 96, how))));
+    auto attention = attention_block<T>(options.attention, 96, 4, how);
     return assemble<T>(std::move(first), std::move(attention), head<T>(96, options.logit_scale));
   }
   struct Widths {
@@ -121,14 +128,14 @@ Net<T> make_net(const NetOptions& options) {
   const Widths w = options.net == "demo"    ? Widths{24, 64, 96, 4}
                    : options.net == "small" ? Widths{32, 128, 128, 4}
                                             : Widths{64, 256, 256, 8};
-  auto first =
-      std::tuple_cat(stem(), std::make_tuple(named("block1", block<T>(kWhitened, w.first)), named("block2", block<T>(w.first, w.second))));
-  auto attention = attention_block<T>(options.attention, w.second, w.heads);
-  auto tail = std::tuple_cat(std::make_tuple(named("block3", block<T>(w.second, w.third))), head<T>(w.third, options.logit_scale));
+  auto first = std::tuple_cat(
+      stem(), std::make_tuple(named("block1", block<T>(kWhitened, w.first, how)), named("block2", block<T>(w.first, w.second, how))));
+  auto attention = attention_block<T>(options.attention, w.second, w.heads, how);
+  auto tail = std::tuple_cat(std::make_tuple(named("block3", block<T>(w.second, w.third, how))), head<T>(w.third, options.logit_scale));
   return assemble<T>(std::move(first), std::move(attention), std::move(tail));
 }
 
-template Net<float> make_net<float>(const NetOptions&);
-template Net<double> make_net<double>(const NetOptions&);
+template Net<float> make_net<float>(const NetOptions&, const std::string&);
+template Net<double> make_net<double>(const NetOptions&, const std::string&);
 
 }  // namespace cifar10

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <heed/compose/any_layer.hpp>
+#include <heed/layers/conv2d.hpp>
 
 #include "options.hpp"
 
@@ -26,11 +27,12 @@ inline constexpr Index kMapSide = 7;
 ///     small    32, 128, 128, 4 heads              article  32, 96, 4 heads: two blocks of one convolution
 ///
 /// Max-pool stands before batch norm (a quarter of the traffic). Batch norm's scale is frozen at 1, running statistics keep 0.6 of the old
-/// value. Convolutions have no bias and start by copying their input channels.
+/// value. Convolutions have no bias and start by copying their input channels; `convolution` (kConvolutions) is how 3x3 ones are computed, which
+/// changes the rounding and not the net.
 template <class T>
-Net<T> make_net(const NetOptions& options);
+Net<T> make_net(const NetOptions& options, const std::string& convolution = "automatic");
 
-extern template Net<float> make_net<float>(const NetOptions&);
-extern template Net<double> make_net<double>(const NetOptions&);
+extern template Net<float> make_net<float>(const NetOptions&, const std::string&);
+extern template Net<double> make_net<double>(const NetOptions&, const std::string&);
 
 }  // namespace cifar10

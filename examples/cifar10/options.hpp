@@ -14,6 +14,8 @@ namespace cifar10 {
 using heed::Index;
 
 inline constexpr std::array<std::string_view, 4> kNets{"demo", "small", "large", "article"};
+inline constexpr std::array<std::string_view, 4> kConvolutions{
+    "automatic", "direct", "winograd_2x2", "winograd_4x4"};  ///< heed::Conv2dAlgorithm
 inline constexpr std::array<std::string_view, 5> kAttentions{"full", "none", "identity", "uniform", "convolution"};
 
 /// What it takes to build a net: these words stand in the metadata of its file.
@@ -40,6 +42,7 @@ inline Recipe recipe_of(std::string_view net) {
 /// Options of `cifar10 train`. Negative numbers stand for "what the recipe says".
 struct TrainOptions {
   NetOptions net;
+  std::string convolution = "automatic";
   std::string optimizer = "adamw";
   Index epochs = -1;
   Index batch_size = 256;
@@ -58,6 +61,7 @@ struct EvaluateOptions {
   std::string model;
   std::string data;
   std::string logits;  ///< a safetensors file to write; empty: none
+  std::string convolution = "automatic";
   int views = 1;
   int threads = 0;
 };

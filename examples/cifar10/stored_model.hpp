@@ -46,7 +46,7 @@ inline heed::Metadata metadata_of(const StoredModel& model) {
 inline void save(const std::string& path, const StoredModel& model) { heed::io::save(path, model.net, metadata_of(model)); }
 
 /// Reads what `save` wrote. Throws FileError for a file that is missing, damaged, or of another program or net.
-inline StoredModel load(const std::string& path) {
+inline StoredModel load(const std::string& path, const std::string& convolution = "automatic") {
   const heed::SafetensorsReader file(path);
   const auto word = [&](std::string_view key) {
     const std::string* value = file.metadata(key);
@@ -92,7 +92,7 @@ inline StoredModel load(const std::string& path) {
     names.push_back(name.as_string());
   }
   if (names.size() != 10) heed::fail<heed::FileError>(path, ": the metadata's \"class_names\" has ", names.size(), " names, expected 10");
-  StoredModel model{options, std::move(normalization), std::move(names), word("dataset"), make_net<float>(options)};
+  StoredModel model{options, std::move(normalization), std::move(names), word("dataset"), make_net<float>(options, convolution)};
   heed::io::load(file, model.net);
   const auto check = [&](std::string_view name, const float* values, Index count) {
     for (Index i = 0; i < count; ++i)

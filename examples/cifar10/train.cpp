@@ -51,8 +51,8 @@ class Run {
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),
         " images to train on");
     const heed::SeedScope seed(options_.seed);
-    model_.emplace(
-        StoredModel{options_.net, normalization_of(data_, train_), class_names(train_), data_.name(), make_net<float>(options_.net)});
+    model_.emplace(StoredModel{options_.net, normalization_of(data_, train_), class_names(train_), data_.name(),
+        make_net<float>(options_.net, options_.convolution)});
     set_whitening(model_->net, first_images<float>(train_, kWhiteningImages, model_->normalization));
   }
 

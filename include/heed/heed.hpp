@@ -12,6 +12,7 @@
 #include <heed/core/context.hpp>
 #include <heed/core/error.hpp>
 #include <heed/core/initialize.hpp>
+#include <heed/core/isa.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/core/parallel.hpp>
 #include <heed/core/parameter.hpp>
@@ -54,8 +55,8 @@
 #include <heed/layers/relative_position_bias.hpp>
 #include <heed/layers/relu.hpp>
 #include <heed/layers/rms_norm.hpp>
-#include <heed/layers/row_norm_layer.hpp>
 #include <heed/layers/rotary_embedding.hpp>
+#include <heed/layers/row_norm_layer.hpp>
 #include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/layers/sequence_pool.hpp>
 #include <heed/layers/sigmoid.hpp>

@@ -13,6 +13,8 @@
 #include <heed/core/random.hpp>
 #include <heed/core/simd.hpp>
 
+#include "every_isa.hpp"
+
 using namespace heed;
 
 namespace {
@@ -63,25 +65,6 @@ struct Partial {
   }
 };
 
-/// Writes down which tag it was run with.
-struct Which {
-  template <class Isa>
-  HEED_INLINE static void run(int* bytes) {
-    *bytes = Isa::bytes;
-  }
-};
-
-bool cpu_has(IsaLevel level) {
-#if HEED_HAS_X86_DISPATCH
-  __builtin_cpu_init();
-  if (level == IsaLevel::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (level == IsaLevel::avx512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && cpu_has(IsaLevel::avx2);
-#endif
-  return level == IsaLevel::scalar || (HEED_HAS_VECTORS && level == IsaLevel::baseline);
-}
-
 /// Runs on an instruction set that is not necessarily the one that `dispatch` would take.
 template <class Kernel, class... Arguments>
 void run_on(IsaLevel level, Arguments... arguments) {
@@ -99,13 +82,6 @@ void run_on(IsaLevel level, Arguments... arguments) {
     default:
       return Kernel::template run<Scalar>(arguments...);
   }
-}
-
-std::vector<IsaLevel> available() {
-  std::vector<IsaLevel> found;
-  for (auto level : {IsaLevel::scalar, IsaLevel::baseline, IsaLevel::avx2, IsaLevel::avx512})
-    if (cpu_has(level)) found.push_back(level);
-  return found;
 }
 
 /// Whole numbers of a smaller type as T, stored again as what they are, and one number in every lane.
@@ -231,29 +207,6 @@ TEMPLATE_TEST_CASE("whole numbers of smaller types become T and go back, on ever
   std::vector<std::int32_t> words = {0, 1, -1, 127, 128, -128, 255, 256, -32768, 32767, 65536, -65537, 999999, -1000003, 4000037, -4000037};
   for (std::int32_t i = 1; i < 200; ++i) words.push_back((i % 2 ? 1 : -1) * 20011 * i);
   check_numbers<TestType>(words);
-}
-
-TEST_CASE("dispatch takes the best instruction set, or the lower one that HEED_ISA names") {
-  const char* asked = std::getenv("HEED_ISA");
-  IsaLevel limit = IsaLevel::avx512;
-  if (asked && std::string(asked) == "avx2") limit = IsaLevel::avx2;
-  if (asked && std::string(asked) == "baseline") limit = IsaLevel::baseline;
-  if (asked && std::string(asked) == "scalar") limit = IsaLevel::scalar;
-  IsaLevel best = IsaLevel::scalar;
-  for (IsaLevel level : available())
-    if (level <= limit) best = level;
-  CHECK(isa_level() == best);
-  const char* names[] = {"scalar", "baseline", "avx2", "avx512"};
-  CHECK(isa_name() == std::string(names[static_cast<int>(best)]));
-
-  const int bytes_of[] = {0, 16, 32, 64};
-  int bytes = -1;
-  dispatch<Which, float>(&bytes);
-  CHECK(bytes == bytes_of[static_cast<int>(best)]);
-  dispatch<Which, double>(&bytes);
-  CHECK(bytes == bytes_of[static_cast<int>(best)]);
-  dispatch<Which, long double>(&bytes);  // other numbers are computed one by one
-  CHECK(bytes == 0);
 }
 
 TEST_CASE("the scalar packet takes any number-like type") {

@@ -23,7 +23,7 @@ struct Case {
 
   Conv2dGeometry geometry() const {
     Conv2dGeometry g{images, {height, width}, in, {}, out, {kernel[0], kernel[1]}, {stride[0], stride[1]}, {dilation[0], dilation[1]},
-        {padding[0], padding[1]}, groups};
+        {padding[0], padding[1]}, groups, heed::kernels::Conv2dAlgorithm::direct};
     for (int i = 0; i < 2; ++i)
       g.out_size[i] = (g.size[i] + padding[i] + padding[i + 2] - dilation[i] * (kernel[i] - 1) - 1) / stride[i] + 1;
     return g;

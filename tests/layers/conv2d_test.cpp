@@ -116,3 +116,39 @@ TEST_CASE("Conv2d: describes itself under torch's names") {
   CHECK(parameters[0].parameter->shape() == Shape{6, 2, 3, 5});
   CHECK(parameters[1].name == "bias");
 }
+
+TEST_CASE("Conv2d: certificate of the Winograd algorithms, and the same function") {
+  for (const auto algorithm : {heed::Conv2dAlgorithm::winograd_2x2, heed::Conv2dAlgorithm::winograd_4x4}) {
+    Conv2dOptions options{.in_channels = 3, .out_channels = 5, .kernel_size = 3, .padding = {1, 0, 2, 1}, .algorithm = algorithm};
+    Conv2d<double> layer(options);
+    auto report = heed::check_gradients(layer, Shape{2, 5, 6, 3});
+    INFO(report.to_string());
+    CHECK(report.passed());
+    options.algorithm = heed::Conv2dAlgorithm::direct;
+    Conv2d<double> direct(options);
+    heed::copy_parameters(layer, direct);
+    Tensor<double, 4> x({2, 5, 6, 3});
+    for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i % 7) - 3;
+    const auto y = layer.forward(x), expected = direct.forward(x);
+    for (Index i = 0; i < y.size(); ++i) CHECK(y[i] == Approx(expected[i]).margin(1e-12));
+  }
+}
+
+TEST_CASE("Conv2d: a Winograd algorithm for another convolution is refused") {
+  Conv2dOptions options{.in_channels = 4, .out_channels = 4, .kernel_size = 3, .algorithm = heed::Conv2dAlgorithm::winograd_4x4};
+  CHECK_NOTHROW(Conv2d<float>(options));
+  for (const auto& change : {+[](Conv2dOptions& o) {
+                               o.kernel_size = {3, 5};
+                             },
+           +[](Conv2dOptions& o) { o.stride = 2; },
+           +[](Conv2dOptions& o) {
+             o.dilation = {1, 2};
+           },
+           +[](Conv2dOptions& o) { o.groups = 2; }}) {
+    Conv2dOptions other = options;
+    change(other);
+    CHECK_THROWS_WITH(Conv2d<float>(other), contains("kernel_size 3, stride 1, dilation 1 and groups 1"));
+    other.algorithm = heed::Conv2dAlgorithm::automatic;
+    CHECK_NOTHROW(Conv2d<float>(other));
+  }
+}

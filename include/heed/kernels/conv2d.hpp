@@ -3,6 +3,7 @@
 
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/conv2d_patches.hpp>
+#include <heed/kernels/winograd.hpp>
 
 namespace heed::kernels {
 
@@ -110,6 +111,16 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
   });
 }
 
+/// Calls `call` with the tile size of a Winograd algorithm, 2 or 4 as a std::integral_constant, or returns false for the direct one.
+template <class T, class Call>
+bool with_winograd(const Correlation& c, Conv2dAlgorithm algorithm, const Call& call) {
+  if (algorithm == Conv2dAlgorithm::automatic) algorithm = fastest_algorithm<T>(c);
+  if (!fits_winograd(c)) return false;
+  if (algorithm == Conv2dAlgorithm::winograd_2x2) call(std::integral_constant<int, 2>());
+  if (algorithm == Conv2dAlgorithm::winograd_4x4) call(std::integral_constant<int, 4>());
+  return algorithm != Conv2dAlgorithm::direct;
+}
+
 }  // namespace detail
 
 /// y = x * weight + bias (cross-correlation, as torch.nn.Conv2d). x (images, height, width, in), y (images, out height, out width, out),
@@ -123,11 +134,13 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
       g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
   if (c.images * c.pixels() == 0) return;
   const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width;
+  Tensor<T, 1> padded_bias({g.groups * panels * width});
+  for (Index n = 0; bias && n < g.out_channels; ++n) padded_bias[n / g.group_out() * panels * width + n % g.group_out()] = bias[n];
+  const auto winograd = [&](auto size) { winograd_correlate<size>(c, x, weight, 9 * g.in_channels, Index(9), padded_bias.data(), y); };
+  if (detail::with_winograd<T>(c, g.algorithm, winograd)) return;
   auto packed = Tensor<T, 1>::uninitialized({g.groups * panels * width * c.depth()});
   detail::pack_kernel(
       c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.group_in() * g.taps(), g.taps(), width, packed.data());
-  Tensor<T, 1> padded_bias({g.groups * panels * width});
-  for (Index n = 0; bias && n < g.out_channels; ++n) padded_bias[n / g.group_out() * panels * width + n % g.group_out()] = bias[n];
   detail::correlate(c, x, packed.data(), padded_bias.data(), width, y);
 }
 
@@ -137,12 +150,14 @@ template <class T>
 void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight, T* dx) {
   if (g.images * g.size[0] * g.size[1] == 0) return;
   const Index width = panel_width<T>(), panels = (g.group_in() + width - 1) / width;
-  auto packed = Tensor<T, 1>::uninitialized({g.groups * panels * width * g.taps() * g.group_out()});
   const Tensor<T, 1> no_bias({g.groups * panels * width});
+  auto packed = Tensor<T, 1>::uninitialized({g.groups * panels * width * g.taps() * g.group_out()});
   for (Index phase_y = 0; phase_y < std::min(g.stride[0], g.size[0]); ++phase_y)
     for (Index phase_x = 0; phase_x < std::min(g.stride[1], g.size[1]); ++phase_x) {
       const Correlation c{g.images, g.groups, {input_gradient_axis(g, 0, phase_y), input_gradient_axis(g, 1, phase_x)}, g.group_out(),
           g.group_in(), {g.size[0], g.size[1]}};
+      const auto winograd = [&](auto size) { winograd_correlate<size>(c, dy, weight, Index(9), 9 * g.in_channels, no_bias.data(), dx); };
+      if (detail::with_winograd<T>(c, g.algorithm, winograd)) continue;
       if (c.depth() == 0 || g.out_size[0] * g.out_size[1] == 0) {  // pixels that no output reads
         for (Index row = 0; row < g.images * c.axis[0].targets; ++row)
           for (Index i = 0; i < c.axis[1].targets; ++i) {
@@ -167,6 +182,8 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
   const Correlation c{
       g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
   if (c.images * c.pixels() == 0) return;
+  const auto winograd = [&](auto size) { winograd_weight_gradient<size>(c, x, dy, 9 * g.in_channels, Index(9), d_weight); };
+  if (detail::with_winograd<T>(c, g.algorithm, winograd)) return;
   const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width, columns = g.groups * panels, depth = c.depth();
   const PatchLayout layout(c, sizeof(T), 128, detail::kPatchBytes / static_cast<Index>(sizeof(T)), false);
   const CorrelationAxis &axis_y = c.axis[0], &axis_x = c.axis[1];

@@ -8,6 +8,15 @@
 
 namespace heed::kernels {
 
+/// How a convolution is computed. The Winograd algorithms take fewer multiplications for 3x3 kernels with stride 1, dilation 1 and one group, and
+/// round more: see kernels/winograd.hpp.
+enum class Conv2dAlgorithm {
+  automatic,     ///< by the shape of an image and the channels, never by the batch; always direct in other types than float
+  direct,        ///< every product of the sum
+  winograd_2x2,  ///< F(2x2, 3x3): 0.44 of the multiplications
+  winograd_4x4,  ///< F(4x4, 3x3): 0.25 of them
+};
+
 /// The numbers of a 2-d convolution of images that lie (images, height, width, channels). Pairs are {vertical, horizontal}.
 struct Conv2dGeometry {
   Index images;
@@ -16,6 +25,7 @@ struct Conv2dGeometry {
   Index kernel[2], stride[2], dilation[2];
   Index padding[2];  ///< before the first row and column; what lies behind the last follows from the sizes
   Index groups;
+  Conv2dAlgorithm algorithm = Conv2dAlgorithm::automatic;
 
   Index taps() const { return kernel[0] * kernel[1]; }
   Index group_in() const { return in_channels / groups; }

@@ -90,17 +90,17 @@ struct OffsetPanel {
 
 template <class T>
 struct MultiplyOffsets {
-  /// A panel that is not full takes the vectors that it needs. With 64-byte ones it may take half as wide ones instead: 24 channels are 3 of
-  /// them, with 9 rows in the 32 registers. On CPUs that run the wide ones in two halves (Zen 4) that is 3/4 of the work (72 -> 104 GFLOP/s of
-  /// 117); on those that do not, it may cost up to half more than two wide ones.
+  /// A panel that is not full takes the vectors that it needs. Where the CPU halves 64-byte ones, half as wide ones do with less: 24 channels are 3 of
+  /// them, with 9 rows in the 32 registers (72 -> 104 GFLOP/s of 117 on Zen 4; on Granite Rapids it would be 190 -> 110 of 240).
   template <class Isa>
   HEED_INLINE static void run(const OffsetProduct<T>* p) {
     constexpr int rows = TileShape<Isa>::rows, vectors = TileShape<Isa>::vectors;
     constexpr Index lanes = Packet<Isa, T>::lanes;
-    if constexpr (std::is_same_v<Isa, Avx512>) {
-      if (p->cols <= lanes / 2) return for_row_tiles<rows>(p->rows, false, OffsetPanel<Avx2, T, 1>{*p});
-      if (p->cols > lanes && p->cols <= lanes + lanes / 2) return for_row_tiles<9>(p->rows, false, OffsetPanel<Avx2, T, 3>{*p});
-    }
+    if constexpr (std::is_same_v<Isa, Avx512>)
+      if (halves_wide_vectors()) {
+        if (p->cols <= lanes / 2) return for_row_tiles<rows>(p->rows, false, OffsetPanel<Avx2, T, 1>{*p});
+        if (p->cols > lanes && p->cols <= lanes + lanes / 2) return for_row_tiles<9>(p->rows, false, OffsetPanel<Avx2, T, 3>{*p});
+      }
     if (p->cols > lanes)
       for_row_tiles<rows>(p->rows, false, OffsetPanel<Isa, T, vectors>{*p});
     else

@@ -5,6 +5,8 @@
 
 namespace heed {
 
+using kernels::Conv2dAlgorithm;
+
 struct Conv2dOptions {
   Index in_channels = 0;
   Index out_channels = 0;
@@ -16,6 +18,8 @@ struct Conv2dOptions {
   bool bias = true;
   /// False for a network's first layer: `backward` leaves ∂f/∂x out and returns an empty tensor.
   bool input_gradient = true;
+  /// How to compute: no part of the layer's description, since it changes the rounding and not the function.
+  Conv2dAlgorithm algorithm = Conv2dAlgorithm::automatic;
 };
 
 /// y[p, o] = bias[o] + Σ_{k, i} x[p · stride + k · dilation − padding, i] weight[o, i, k] (torch.nn.Conv2d, on channels-last images).

@@ -28,6 +28,11 @@ class ConvLayer : public LayerBase<Derived> {
     require(o.in_channels > 0 && o.out_channels > 0 && o.groups > 0 && o.in_channels % o.groups == 0 && o.out_channels % o.groups == 0,
         Derived::kKind, ": in_channels (", o.in_channels, ") and out_channels (", o.out_channels,
         ") must be positive multiples of groups (", o.groups, ")");
+    if constexpr (Rank == 4)
+      require(o.algorithm == kernels::Conv2dAlgorithm::automatic || o.algorithm == kernels::Conv2dAlgorithm::direct ||
+                  (o.kernel_size == Size2d(3) && o.stride == Size2d(1) && o.dilation == Size2d(1) && o.groups == 1),
+          Derived::kKind, ": a Winograd algorithm needs kernel_size 3, stride 1, dilation 1 and groups 1 (kernel_size ", o.kernel_size,
+          ", stride ", o.stride, ", dilation ", o.dilation, ", groups ", o.groups, "); Conv2dAlgorithm::automatic takes what fits");
     Shape weight{o.out_channels, o.in_channels / o.groups};
     if constexpr (Rank == 4) weight.push_back(o.kernel_size.height), weight.push_back(o.kernel_size.width);
     if constexpr (Rank == 3) weight.push_back(o.kernel_size);
@@ -114,10 +119,14 @@ class ConvLayer : public LayerBase<Derived> {
   bool depthwise() const {
     return options_.groups == options_.in_channels && options_.groups == options_.out_channels && options_.groups > 1;
   }
+  kernels::Conv2dAlgorithm algorithm() const {
+    if constexpr (requires { options_.algorithm; }) return options_.algorithm;
+    return kernels::Conv2dAlgorithm::automatic;
+  }
   kernels::Conv2dGeometry geometry(const Shape& x, const Shape& y) const {
     const auto g = window_.geometry(x, y);
     return {g.images, {g.size[0], g.size[1]}, x[-1], {g.out_size[0], g.out_size[1]}, y[-1], {g.kernel[0], g.kernel[1]},
-        {g.stride[0], g.stride[1]}, {g.dilation[0], g.dilation[1]}, {g.padding[0], g.padding[1]}, options_.groups};
+        {g.stride[0], g.stride[1]}, {g.dilation[0], g.dilation[1]}, {g.padding[0], g.padding[1]}, options_.groups, algorithm()};
   }
 
   Options options_;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include <heed/core/config.hpp>
+#include <heed/core/error.hpp>
+
+// Instruction sets and the choice between them when the program runs. Define HEED_NO_SIMD for plain loops (compilers without vector extensions get
+// them by themselves).
+#if !defined(HEED_NO_SIMD) && (defined(__GNUC__) || defined(__clang__))
+#define HEED_HAS_VECTORS 1
+#else
+#define HEED_HAS_VECTORS 0
+#endif
+#if HEED_HAS_VECTORS && (defined(__x86_64__) || defined(__i386__))
+#define HEED_HAS_X86_DISPATCH 1
+#else
+#define HEED_HAS_X86_DISPATCH 0
+#endif
+
+namespace heed {
+
+/// Instruction-set tags. Kernels are templates on a tag and written once; `dispatch` chooses the tag when the program runs.
+struct Scalar {  ///< one element at a time: any number-like type, and builds without vectors
+  static constexpr int bytes = 0;
+};
+struct Baseline {  ///< 16-byte vectors: SSE2, NEON, or whatever the compiler makes of them
+  static constexpr int bytes = 16;
+};
+struct Avx2 {  ///< with FMA
+  static constexpr int bytes = 32;
+};
+struct Avx512 {
+  static constexpr int bytes = 64;
+};
+
+/// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
+/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name.
+enum class IsaLevel { scalar, baseline, avx2, avx512 };
+
+inline IsaLevel isa_level() {
+  static const IsaLevel level = [] {
+#if !HEED_HAS_VECTORS
+    return IsaLevel::scalar;
+#else
+    IsaLevel best = IsaLevel::baseline;
+#if HEED_HAS_X86_DISPATCH
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = IsaLevel::avx2;
+    if (best == IsaLevel::avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+      best = IsaLevel::avx512;
+#endif
+    constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
+    const char* asked = std::getenv("HEED_ISA");
+    if (!asked || !*asked) return best;
+    for (int level = 0; level < 4; ++level)
+      if (std::strcmp(asked, names[level]) == 0) return std::min(best, static_cast<IsaLevel>(level));
+    fail("HEED_ISA is '", asked, "'; it must be avx512, avx2, baseline or scalar, or not be set");
+#endif
+  }();
+  return level;
+}
+
+/// "avx512", "avx2", "baseline" or "scalar".
+inline const char* isa_name() {
+  constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};
+  return names[static_cast<int>(isa_level())];
+}
+
+/// Whether the CPU computes the widest vectors in two halves, so that a narrower one costs half as much (AMD's Zen 4; Zen 5 is taken for one, too).
+inline bool halves_wide_vectors() {
+#if HEED_HAS_X86_DISPATCH
+  static const bool halves = (__builtin_cpu_init(), __builtin_cpu_is("amd") != 0);
+  return halves;
+#else
+  return false;
+#endif
+}
+
+namespace detail {
+#if HEED_HAS_X86_DISPATCH
+// Leave prefer-vector-width out: clang then ignores the whole attribute.
+template <class Kernel, class... Arguments>
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,avx2"))) void run_avx512(Arguments... arguments) {
+  Kernel::template run<Avx512>(arguments...);
+}
+template <class Kernel, class... Arguments>
+__attribute__((target("avx2,fma"))) void run_avx2(Arguments... arguments) {
+  Kernel::template run<Avx2>(arguments...);
+}
+#endif
+}  // namespace detail
+
+/// Runs `Kernel::run<Isa>(arguments...)` for the best instruction set. `run` and all that it calls with packets must be HEED_INLINE, and
+/// free of lambdas (they do not inherit the target in every compiler). Arguments are copied: pointers, numbers, small structs.
+/// T is the element type: number-like types that are not float or double take the scalar path.
+template <class Kernel, class T, class... Arguments>
+void dispatch(Arguments... arguments) {
+  if constexpr (!HEED_HAS_VECTORS || !(std::is_same_v<T, float> || std::is_same_v<T, double>)) {
+    Kernel::template run<Scalar>(arguments...);
+  } else {
+    switch (isa_level()) {
+#if HEED_HAS_X86_DISPATCH
+      case IsaLevel::avx512:
+        return detail::run_avx512<Kernel, Arguments...>(arguments...);
+      case IsaLevel::avx2:
+        return detail::run_avx2<Kernel, Arguments...>(arguments...);
+#endif
+      case IsaLevel::scalar:
+        return Kernel::template run<Scalar>(arguments...);
+      default:
+        return Kernel::template run<Baseline>(arguments...);
+    }
+  }
+}
+
+}  // namespace heed

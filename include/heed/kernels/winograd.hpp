@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/kernels/conv2d_patches.hpp>
+#include <heed/kernels/winograd_transforms.hpp>
+
+namespace heed::kernels {
+
+// 3x3 convolutions of stride 1 with fewer multiplications (see winograd_transforms.hpp): a tile of Size x Size targets takes (Size + 2)²
+// products a pair of channels instead of 9 Size², 16 for 36 with Size 2 and 36 for 144 with Size 4.
+//
+// Layout: "points" are the (Size + 2)² numbers of a transformed tile. Kernels: [panel][point][source channel][column]; a block of tiles: source
+// [point][tile][channel], product [point][tile][column of a panel]. So each point is a plain product of register tiles. A block is two to five register
+// tiles high: its source and the product of a panel stay in L2, and kernels (9 MB for 256 -> 256 channels) may come from L3 meanwhile. Parallel over
+// blocks, and over panels where blocks are few. A target's sum runs over the channels in order: the same bits alone, in a batch, anywhere in it.
+//
+// Error: F(4x4) loses about a decimal digit, since its matrices have entries up to 8: see the bound that tests/kernels/winograd_test.cpp checks.
+
+/// Whether tiles can serve a correlation: a 3x3 kernel, neighbouring pixels, one group.
+inline bool fits_winograd(const Correlation& c) {
+  const auto plain = [](const CorrelationAxis& axis) {
+    return axis.taps == 3 && axis.step == 1 && axis.spacing == 1 && axis.tap_step == 1;
+  };
+  return c.groups == 1 && plain(c.axis[0]) && plain(c.axis[1]);
+}
+
+/// What `Conv2dAlgorithm::automatic` stands for. Only float is worth it: double is for checking.
+template <class T>
+Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
+  constexpr Index kFewest = 16;  // channels: with fewer the transforms cost what the products save
+  if (!std::is_same_v<T, float> || !fits_winograd(c) || std::min(c.source_channels, c.target_channels) < kFewest)
+    return Conv2dAlgorithm::direct;
+  // In products of two channels; transforms as measured (Granite Rapids, 64 -> 64 channels).
+  const auto cost = [&](Index size, double transform) {
+    const Index tiles = ((c.axis[0].targets + size - 1) / size) * ((c.axis[1].targets + size - 1) / size);
+    const double channels = static_cast<double>(c.source_channels), others = static_cast<double>(c.target_channels);
+    return static_cast<double>(tiles) *
+           (static_cast<double>((size + 2) * (size + 2)) * channels * others + transform * (channels + others));
+  };
+  const double direct = 9.0 * static_cast<double>(c.pixels() * c.source_channels * c.target_channels), two = cost(2, 146),
+               four = cost(4, 466);
+  if (std::min(two, four) > 0.9 * direct) return Conv2dAlgorithm::direct;
+  return two < four ? Conv2dAlgorithm::winograd_2x2 : Conv2dAlgorithm::winograd_4x4;
+}
+
+namespace detail {
+
+/// How targets are cut into tiles, numbered image by image and row by row.
+template <int Size>
+struct WinogradTiles {
+  static constexpr int side = Size + 2, points = side * side;
+  Correlation c;
+  Index rows, cols, count;
+
+  explicit WinogradTiles(const Correlation& correlation)
+      : c(correlation),
+        rows((c.axis[0].targets + Size - 1) / Size),
+        cols((c.axis[1].targets + Size - 1) / Size),
+        count(c.images * rows * cols) {}
+
+  /// Pointers to the side x side source pixels of a tile; those outside of the image point to `zeros`.
+  template <class T>
+  HEED_INLINE void source(Index tile, const T* x, const T* zeros, const T* (&at)[points]) const {
+    const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
+    pixels<side>(tile, c.axis[0].origin, c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
+  }
+  /// Pointers to the Size x Size targets of a tile; those outside of the image point to `elsewhere`.
+  template <class T>
+  HEED_INLINE void targets(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
+    const Index sizes[2] = {c.axis[0].targets, c.axis[1].targets};
+    pixels<Size>(tile, 0, 0, sizes, c.target_channels, y, elsewhere, at);
+  }
+
+ private:
+  template <int Span, class T>
+  HEED_INLINE void pixels(Index tile, Index origin_y, Index origin_x, const Index (&size)[2], Index channels, T* data, T* outside,
+      T* (&at)[Span * Span]) const {
+    const Index image = tile / (rows * cols), first_y = tile / cols % rows * Size + origin_y, first_x = tile % cols * Size + origin_x;
+    for (int i = 0; i < Span; ++i) {
+      const Index y = first_y + i;
+      T* const row = data + ((image * size[0] + y) * size[1] + first_x) * channels;
+      for (int j = 0; j < Span; ++j) {
+        const Index x = first_x + j;
+        at[i * Span + j] = y >= 0 && y < size[0] && x >= 0 && x < size[1] ? row + j * channels : outside;
+      }
+    }
+  }
+};
+
+/// What transforms read or write: element (point, tile, channel) of transformed tiles at data[point * point + tile * row + channel]; in panels of
+/// `width` channels, `panel` elements apart, where that is wanted.
+template <class T>
+struct PointRows {
+  T* data;
+  Index point, row;
+  Index width, panel;
+};
+
+/// The same channel of several places, each a pointer, or at equal distances; with a number to add on the way out.
+template <class T, class P>
+struct Gather {
+  const T* const* from;
+  Index channel;
+  HEED_INLINE P operator()(int i) const { return P::load(from[i] + channel); }
+};
+template <class T, class P>
+struct ScatterSum {
+  T* const* to;
+  Index channel;
+  P sum;
+  HEED_INLINE void operator()(int i, const P& value) const { (value + sum).store(to[i] + channel); }
+};
+template <class P>
+struct Numbered {
+  const P* at;
+  HEED_INLINE P operator()(int i) const { return at[i]; }
+};
+template <class T, class P>
+struct Strided {
+  T* data;
+  Index step;
+  HEED_INLINE P operator()(int i) const { return P::load(data + i * step); }
+  HEED_INLINE void operator()(int i, const P& value) const { value.store(data + i * step); }
+};
+
+/// A tile's pixels to its points, channel by channel; the body for `sweep_channels`.
+template <class Line, class T>
+struct ToPoints {
+  const T* const* from;
+  T* to;
+  Index point;
+
+  template <class P>
+  HEED_INLINE void at(Index channel) const {
+    transform_square<Line, P>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
+  }
+};
+
+/// A tile's points to its targets, with the bias.
+template <class Line, class T>
+struct FromPoints {
+  const T* from;
+  Index point;
+  const T* bias;
+  T* const* to;
+
+  template <class P>
+  HEED_INLINE void at(Index channel) const {
+    transform_square<Line, P>(Strided<const T, P>{from + channel, point}, ScatterSum<T, P>{to, channel, P::load(bias + channel)});
+  }
+};
+
+/// Bᵀ d B for the first `channels` of tiles [first, last), which become rows 0, 1, ... of `to`.
+template <int Size, class T>
+struct TransformSource {
+  template <class Isa>
+  HEED_INLINE static void run(
+      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
+    const T* at[WinogradTiles<Size>::points];
+    for (Index tile = first; tile < last; ++tile) {
+      tiles->source(tile, x, zeros, at);
+      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T>{at, to->data + (tile - first) * to->row, to->point});
+    }
+  }
+};
+
+/// A dy Aᵀ for the same tiles, in panels.
+template <int Size, class T>
+struct TransformTargetGradient {
+  template <class Isa>
+  HEED_INLINE static void run(
+      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
+    const T* at[Size * Size];
+    for (Index tile = first; tile < last; ++tile) {
+      tiles->targets(tile, dy, zeros, at);
+      for (Index n = 0; n < channels; n += to->width) {
+        T* target = to->data + n / to->width * to->panel + (tile - first) * to->row - n;
+        sweep_channels<Isa, T>(n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T>{at, target, to->point});
+      }
+    }
+  }
+};
+
+/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles.
+template <int Size, class T>
+struct TransformTargets {
+  template <class Isa>
+  HEED_INLINE static void run(
+      const WinogradTiles<Size>* tiles, Index first, Index last, Index n, const PointRows<T>* from, const T* bias, T* elsewhere, T* y) {
+    T* at[Size * Size];
+    for (Index tile = first; tile < last; ++tile) {
+      tiles->targets(tile, y + n, elsewhere, at);
+      sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
+          FromPoints<WinogradTarget<Size, T>, T>{from->data + (tile - first) * from->row, from->point, bias + n, at});
+    }
+  }
+};
+
+/// A 3x3 kernel in memory, (target, source, tap), as a correlation sees it: tap (i, j) of its axes at `tap[3 i + j]`.
+struct KernelTaps {
+  Index target_step, source_step;
+  Index tap[9];
+
+  KernelTaps(const Correlation& c, Index kernel_width, Index target, Index source) : target_step(target), source_step(source) {
+    for (Index i = 0; i < 3; ++i)
+      for (Index j = 0; j < 3; ++j)
+        tap[3 * i + j] = (c.axis[0].tap_first + i * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + j * c.axis[1].tap_spacing;
+  }
+};
+
+/// The most columns of a panel: Avx512 in float; a stack array of the transforms of kernels is so wide.
+inline constexpr Index kWidestPanel = 32;
+
+/// G g Gᵀ for `valid` targets of one panel and all sources.
+template <int Size, class T>
+struct TransformKernels {
+  template <class Isa>
+  HEED_INLINE static void run(const KernelTaps* kernel, const T* weight, Index valid, Index sources, T* to, Index point) {
+    using P = Packet<Isa, T>;
+    constexpr Index width = TileShape<Isa>::vectors * P::lanes;
+    T taps[9 * width];
+    std::fill_n(taps, 9 * width, T(0));
+    for (Index s = 0; s < sources; ++s, to += width) {
+      for (Index j = 0; j < valid; ++j) {
+        const T* from = weight + j * kernel->target_step + s * kernel->source_step;
+        for (int k = 0; k < 9; ++k) taps[k * width + j] = from[kernel->tap[k]];
+      }
+      for (Index v = 0; v < width; v += P::lanes)
+        transform_square<WinogradKernel<Size, T>, P>(Strided<const T, P>{taps + v, width}, Strided<T, P>{to + v, point});
+    }
+  }
+};
+
+/// weight += Gᵀ u G, the way back of TransformKernels, where u is the sum of `shards` parts, added in their order.
+template <int Size, class T>
+struct AddKernelGradients {
+  template <class Isa>
+  HEED_INLINE static void run(
+      const KernelTaps* kernel, const T* from, Index point, Index shards, Index shard, Index valid, Index sources, T* d_weight) {
+    using P = Packet<Isa, T>;
+    constexpr int side = Size + 2;
+    constexpr Index width = TileShape<Isa>::vectors * P::lanes;
+    T taps[9 * width];
+    for (Index s = 0; s < sources; ++s, from += width) {
+      for (Index v = 0; v < width; v += P::lanes) {
+        P points[side * side];
+#pragma GCC unroll 36
+        for (int i = 0; i < side * side; ++i) points[i] = P::load(from + i * point + v);
+        for (Index part = 1; part < shards; ++part)
+#pragma GCC unroll 36
+          for (int i = 0; i < side * side; ++i) points[i] = points[i] + P::load(from + part * shard + i * point + v);
+        transform_square<WinogradKernelGradient<Size, T>, P>(Numbered<P>{points}, Strided<T, P>{taps + v, width});
+      }
+      for (Index j = 0; j < valid; ++j) {
+        T* target = d_weight + j * kernel->target_step + s * kernel->source_step;
+        for (int k = 0; k < 9; ++k) target[kernel->tap[k]] += taps[k * width + j];
+      }
+    }
+  }
+};
+
+/// Elements from row to row of the transformed source: whole lines, never a multiple of 2 KiB apart, and more than kTileSlack of them spare.
+template <class T>
+Index source_row(Index channels) {
+  const Index row = (channels + 15) / 16 * 16 + 16;
+  return row * static_cast<Index>(sizeof(T)) % 2048 == 0 ? row + 16 : row;
+}
+
+}  // namespace detail
+
+/// As `correlate`: target = bias + sum over taps and source channels; `bias` is padded to whole panels. The weight of target n, source s and tap k of the
+/// kernel (3 rows of `kernel_width`) lies at weight[n * target_step + s * source_step + k].
+template <int Size, class T>
+void winograd_correlate(
+    const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* target) {
+  HEED_ASSERT(fits_winograd(c));
+  const detail::WinogradTiles<Size> tiles(c);
+  constexpr int points = detail::WinogradTiles<Size>::points;
+  const detail::KernelTaps kernel(c, 3, target_step, source_step);
+  const Index width = panel_width<T>(), panels = (c.target_channels + width - 1) / width, kernel_point = c.source_channels * width + 16,
+              panel = points * kernel_point;
+  auto kernels = Tensor<T, 1>::uninitialized({panels * panel});
+  // Thirty-two sources at a time balance two threads where there is one panel.
+  constexpr Index kSources = 32;
+  const Index source_parts = (c.source_channels + kSources - 1) / kSources;
+  parallel_for(panels * source_parts, 1, [&](Index begin, Index end) {
+    for (Index unit = begin; unit < end; ++unit) {
+      const Index n = unit / source_parts * width, s = unit % source_parts * kSources;
+      dispatch<detail::TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step,
+          std::min(width, c.target_channels - n), std::min(kSources, c.source_channels - s), kernels.data() + n / width * panel + s * width,
+          kernel_point);
+    }
+  });
+
+  const Index tile = tile_rows<T>(), block = 30 / tile * tile, blocks = (tiles.count + block - 1) / block, threads = thread_count();
+  const Index parts = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
+  const Index panels_per_part = (panels + parts - 1) / parts, rows = block + kTileSlack, row = detail::source_row<T>(c.source_channels);
+  struct Scratch {
+    Tensor<T, 1> source, product, zeros;
+  };
+  const auto make_scratch = [&] {
+    return Scratch{Tensor<T, 1>::uninitialized({points * (rows * row + 16)}), Tensor<T, 1>::uninitialized({points * (rows * width + 16)}),
+        Tensor<T, 1>({std::max(c.source_channels, width) + width})};
+  };
+  parallel_for(blocks * parts, 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
+    for (Index unit = begin; unit < end; ++unit) {
+      const Index first = unit / parts * block, last = std::min(tiles.count, first + block), part = unit % parts;
+      const detail::PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
+      const detail::PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
+      T* const zeros = scratch.zeros.data() + width;
+      dispatch<detail::TransformSource<Size, T>, T>(&tiles, first, last, c.source_channels, source, static_cast<const T*>(zeros), &from);
+      for (Index p = part * panels_per_part; p < std::min(panels, (part + 1) * panels_per_part); ++p) {
+        for (Index point = 0; point < points; ++point)
+          multiply_tiles<T>({.rows = last - first,
+              .cols = std::min(width, c.target_channels - p * width),
+              .depth = c.source_channels,
+              .a = from.data + point * from.point,
+              .a_row = row,
+              .a_step = 1,
+              .b = kernels.data() + p * panel + point * kernel_point,
+              .b_row = width,
+              .b_panel = kernel_point,
+              .c = product.data + point * product.point,
+              .c_row = width,
+              .slack = true,
+              .whole_tiles = true});
+        dispatch<detail::TransformTargets<Size, T>, T>(&tiles, first, last, p * width, &product, bias, scratch.zeros.data(), target);
+      }
+    }
+  });
+}
+
+/// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; weights lie as in `winograd_correlate`.
+///
+/// A unit of work is a shard of the tiles by a block of at most 64 source and 64 target channels: its sums (600 KB) and 32 transformed tiles stay in
+/// L2. With chunks of tiles in L3 two threads got 1.1 times as far as one (Granite Rapids). More channels transform a tile several times, 15 % at
+/// 256 -> 256. Shards and blocks follow from the shapes, so the number of threads changes no bit.
+template <int Size, class T>
+void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Index target_step, Index source_step, T* d_weight) {
+  HEED_ASSERT(fits_winograd(c));
+  constexpr Index kBlock = 64, kTiles = 32, kMostShards = 8;
+  constexpr int points = detail::WinogradTiles<Size>::points;
+  const detail::WinogradTiles<Size> tiles(c);
+  const Index width = panel_width<T>();
+  // Channels in equal blocks, those of targets in whole panels.
+  const Index source_blocks = (c.source_channels + kBlock - 1) / kBlock,
+              source_block = (c.source_channels + source_blocks - 1) / source_blocks;
+  const Index panels = (c.target_channels + width - 1) / width, panel_blocks = (panels * width + kBlock - 1) / kBlock;
+  const Index block_panels = (panels + panel_blocks - 1) / panel_blocks, target_block = block_panels * width;
+  const Index target_blocks = (panels + block_panels - 1) / block_panels, blocks = source_blocks * target_blocks;
+  const Index tile_blocks = (tiles.count + kTiles - 1) / kTiles;
+  const Index wanted = std::clamp<Index>(2 * kMostShards / blocks, 2, kMostShards), most = std::max<Index>(1, tile_blocks / 4);
+  const Index shard_tiles = (tile_blocks + std::min(wanted, most) - 1) / std::min(wanted, most) * kTiles;
+  const Index shards = (tiles.count + shard_tiles - 1) / shard_tiles;
+
+  const Index sums_panel = source_block * width, sums_point = block_panels * sums_panel, sums_block = points * sums_point;
+  auto sums = Tensor<T, 1>::uninitialized({shards * blocks * sums_block});
+  const Tensor<T, 1> zeros({std::max(source_block, target_block)});
+  const Index row = detail::source_row<T>(source_block), panel = kTiles * width;
+  struct Scratch {
+    Tensor<T, 1> source, gradient;
+  };
+  const auto make_scratch = [&] {
+    Scratch scratch{
+        Tensor<T, 1>::uninitialized({points * (kTiles * row + 16)}), Tensor<T, 1>::uninitialized({points * (block_panels * panel + 16)})};
+    if (c.target_channels % target_block != 0) scratch.gradient.fill(T(0));  // whole panels are read
+    return scratch;
+  };
+  parallel_for(shards * blocks, 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
+    const detail::PointRows<T> from{scratch.source.data(), kTiles * row + 16, row, row, 0};
+    const detail::PointRows<T> to{scratch.gradient.data(), block_panels * panel + 16, width, width, panel};
+    for (Index unit = begin; unit < end; ++unit) {
+      const Index shard = unit / blocks, s = unit % blocks / target_blocks * source_block, n = unit % target_blocks * target_block;
+      const Index sources = std::min(source_block, c.source_channels - s), targets = std::min(target_block, c.target_channels - n);
+      T* const unit_sums = sums.data() + unit * sums_block;
+      for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
+        const Index last = std::min(tiles.count, first + kTiles);
+        dispatch<detail::TransformSource<Size, T>, T>(&tiles, first, last, sources, x + s, zeros.data(), &from);
+        dispatch<detail::TransformTargetGradient<Size, T>, T>(&tiles, first, last, targets, dy + n, zeros.data(), &to);
+        for (Index point = 0; point < points; ++point)
+          for (Index p = 0; p * width < targets; ++p)
+            multiply_tiles<T>({.rows = sources,
+                .cols = width,
+                .depth = last - first,
+                .a = from.data + point * from.point,
+                .a_row = 1,
+                .a_step = row,
+                .b = to.data + point * to.point + p * panel,
+                .b_row = width,
+                .b_panel = panel,
+                .c = unit_sums + point * sums_point + p * sums_panel,
+                .c_row = width,
+                .slack = true,
+                .accumulate = first > shard * shard_tiles});
+      }
+    }
+  });
+  const detail::KernelTaps kernel(c, 3, target_step, source_step);
+  parallel_for(blocks * block_panels, 1, [&](Index begin, Index end) {
+    for (Index unit = begin; unit < end; ++unit) {
+      const Index block = unit / block_panels, p = unit % block_panels;
+      const Index s = block / target_blocks * source_block, n = block % target_blocks * target_block + p * width;
+      if (n >= c.target_channels || s >= c.source_channels) continue;
+      dispatch<detail::AddKernelGradients<Size, T>, T>(&kernel, static_cast<const T*>(sums.data() + block * sums_block + p * sums_panel),
+          sums_point, shards, blocks * sums_block, std::min(width, c.target_channels - n), std::min(source_block, c.source_channels - s),
+          d_weight + n * target_step + s * source_step);
+    }
+  });
+}
+
+}  // namespace heed::kernels
