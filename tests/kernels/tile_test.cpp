@@ -4,7 +4,7 @@
 #include "reference/random_tensor.hpp"
 
 #include <heed/core/dual.hpp>
-#include <heed/kernels/tile.hpp>
+#include <heed/kernels/pack.hpp>
 
 using namespace heed;
 using reference::random_tensor;

@@ -4,7 +4,7 @@
 #include <initializer_list>
 
 #include <heed/core/tensor.hpp>
-#include <heed/kernels/tile.hpp>
+#include <heed/kernels/pack.hpp>
 
 namespace heed::kernels {
 
@@ -33,44 +33,6 @@ Tensor<T, 1> cut_scratch(std::initializer_list<ScratchPart<T>> parts) {
 }
 
 namespace detail {
-
-/// Rows of `cols` elements, those whose flag is 0 taken as zeros.
-template <class T>
-struct RowsSource {
-  const T* data;
-  Index row, rows, cols;
-  const unsigned char* flags;  ///< null: all rows count
-};
-
-template <class T>
-struct PackTransposed {
-  template <class Isa>
-  HEED_INLINE static Packet<Isa, T> load(const RowsSource<T>& x, Index i, Index j) {
-    using P = Packet<Isa, T>;
-    if (i >= x.rows || (x.flags && !x.flags[i])) return P::zero();
-    return P::load_partial(x.data + i * x.row + j, x.cols - j);
-  }
-
-  template <class Isa>
-  HEED_INLINE static void run(const RowsSource<T>* source, T* packed) {
-    using P = Packet<Isa, T>;
-    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes;
-    const RowsSource<T>& x = *source;
-    for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes) {
-      T* target = packed + i / width * width * x.cols + i % width;
-      for (Index j = 0; j < x.cols; j += lanes) {
-        P block[lanes];
-#pragma GCC unroll 16
-        for (Index r = 0; r < lanes; ++r) block[r] = load<Isa>(x, i + r, j);
-        P::transpose(block);
-        const Index valid = x.cols - j;
-#pragma GCC unroll 16
-        for (Index r = 0; r < lanes; ++r)
-          if (r < valid) block[r].store(target + (j + r) * width);
-      }
-    }
-  }
-};
 
 template <class T>
 struct CopyRows {
@@ -125,13 +87,6 @@ struct TileSizes {
   /// Rows to prepare for tiles to read `n` rows.
   Index with_slack(Index n) const { return n % rows == 0 ? n : n + kTileSlack; }
 };
-
-/// Packs the transpose of rows x cols into panels of rows, [panel][col][row in panel], padded with zeros: the right operand of x yᵀ.
-template <class T>
-void pack_transposed(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed) {
-  const detail::RowsSource<T> source{data, row, rows, cols, flags};
-  dispatch<detail::PackTransposed<T>, T>(&source, packed);
-}
 
 /// copy = scale * data, rows padded to whole vectors and `copy_rows` rows with zeros.
 template <class T>

@@ -17,7 +17,7 @@ struct LinearSizes {
 /// y = x Wᵀ + b, or with `add` y += x Wᵀ + b. A null `bias` is none.
 template <class T>
 void linear_forward(const LinearSizes& s, const T* x, const T* weight, const T* bias, T* y, bool add = false) {
-  gemm(s.rows, s.out, s.in, {x, s.in}, MatrixRef<T>{weight, s.weight_row}.transposed(), y, s.out, add, AddBias<T>{bias});
+  gemm(s.rows, s.out, s.in, {x, s.in}, MatrixRef<T>{weight, s.weight_row}.transposed(), y, s.out, add, bias);
 }
 
 /// y = x Wᵀ + b: dx = dy W, or with `add_dx` dx += dy W; d_weight += dyᵀ x and d_bias += column sums of dy, each only where not null.

@@ -61,11 +61,11 @@ void orthogonalize(const NewtonSchulz& method, Tensor<T, 2>& x) {
       gemm(side, side, rows, from.transposed(), from, gram.data(), side);
     else
       gemm(side, side, cols, from, from.transposed(), gram.data(), side);
-    gemm(side, side, side, squared, squared, polynomial.data(), side, false, BlendWith<T>{c, b, gram.data(), side});
+    gemm(side, side, side, squared, squared, polynomial.data(), side, false, nullptr, BlendWith<T>{c, b, gram.data(), side});
     if (rows > cols)
-      gemm(rows, cols, side, from, factor, next.data(), cols, false, add_own);
+      gemm(rows, cols, side, from, factor, next.data(), cols, false, nullptr, add_own);
     else
-      gemm(rows, cols, side, factor, from, next.data(), cols, false, add_own);
+      gemm(rows, cols, side, factor, from, next.data(), cols, false, nullptr, add_own);
     x.swap(next);
   }
 }

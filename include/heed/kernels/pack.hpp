@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+
+#include <heed/kernels/tile.hpp>
+
+namespace heed::kernels {
+
+// Copies that give the operands of a product the layout which register tiles want.
+
+namespace detail {
+
+/// Rows of `cols` elements, those whose flag is 0 taken as zeros.
+template <class T>
+struct RowsSource {
+  const T* data;
+  Index row, rows, cols;
+  const unsigned char* flags;  ///< null: all rows count
+};
+
+template <class T>
+struct PackTransposed {
+  template <class Isa>
+  HEED_INLINE static Packet<Isa, T> load(const RowsSource<T>& x, Index i, Index j) {
+    using P = Packet<Isa, T>;
+    if (i >= x.rows || (x.flags && !x.flags[i])) return P::zero();
+    return P::load_partial(x.data + i * x.row + j, x.cols - j);
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const RowsSource<T>* source, T* packed) {
+    using P = Packet<Isa, T>;
+    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes;
+    const RowsSource<T>& x = *source;
+    for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes) {
+      T* target = packed + i / width * width * x.cols + i % width;
+      for (Index j = 0; j < x.cols; j += lanes) {
+        P block[lanes];
+#pragma GCC unroll 16
+        for (Index r = 0; r < lanes; ++r) block[r] = load<Isa>(x, i + r, j);
+        P::transpose(block);
+        const Index valid = x.cols - j;
+#pragma GCC unroll 16
+        for (Index r = 0; r < lanes; ++r)
+          if (r < valid) block[r].store(target + (j + r) * width);
+      }
+    }
+  }
+};
+
+template <class T>
+struct PackTiles {
+  template <class Isa>
+  HEED_INLINE static void run(const RowsSource<T>* source, Index col, T* packed) {
+    using P = Packet<Isa, T>;
+    constexpr Index tile = TileShape<Isa>::rows, lanes = P::lanes, groups = (tile + lanes - 1) / lanes;
+    const RowsSource<T>& x = *source;
+    for (Index i = 0; i < x.rows; i += tile, packed += tile * x.cols) {
+      const Index valid = std::min(tile, x.rows - i), whole = x.cols / lanes * lanes;
+      const T* from = x.data + i * x.row;
+      Index j = 0;
+      // The lanes behind a tile's last row are overwritten by its next column, so columns are stored in order.
+      if (col == 1) {
+        for (; j < whole; j += lanes) {
+          P block[groups][lanes];
+#pragma GCC unroll 4
+          for (Index g = 0; g < groups; ++g) {
+#pragma GCC unroll 16
+            for (Index r = 0; r < lanes; ++r) block[g][r] = g * lanes + r < valid ? P::load(from + (g * lanes + r) * x.row + j) : P::zero();
+            P::transpose(block[g]);
+          }
+#pragma GCC unroll 16
+          for (Index r = 0; r < lanes; ++r)
+#pragma GCC unroll 4
+            for (Index g = 0; g < groups; ++g) block[g][r].store(packed + (j + r) * tile + g * lanes);
+        }
+      } else if (x.row == 1 && x.rows - i >= groups * lanes) {
+        for (; j < x.cols; ++j)
+#pragma GCC unroll 4
+          for (Index g = 0; g < groups; ++g) P::load(from + j * col + g * lanes).store(packed + j * tile + g * lanes);
+      }
+      for (; j < x.cols; ++j) {
+        for (Index r = 0; r < valid; ++r) packed[j * tile + r] = from[r * x.row + j * col];
+        for (Index r = valid; r < tile; ++r) packed[j * tile + r] = T(0);
+      }
+    }
+  }
+};
+
+}  // namespace detail
+
+/// Packs the transpose of rows x cols into panels of rows, [panel][col][row in panel], padded with zeros: the right operand of x yᵀ.
+template <class T>
+void pack_transposed(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed) {
+  const detail::RowsSource<T> source{data, row, rows, cols, flags};
+  dispatch<detail::PackTransposed<T>, T>(&source, packed);
+}
+
+/// Elements that a packed B of `depth` x `cols` takes.
+inline Index packed_size(Index depth, Index cols, Index width) { return depth * ((cols + width - 1) / width * width); }
+
+/// Packs columns of B (element (k, n) at b[k * b_row + n * b_col]) into panels of `width` columns, [panel][k][column], zero-padded.
+template <class T>
+void pack_panels(Index depth, Index cols, const T* b, Index b_row, Index b_col, Index width, T* packed) {
+  for (Index n = 0; n < cols; n += width, packed += depth * width) {
+    const Index valid = width < cols - n ? width : cols - n;
+    if (b_row == 1 && width == panel_width<T>()) {
+      pack_transposed(b + n * b_col, b_col, valid, depth, nullptr, packed);
+    } else if (b_col == 1) {
+      for (Index k = 0; k < depth; ++k) {
+        const T* source = b + k * b_row + n;
+        T* target = packed + k * width;
+        std::copy_n(source, valid, target);
+        std::fill_n(target + valid, width - valid, T(0));
+      }
+    } else {
+      for (Index j = 0; j < width; ++j) {
+        const T* source = b + (n + j) * b_col;
+        if (j < valid)
+          for (Index k = 0; k < depth; ++k) packed[k * width + j] = source[k * b_row];
+        else
+          for (Index k = 0; k < depth; ++k) packed[k * width + j] = T(0);
+      }
+    }
+  }
+}
+
+/// Elements to provide for a left operand of `rows` x `depth` in tiles of `tile` rows, with the vectors that reach beyond the last one.
+inline Index packed_tiles_size(Index rows, Index depth, Index tile) { return (rows + tile - 1) / tile * tile * depth + 16; }
+
+/// Packs A (element (i, k) at a[i * a_row + k * a_col]) into register tiles, [tile][k][row in tile], zero-padded: see TileProduct::tiles.
+template <class T>
+void pack_tiles(Index rows, Index depth, const T* a, Index a_row, Index a_col, T* packed) {
+  const detail::RowsSource<T> source{a, a_row, rows, depth, nullptr};
+  dispatch<detail::PackTiles<T>, T>(&source, a_col, packed);
+}
+
+}  // namespace heed::kernels
