@@ -105,7 +105,7 @@ void row_norm(Run<T>& run, Options options) {
 
   // What fills a row becomes the layer's parameters; what differs from row to row is multiplied and added behind it.
   bool one_row = true;
-  for (std::size_t position : {1, 2})
+  for (const std::size_t position : {std::size_t{1}, std::size_t{2}})
     if (reference.has_input(position)) {
       const Shape s = input_shape(run, position);
       for (int i = 0; i < s.rank() - row.rank(); ++i) one_row = one_row && s[i] == 1;
