@@ -1,48 +1,45 @@
 // SPDX-License-Identifier: MIT
-#include <benchmark/benchmark.h>
-
+// gelu/RxC[/tanh], exact or by the tanh formula. A fused pass reads x and writes y; backward reads x and dy and writes dx.
 #include <heed/layers/gelu.hpp>
 
-#include "wall_clock.hpp"
+#include <reference/activation_reference.hpp>
+
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-constexpr Index kRows = 8192, kWidth = 1024;
+struct GeluWorkload {
+  Index rows = 1, features = 1;
+  bool tanh = false;
 
-Tensor<float, 2> counted() {
-  Tensor<float, 2> x({kRows, kWidth});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) / 25 - 2;
-  return x;
-}
-
-/// 10 operations an element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
-  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * 10 * passes * static_cast<double>(kRows * kWidth));
-}
-
-void gelu_forward(benchmark::State& state, GeluApproximation approximate) {
-  const Gelu<float> layer({approximate});
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, clock, 1);
-}
-BENCHMARK_CAPTURE(gelu_forward, exact, GeluApproximation::none)->Name("gelu/8192x1024/forward")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(gelu_forward, tanh, GeluApproximation::tanh)->Name("gelu/8192x1024/tanh/forward")->Unit(benchmark::kMillisecond);
-
-void gelu_forward_backward(benchmark::State& state) {
-  Gelu<float> layer;
-  Gelu<float>::Cache cache;
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) {
-    const auto y = layer.forward(x, cache);
-    benchmark::DoNotOptimize(layer.backward(y, cache).data());
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("RxC", self.rows, self.features);
+    v.option("tanh", self.tanh);
   }
-  count_flops(state, clock, 3);
-}
-BENCHMARK(gelu_forward_backward)->Name("gelu/8192x1024/forward_backward")->Unit(benchmark::kMillisecond);
+
+  static Expected expected(const Gelu<float>& layer, const TensorView<const float, 2>& x, const TensorView<const float, 2>& dy) {
+    const bool by_tanh = layer.options().approximate == GeluApproximation::tanh;
+    Expected r;
+    for (Index i = 0; i < x.size(); ++i) {
+      r.y.push_back(by_tanh ? reference::gelu_tanh(x[i]) : reference::gelu(x[i]));
+      r.dx.push_back(dy[i] * (by_tanh ? reference::gelu_tanh_derivative(x[i]) : reference::gelu_derivative(x[i])));
+    }
+    return r;
+  }
+  void add(const std::string& name) const {
+    const auto approximate = tanh ? GeluApproximation::tanh : GeluApproximation::none;
+    add_layer(
+        name, streams(static_cast<double>(rows * features), 2, 5, 2, 4), [approximate] { return Gelu<float>({approximate}); },
+        [w = *this] {
+          return operand<2>({w.rows, w.features}, 1);
+        },
+        expected);
+  }
+};
+
+[[maybe_unused]] const bool known = family<GeluWorkload>("gelu", {"8192x1024", "8192x1024/tanh", "64x1024"});
 
 }  // namespace

@@ -1,69 +1,138 @@
 // SPDX-License-Identifier: MIT
-#include <benchmark/benchmark.h>
-
+// conv2d/NxHxWxCi->Co/kKsS[/groupsG][/algorithm]/forward and .../forward_backward, padded by K / 2 where K is odd, not where it is even.
+// Operations of the plain sum: forward 2 Ci Co K K / G for each pixel of y, backward twice that. An algorithm that multiplies less is counted as
+// if it did not.
 #include <heed/layers/conv2d.hpp>
 
-#include "wall_clock.hpp"
+#include <reference/conv2d_reference.hpp>
+
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-/// N x size x size x in -> out / k kernel s stride, padded by kernel / 2 (2x2 kernels: not), as the peer has it.
-struct Workload {
-  Index images, size, in, out, kernel, stride;
+struct Conv2dWorkload {
+  Index images = 1, height = 1, width = 1, in = 1, out = 1, kernel = 1, stride = 1;
+  Index groups = 0;  ///< 0: one
+  bool direct = false, winograd_2x2 = false, winograd_4x4 = false;
 
-  Conv2dOptions options() const {
-    return {.in_channels = in, .out_channels = out, .kernel_size = kernel, .stride = stride, .padding = kernel == 2 ? 0 : kernel / 2};
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("NxHxWxCi->Co/kKsS", self.images, self.height, self.width, self.in, self.out, self.kernel, self.stride);
+    v.option("groups", self.groups);
+    v.option("direct", self.direct);
+    v.option("winograd_2x2", self.winograd_2x2);
+    v.option("winograd_4x4", self.winograd_4x4);
   }
-  std::string name(const char* pass) const {
-    return text("conv2d/", images, 'x', size, 'x', size, 'x', in, "->", out, "/k", kernel, 's', stride, '/', pass);
+  void check() const {
+    require(direct + winograd_2x2 + winograd_4x4 <= 1, "direct, winograd_2x2 and winograd_4x4 exclude each other");
+    require(!(winograd_2x2 || winograd_4x4) || (kernel == 3 && stride == 1 && parts() == 1),
+        "Winograd's algorithms are for k3s1 without groups");
+    require(in % parts() == 0 && out % parts() == 0, in, " and ", out, " channels cannot be cut into ", groups, " groups");
+    require(
+        std::min(height, width) + 2 * padding() >= kernel, "a kernel of ", kernel, " does not fit into ", height, 'x', width, " pixels");
+  }
+  void add(const std::string& name) const;
+
+  Index parts() const { return groups > 0 ? groups : 1; }
+  Index padding() const { return kernel % 2 == 1 ? kernel / 2 : 0; }
+  Index pixels(Index size) const { return (size + 2 * padding() - kernel) / stride + 1; }
+  Conv2dOptions options() const {
+    return {.in_channels = in,
+        .out_channels = out,
+        .kernel_size = kernel,
+        .stride = stride,
+        .padding = padding(),
+        .groups = parts(),
+        .algorithm = algorithm()};
+  }
+  Conv2dAlgorithm algorithm() const {
+    return direct         ? Conv2dAlgorithm::direct
+           : winograd_2x2 ? Conv2dAlgorithm::winograd_2x2
+           : winograd_4x4 ? Conv2dAlgorithm::winograd_4x4
+                          : Conv2dAlgorithm::automatic;
   }
 };
 
-/// The peer's list, then the layers of net `demo`.
-constexpr Workload kWorkloads[] = {{64, 32, 3, 64, 3, 1}, {64, 32, 64, 64, 3, 1}, {64, 16, 128, 128, 3, 1}, {64, 16, 256, 256, 3, 1},
-    {64, 8, 256, 256, 3, 1}, {64, 8, 512, 512, 3, 1}, {64, 8, 256, 256, 1, 1}, {64, 32, 64, 128, 3, 2}, {64, 32, 64, 64, 2, 1},
-    {256, 32, 3, 24, 2, 1}, {256, 31, 24, 24, 3, 1}, {256, 15, 24, 24, 3, 1}, {256, 15, 24, 64, 3, 1}, {256, 7, 64, 64, 3, 1},
-    {256, 7, 64, 96, 3, 1}, {256, 3, 96, 96, 3, 1}};
-
-Tensor<float, 4> counted(const Workload& w) {
-  Tensor<float, 4> x({w.images, w.size, w.size, w.in});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) / 50 - 1;
-  return x;
-}
-
-void count_flops(benchmark::State& state, const WallClock& clock, const Workload& w, const Shape& y, double passes) {
-  const double flops = 2.0 * passes * static_cast<double>(y.size() * w.in * w.kernel * w.kernel);
-  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * flops);
-}
-
-void conv2d_forward(benchmark::State& state, const Workload& w) {
-  const Conv2d<float> layer(w.options());
-  const auto x = counted(w);
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, clock, w, layer.output_shape(x.shape()), 1);
-}
-
-void conv2d_forward_backward(benchmark::State& state, const Workload& w) {
-  Conv2d<float> layer(w.options());
+struct Conv2dCase {
+  Conv2dWorkload w;
+  bool training;
+  Conv2d<float> layer;
+  Tensor<float, 4> x, dy;
   Conv2d<float>::Cache cache;
-  const auto x = counted(w);
-  const WallClock clock;
-  for (auto _ : state) {
+
+  Conv2dCase(const Conv2dWorkload& workload, bool trains)
+      : w(workload),
+        training(trains),
+        layer(w.options()),
+        x(operand<4>({w.images, w.height, w.width, w.in}, 1)),
+        dy(operand<4>(layer.output_shape(x.shape()), 2)) {}
+
+  void run() {
+    if (!training) return benchmark::DoNotOptimize(layer.forward(x).data());
     const auto y = layer.forward(x, cache);
-    benchmark::DoNotOptimize(layer.backward(y, cache).data());
+    benchmark::DoNotOptimize(y.data());
+    benchmark::DoNotOptimize(layer.backward(dy, cache).data());
   }
-  count_flops(state, clock, w, layer.output_shape(x.shape()), 3);
+
+  /// Output pixel (oy, ox) of an image as a convolution of its own, with one output pixel.
+  kernels::Conv2dGeometry pixel(Index oy, Index ox) const {
+    const Index top = w.padding() - oy * w.stride, left = w.padding() - ox * w.stride;
+    return {1, {w.height, w.width}, w.in, {1, 1}, w.out, {w.kernel, w.kernel}, {w.stride, w.stride}, {1, 1}, {top, left}, w.parts()};
+  }
+
+  /// Some pixels of y; all gradients, of a dy that is zero but for these pixels.
+  std::string check() {
+    const auto at = [](Index i) { return static_cast<std::size_t>(i); };
+    const Index height = dy.size(1), width = dy.size(2), image = x.size() / w.images;
+    const auto flat = dy.reshaped<2>({dy.rows(), w.out});
+    const auto pixels = samples_of(flat.size(0));
+    const float *weight = std::as_const(layer).weight().value(), *bias = std::as_const(layer).bias().value();
+    std::vector<double> dx(training ? at(x.size()) : 0), d_weight(at(layer.weight().size())), d_bias(at(w.out));
+    const auto y = training ? layer.forward(x, cache) : layer.forward(x);
+    std::string fault;
+    for (const Index p : pixels) {
+      const Index n = p / (height * width);
+      const float *source = x.data() + n * image, *gradient = flat.data() + p * w.out;
+      std::vector<double> expected(bias, bias + w.out);
+      reference::for_each_product(pixel(p / width % height, p % width), [&](Index i, Index k, Index o) {
+        expected[at(o)] += static_cast<double>(source[i]) * static_cast<double>(weight[k]);
+        if (!training) return;
+        dx[at(n * image + i)] += static_cast<double>(gradient[o]) * static_cast<double>(weight[k]);
+        d_weight[at(k)] += static_cast<double>(gradient[o]) * static_cast<double>(source[i]);
+      });
+      for (Index o = 0; o < w.out; ++o) d_bias[at(o)] += static_cast<double>(gradient[o]);
+      fault = first_fault({fault, difference(text("y of pixel ", p), y.data() + p * w.out, expected)});
+    }
+    if (!training) return fault;
+    layer.zero_gradients();
+    const auto sparse = scatter<2>(flat.shape(), pixels, gather(flat, pixels));
+    const auto got = layer.backward(sparse.reshaped<4>(dy.shape()), cache);
+    return first_fault({fault, difference("dx", got.data(), dx), difference("d_weight", layer.weight().gradient(), d_weight),
+        difference("d_bias", layer.bias().gradient(), d_bias)});
+  }
+};
+
+void Conv2dWorkload::add(const std::string& name) const {
+  const double taps = static_cast<double>(images * pixels(height) * pixels(width)) * static_cast<double>(kernel * kernel);
+  const Passes work = products(2.0 * taps * static_cast<double>(in / parts()) * static_cast<double>(out));
+  add_case(name + "/forward", work.forward, [w = *this] { return Conv2dCase(w, false); });
+  add_case(name + "/forward_backward", work.training, [w = *this] { return Conv2dCase(w, true); });
 }
 
-[[maybe_unused]] const bool registered = [] {
-  for (const Workload& w : kWorkloads) {
-    benchmark::RegisterBenchmark(w.name("forward").c_str(), conv2d_forward, w)->Unit(benchmark::kMillisecond);
-    benchmark::RegisterBenchmark(w.name("forward_backward").c_str(), conv2d_forward_backward, w)->Unit(benchmark::kMillisecond);
-  }
-  return true;
-}();
+[[maybe_unused]] const bool known = family<Conv2dWorkload>("conv2d",
+    {// 3x3 from a first layer to 512 channels, 1x1, stride 2, 2x2.
+        "64x32x32x3->64/k3s1", "64x32x32x64->64/k3s1", "64x16x16x128->128/k3s1", "64x16x16x256->256/k3s1", "64x8x8x256->256/k3s1",
+        "64x8x8x512->512/k3s1", "64x8x8x256->256/k1s1", "64x32x32x64->128/k3s2", "64x32x32x64->64/k2s1",
+        // The layers of net demo.
+        "256x32x32x3->24/k2s1", "256x31x31x24->24/k3s1", "256x15x15x24->24/k3s1", "256x15x15x24->64/k3s1", "256x7x7x64->64/k3s1",
+        "256x7x7x64->96/k3s1", "256x3x3x96->96/k3s1",
+        // Few channels, 5x5, groups, depthwise, projections, first layers of large images, patches, a map that is not square.
+        "64x32x32x32->32/k3s1", "64x32x32x48->48/k3s1", "64x16x16x64->64/k5s1", "64x16x16x128->128/k3s1/groups4",
+        "64x32x32x64->64/k3s1/groups64", "64x16x16x128->128/k3s2/groups128", "64x16x16x128->256/k1s2", "64x16x16x256->64/k1s1",
+        "8x224x224x3->64/k7s2", "8x224x224x3->768/k16s16", "64x24x40x64->64/k3s1",
+        // Each algorithm.
+        "64x16x16x128->128/k3s1/direct", "64x16x16x128->128/k3s1/winograd_2x2", "64x16x16x128->128/k3s1/winograd_4x4"});
 
 }  // namespace

@@ -1,61 +1,48 @@
 // SPDX-License-Identifier: MIT
-#include <benchmark/benchmark.h>
+// gemm/MxNxK: C (M x N) = A (M x K) B (K x N), 2 M N K operations.
+#include <heed/kernels/gemm.hpp>
 
-#include <heed/layers/linear.hpp>
+#include <reference/gemm_reference.hpp>
 
-#include "wall_clock.hpp"
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-void count_flops(benchmark::State& state, const WallClock& clock, double multiply_adds) {
-  state.counters["GFLOPS"] = clock.rate(state, 2e-9 * multiply_adds);
-}
+struct GemmWorkload {
+  Index rows = 1, cols = 1, depth = 1;
 
-constexpr Index kRows = 4096, kIn = 256, kOut = 1024;
-constexpr double kProducts = static_cast<double>(kRows * kIn * kOut);
-
-Tensor<float, 2> counted(Index rows, Index cols) {
-  Tensor<float, 2> x({rows, cols});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) / 50 - 1;
-  return x;
-}
-
-void linear_forward(benchmark::State& state) {
-  const Linear<float> layer({.in_features = kIn, .out_features = kOut});
-  const auto x = counted(kRows, kIn);
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, clock, kProducts);
-}
-BENCHMARK(linear_forward)->Name("linear/4096x256->1024/forward")->Unit(benchmark::kMillisecond);
-
-void linear_forward_backward(benchmark::State& state) {
-  Linear<float> layer({.in_features = kIn, .out_features = kOut});
-  Linear<float>::Cache cache;
-  const auto x = counted(kRows, kIn);
-  const WallClock clock;
-  for (auto _ : state) {
-    const auto y = layer.forward(x, cache);
-    benchmark::DoNotOptimize(layer.backward(y, cache).data());
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("MxNxK", self.rows, self.cols, self.depth);
   }
-  count_flops(state, clock, 3 * kProducts);
-}
-BENCHMARK(linear_forward_backward)->Name("linear/4096x256->1024/forward_backward")->Unit(benchmark::kMillisecond);
+  void add(const std::string& name) const;
+};
 
-/// C = A B of square matrices.
-void gemm(benchmark::State& state) {
-  const Index n = state.range(0);
-  const auto a = counted(n, n), b = counted(n, n);
-  Tensor<float, 2> c({n, n});
-  const WallClock clock;
-  for (auto _ : state) {
-    kernels::gemm<float>(n, n, n, {a.data(), n}, {b.data(), n}, c.data(), n);
+struct GemmCase {
+  GemmWorkload w;
+  Tensor<float, 2> a = operand<2>({w.rows, w.depth}, 1), b = operand<2>({w.depth, w.cols}, 2), c = Tensor<float, 2>({w.rows, w.cols});
+
+  void run() {
+    kernels::gemm<float>(w.rows, w.cols, w.depth, {a.data(), w.depth}, {b.data(), w.cols}, c.data(), w.cols);
     benchmark::DoNotOptimize(c.data());
   }
-  count_flops(state, clock, static_cast<double>(n * n * n));
+  std::string check() {
+    run();
+    const auto rows = samples_of(w.rows);
+    const auto part = gather(a, rows);
+    return difference(
+        "C", gather(c, rows).data(), reference::gemm(part.size(0), w.cols, w.depth, part.data(), w.depth, 1, b.data(), w.cols, 1));
+  }
+};
+
+void GemmWorkload::add(const std::string& name) const {
+  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(depth);
+  add_case(name, {.flops = flops}, [w = *this] { return GemmCase{w}; });
 }
-BENCHMARK(gemm)->Name("gemm")->Arg(64)->Arg(256)->Arg(512)->Arg(1024)->Arg(2048)->Unit(benchmark::kMillisecond);
+
+[[maybe_unused]] const bool known = family<GemmWorkload>("gemm", {"64x64x64", "128x128x128", "256x256x256", "512x512x512", "1024x1024x1024",
+                                                                     "2048x2048x2048", "1000x1000x1000", "512x512x64", "64x4096x512"});
 
 }  // namespace

@@ -1,47 +1,55 @@
 // SPDX-License-Identifier: MIT
-#include <benchmark/benchmark.h>
-
+// layer_norm/RxC and rms_norm/RxC: rows, features. A fused pass reads x and writes y; backward reads x and dy and writes dx.
 #include <heed/layers/layer_norm.hpp>
+#include <heed/layers/rms_norm.hpp>
 
-#include "wall_clock.hpp"
+#include <reference/layer_norm_reference.hpp>
+
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-constexpr Index kRows = 8192, kWidth = 256;
+struct RowsWorkload {
+  Index rows = 1, features = 1;
 
-Tensor<float, 2> counted() {
-  Tensor<float, 2> x({kRows, kWidth});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) / 50 - 1;
-  return x;
-}
-
-/// 8 operations an element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
-  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * 8 * passes * static_cast<double>(kRows * kWidth));
-}
-
-void layer_norm_forward(benchmark::State& state) {
-  const LayerNorm<float> layer({.normalized_shape = {kWidth}});
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, clock, 1);
-}
-BENCHMARK(layer_norm_forward)->Name("layer_norm/8192x256/forward")->Unit(benchmark::kMillisecond);
-
-void layer_norm_forward_backward(benchmark::State& state) {
-  LayerNorm<float> layer({.normalized_shape = {kWidth}});
-  LayerNorm<float>::Cache cache;
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) {
-    const auto y = layer.forward(x, cache);
-    benchmark::DoNotOptimize(layer.backward(y, cache).data());
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("RxC", self.rows, self.features);
   }
-  count_flops(state, clock, 3);
-}
-BENCHMARK(layer_norm_forward_backward)->Name("layer_norm/8192x256/forward_backward")->Unit(benchmark::kMillisecond);
+
+ protected:
+  template <class Layer, class Reference>
+  void add(const std::string& name, Reference expected) const {
+    add_layer(
+        name, streams(static_cast<double>(rows * features), 2, 5, 2, 4), [w = *this] { return Layer({.normalized_shape = {w.features}}); },
+        [w = *this] {
+          return operand<2>({w.rows, w.features}, 1);
+        },
+        expected);
+  }
+};
+
+struct LayerNormWorkload : RowsWorkload {
+  static Expected expected(const LayerNorm<float>& layer, const TensorView<const float, 2>& x, const TensorView<const float, 2>& dy) {
+    auto r =
+        reference::layer_norm(x.size(0), x.size(1), x.data(), layer.weight().value(), layer.bias().value(), layer.options().eps, dy.data());
+    return {std::move(r.y), std::move(r.dx), {std::move(r.d_weight), std::move(r.d_bias)}};
+  }
+  void add(const std::string& name) const { RowsWorkload::add<LayerNorm<float>>(name, expected); }
+};
+
+struct RmsNormWorkload : RowsWorkload {
+  static Expected expected(const RMSNorm<float>& layer, const TensorView<const float, 2>& x, const TensorView<const float, 2>& dy) {
+    auto r = reference::layer_norm(
+        x.size(0), x.size(1), x.data(), layer.weight().value(), static_cast<const float*>(nullptr), 1.2e-7, dy.data(), false);
+    return {std::move(r.y), std::move(r.dx), {std::move(r.d_weight)}};
+  }
+  void add(const std::string& name) const { RowsWorkload::add<RMSNorm<float>>(name, expected); }
+};
+
+[[maybe_unused]] const bool known = family<LayerNormWorkload>("layer_norm", {"8192x256", "12544x128", "1576x768", "64x1024"}) &&
+                                    family<RmsNormWorkload>("rms_norm", {"8192x256", "1576x768"});
 
 }  // namespace

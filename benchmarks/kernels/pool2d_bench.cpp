@@ -1,51 +1,62 @@
 // SPDX-License-Identifier: MIT
-#include <benchmark/benchmark.h>
-
+// max_pool2d/NxHxWxC and avg_pool2d/NxHxWxC, windows 2x2, stride 2. A fused pass reads x and writes y; backward reads dy and writes dx. (The numbers
+// of the winners, a byte for each y, are not counted.)
 #include <heed/layers/avg_pool2d.hpp>
 #include <heed/layers/max_pool2d.hpp>
 
-#include "wall_clock.hpp"
+#include <reference/pool2d_reference.hpp>
+
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-Tensor<float, 4> counted() {
-  Tensor<float, 4> x({64, 32, 32, 64});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 37 % 101) / 50 - 1;
-  return x;
+using Images = TensorView<const float, 4>;
+
+kernels::Pool2dGeometry geometry(const Images& x, const Images& y) {
+  return {x.size(0), {x.size(1), x.size(2)}, {y.size(1), y.size(2)}, x.size(3), {2, 2}, {2, 2}, {0, 0}, {1, 1}, {0, 0}};
 }
-
-/// One operation an input element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
-  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * passes * 64 * 64 * 1024);
+/// y and dx that a reference has written.
+Expected filled(const Images& x, const Images& dy, const auto& reference) {
+  Tensor<float, 4> y(dy.shape()), dx(x.shape());
+  reference(geometry(x, dy), y, dx);
+  return {numbers<float, 4>(y), numbers<float, 4>(dx), {}};
+}
+Expected expected(const MaxPool2d<float>&, const Images& x, const Images& dy) {
+  return filled(x, dy, [&](const auto& g, auto& y, auto& dx) {
+    std::vector<std::uint8_t> winner(static_cast<std::size_t>(dy.size()));
+    reference::max_pool2d(g, x.data(), dy.data(), y.data(), winner.data(), dx.data());
+  });
+}
+Expected expected(const AvgPool2d<float>&, const Images& x, const Images& dy) {
+  return filled(x, dy, [&](const auto& g, auto& y, auto& dx) { reference::avg_pool2d(g, {}, x.data(), dy.data(), y.data(), dx.data()); });
 }
 
 template <class Pool>
-void pool_forward(benchmark::State& state) {
-  const Pool layer({.kernel_size = 2});
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(layer.forward(x).data());
-  count_flops(state, clock, 1);
-}
+struct PoolWorkload {
+  Index images = 1, height = 1, width = 1, channels = 1;
 
-template <class Pool>
-void pool_forward_backward(benchmark::State& state) {
-  Pool layer({.kernel_size = 2});
-  typename Pool::Cache cache;
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) {
-    const auto y = layer.forward(x, cache);
-    benchmark::DoNotOptimize(layer.backward(y, cache).data());
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("NxHxWxC", self.images, self.height, self.width, self.channels);
   }
-  count_flops(state, clock, 3);
-}
+  void check() const { require(height > 1 && width > 1, "a window of 2x2 does not fit into ", height, 'x', width, " pixels"); }
 
-BENCHMARK(pool_forward<MaxPool2d<float>>)->Name("max_pool2d/64x32x32x64/forward")->Unit(benchmark::kMillisecond);
-BENCHMARK(pool_forward_backward<MaxPool2d<float>>)->Name("max_pool2d/64x32x32x64/forward_backward")->Unit(benchmark::kMillisecond);
-BENCHMARK(pool_forward<AvgPool2d<float>>)->Name("avg_pool2d/64x32x32x64/forward")->Unit(benchmark::kMillisecond);
-BENCHMARK(pool_forward_backward<AvgPool2d<float>>)->Name("avg_pool2d/64x32x32x64/forward_backward")->Unit(benchmark::kMillisecond);
+  void add(const std::string& name) const {
+    const double x = static_cast<double>(images * height * width * channels);
+    const double y = static_cast<double>(images * (height / 2) * (width / 2) * channels);
+    add_layer(
+        name, streams(x + y, 1, 2, 1, 2), [] { return Pool({.kernel_size = 2}); },
+        [w = *this] {
+          return operand<4>({w.images, w.height, w.width, w.channels}, 1);
+        },
+        [](const Pool& layer, const Images& part, const Images& dy) { return expected(layer, part, dy); });
+  }
+};
+
+[[maybe_unused]] const bool known =
+    family<PoolWorkload<MaxPool2d<float>>>("max_pool2d", {"64x32x32x64", "256x31x31x24", "256x15x15x64", "256x7x7x96"}) &&
+    family<PoolWorkload<AvgPool2d<float>>>("avg_pool2d", {"64x32x32x64"});
 
 }  // namespace

@@ -1,50 +1,43 @@
 // SPDX-License-Identifier: MIT
-#include <benchmark/benchmark.h>
+// softmax/RxC along the rows. A fused pass reads x and writes y; backward reads x (or y) and dy and writes dx.
+#include <heed/layers/softmax.hpp>
 
-#include <heed/kernels/softmax.hpp>
-
-#include "wall_clock.hpp"
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-constexpr Index kRows = 8192, kWidth = 1024;
+struct SoftmaxWorkload {
+  Index rows = 1, features = 1;
 
-Tensor<float, 2> counted() {
-  Tensor<float, 2> x({kRows, kWidth});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) / 25 - 2;
-  return x;
-}
-
-/// 5 operations an element forward, three times as many with backward (the peer's count).
-void count_flops(benchmark::State& state, const WallClock& clock, double passes) {
-  state.counters["GFLOPS"] = clock.rate(state, 1e-9 * 5 * passes * static_cast<double>(kRows * kWidth));
-}
-
-void softmax_forward(benchmark::State& state) {
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) {
-    auto y = Tensor<float, 2>::uninitialized(x.shape());
-    kernels::softmax_forward({kRows, kWidth}, x.data(), y.data());
-    benchmark::DoNotOptimize(y.data());
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("RxC", self.rows, self.features);
   }
-  count_flops(state, clock, 1);
-}
-BENCHMARK(softmax_forward)->Name("softmax/8192x1024/forward")->Unit(benchmark::kMillisecond);
 
-void softmax_forward_backward(benchmark::State& state) {
-  const auto x = counted();
-  const WallClock clock;
-  for (auto _ : state) {
-    auto y = Tensor<float, 2>::uninitialized(x.shape()), dx = Tensor<float, 2>::uninitialized(x.shape());
-    kernels::softmax_forward({kRows, kWidth}, x.data(), y.data());
-    kernels::softmax_backward({kRows, kWidth}, y.data(), x.data(), dx.data());
-    benchmark::DoNotOptimize(dx.data());
+  static Expected expected(const Softmax<float>&, const TensorView<const float, 2>& x, const TensorView<const float, 2>& dy) {
+    Expected r{std::vector<long double>(static_cast<std::size_t>(x.size())), {}, {}};
+    r.dx = r.y;
+    for (Index i = 0; i < x.rows(); ++i) {
+      long double sum = 0, mean = 0;
+      const auto at = [&](Index j) { return static_cast<std::size_t>(i * x.features() + j); };
+      for (Index j = 0; j < x.features(); ++j) sum += r.y[at(j)] = std::exp(static_cast<long double>(x(i, j)));
+      for (Index j = 0; j < x.features(); ++j) mean += (r.y[at(j)] /= sum) * dy(i, j);
+      for (Index j = 0; j < x.features(); ++j) r.dx[at(j)] = r.y[at(j)] * (dy(i, j) - mean);
+    }
+    return r;
   }
-  count_flops(state, clock, 3);
-}
-BENCHMARK(softmax_forward_backward)->Name("softmax/8192x1024/forward_backward")->Unit(benchmark::kMillisecond);
+  void add(const std::string& name) const {
+    add_layer(
+        name, streams(static_cast<double>(rows * features), 2, 5, 2, 4), [] { return Softmax<float>(); },
+        [w = *this] {
+          return operand<2>({w.rows, w.features}, 1);
+        },
+        expected);
+  }
+};
+
+[[maybe_unused]] const bool known = family<SoftmaxWorkload>("softmax", {"8192x1024", "25088x49", "256x10"});
 
 }  // namespace

@@ -1,38 +1,68 @@
 // SPDX-License-Identifier: MIT
-// adamw/10000000: one step over ten million floats, named and counted as in PyTorch's peer script: 12 operations a number.
-#include <vector>
-
-#include <benchmark/benchmark.h>
-
-#include <heed/core/parameter.hpp>
-#include <heed/core/random.hpp>
+// adamw/N: one step over N numbers. It reads value, gradient and two moments and writes all but the gradient.
 #include <heed/optim/adam.hpp>
 
-#include "wall_clock.hpp"
+#include <reference/optimizer_reference.hpp>
+
+#include "verify.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-void adamw(benchmark::State& state) {
-  constexpr Index kCount = 10'000'000;
-  Parameter<float> parameter({kCount});
-  float* gradient = parameter.gradient();
-  const CounterRandom random({1});
-  for (Index i = 0; i < kCount; ++i) {
-    const auto draw = static_cast<std::uint64_t>(i);
-    parameter.value()[i] = static_cast<float>(random.uniform(2 * draw, -1.7, 1.7));  // deviation 1
-    gradient[i] = static_cast<float>(random.uniform(2 * draw + 1, -1.7, 1.7));
+struct AdamWorkload {
+  Index count = 1;
+
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    v.sizes("N", self.count);
   }
-  AdamW<float> optimizer({{"weight", &parameter}}, {.learning_rate = 1e-3});
-  optimizer.step();  // makes the state
-  const WallClock clock;
-  for (auto _ : state) {
+  void add(const std::string& name) const;
+};
+
+struct AdamCase {
+  Parameter<float> parameter;
+  AdamW<float> optimizer;
+
+  explicit AdamCase(Index count) : parameter({count}), optimizer({{"weight", &parameter}}, {.learning_rate = 1e-3}) {
+    const auto value = operand<1>({count}, 1), gradient = operand<1>({count}, 2);
+    std::copy_n(value.data(), count, parameter.value());
+    std::copy_n(gradient.data(), count, parameter.gradient());
+  }
+
+  void run() {
     optimizer.step();
     benchmark::ClobberMemory();
   }
-  state.counters["GFLOPS"] = clock.rate(state, 12e-9 * static_cast<double>(kCount));
+  /// Two steps of some numbers.
+  std::string check() {
+    constexpr Index kMost = 1000;
+    const auto items = samples_of(parameter.size(), kMost);
+    const auto sampled = [&](const float* all) {
+      std::vector<float> part;
+      for (const Index i : items) part.push_back(all[i]);
+      return part;
+    };
+    std::vector<float> expected = sampled(parameter.value());
+    const std::vector<float> gradient = sampled(parameter.gradient());
+    heed::reference::AdamReference<float> rule;
+    for (int step = 1; step <= 2; ++step) {
+      optimizer.step();
+      rule.step(expected, gradient, AdamWOptions{.learning_rate = 1e-3}, 1e-3, step);
+    }
+    // Two steps change a number by 0.002: that much is looked at.
+    const std::vector<float> got = sampled(parameter.value());
+    for (std::size_t i = 0; i < got.size(); ++i)
+      if (!(std::abs(got[i] - expected[i]) <= 2e-3 * 1e-3))
+        return text("value ", items[i], " is ", got[i], ", the reference ", expected[i]);
+    return {};
+  }
+};
+
+void AdamWorkload::add(const std::string& name) const {
+  add_case(name, streams(static_cast<double>(count), 7, 7, 4, 4).forward, [n = count] { return AdamCase(n); });
 }
-BENCHMARK(adamw)->Name("adamw/10000000")->Unit(benchmark::kMillisecond);
+
+[[maybe_unused]] const bool known = family<AdamWorkload>("adamw", {"10000000", "100000"});
 
 }  // namespace

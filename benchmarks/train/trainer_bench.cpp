@@ -1,67 +1,69 @@
 // SPDX-License-Identifier: MIT
-// One training step (forward, cross-entropy, backward, AdamW) and one inference pass of the example's nets, batch 256, on random images.
-#include <string>
-#include <vector>
-
-#include <benchmark/benchmark.h>
-
-#include <heed/core/random.hpp>
+// train_step/demo|small|large[/batchN]: forward, cross-entropy, backward and AdamW on one random batch.
 #include <heed/optim/adam.hpp>
 #include <heed/train/trainer.hpp>
 
-#include "nets.hpp"
-
-#include "wall_clock.hpp"
+#include "net_workload.hpp"
 
 namespace {
 
-using namespace heed;
+using namespace bench;
 
-constexpr Index kBatch = 256;
+/// A model in training.
+template <class T>
+struct Training {
+  cifar10::Net<T> model;
+  AdamW<T> optimizer{named_parameters(model), {.learning_rate = 1e-3}};
+  Trainer<cifar10::Net<T>> trainer{model, CrossEntropyLoss<T>(), optimizer};
 
-Tensor<float, 4> random_images() {
-  Tensor<float, 4> x(image_shape(kBatch, 32, 32, 3));
-  const CounterRandom random({1});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random.normal(static_cast<std::uint64_t>(i)));
-  return x;
+  explicit Training(cifar10::Net<T> start) : model(std::move(start)) {}
+};
+
+std::vector<int> labels(Index count) {
+  std::vector<int> result;
+  for (Index i = 0; i < count; ++i) result.push_back(static_cast<int>(i % 10));
+  return result;
 }
 
-/// Images a second, and the arithmetic of matrix products and convolutions alone (docs/cifar10.md), as the peers count it.
-void report(benchmark::State& state, const WallClock& clock, double mflop_per_image) {
-  state.counters["images"] = clock.rate(state, static_cast<double>(kBatch));
-  state.counters["GFLOPS"] = clock.rate(state, 1e-3 * mflop_per_image * static_cast<double>(kBatch));
-}
+struct TrainStepWorkload : NetWorkload {
+  void add(const std::string& name) const;
+};
 
-void train_step(benchmark::State& state, const char* net, double mflop) {
-  const SeedScope seed(1);
-  auto model = cifar10::make_net<float>({.net = net});
-  AdamW<float> optimizer(named_parameters(model), {.learning_rate = 1e-3});
-  Trainer trainer(model, CrossEntropyLoss<float>(), optimizer);
-  const auto x = random_images();
-  std::vector<int> labels(static_cast<std::size_t>(kBatch));
-  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int>(i % 10);
-  trainer.step(x, labels);
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(trainer.step(x, labels).loss);
-  report(state, clock, mflop);
-}
+struct TrainStepCase {
+  TrainStepWorkload w;
+  Tensor<float, 4> x = w.input();
+  std::vector<int> classes = labels(w.images());
+  Training<float> training{w.model<float>()};
 
-void predict(benchmark::State& state, const char* net, double mflop) {
-  const SeedScope seed(1);
-  const auto model = cifar10::make_net<float>({.net = net});
-  const auto x = random_images();
-  model.forward(x);
-  const WallClock clock;
-  for (auto _ : state) benchmark::DoNotOptimize(model.forward(x).data());
-  report(state, clock, mflop / 3);
-}
+  explicit TrainStepCase(const TrainStepWorkload& workload) : w(workload) {}
 
-[[maybe_unused]] const bool registered = [] {
-  for (const auto& [net, mflop] : {std::pair{"demo", 85.6}, std::pair{"small", 212.0}, std::pair{"large", 785.0}}) {
-    benchmark::RegisterBenchmark(("train_step/" + std::string(net)).c_str(), train_step, net, mflop)->Unit(benchmark::kMillisecond);
-    benchmark::RegisterBenchmark(("predict/" + std::string(net)).c_str(), predict, net, mflop)->Unit(benchmark::kMillisecond);
+  void run() { benchmark::DoNotOptimize(training.trainer.step(x, classes).loss); }
+
+  /// The losses of three steps, each of which shows what the one before did to the weights, as they are in double.
+  std::string check() const {
+    const Index count = std::min<Index>(w.images(), 16);  // in double a whole batch would take seconds
+    const auto part = Tensor<float, 4>(x.slice(0, count));
+    const auto wide = converted<double, float, 4>(part);
+    Training<float> narrow(w.model<float>());
+    Training<double> twin(w.twin(narrow.model));
+    std::vector<float> losses;
+    std::vector<double> expected;
+    for (int step = 0; step < 3; ++step) {
+      losses.push_back(static_cast<float>(narrow.trainer.step(part, labels(count)).loss));
+      expected.push_back(twin.trainer.step(wide, labels(count)).loss);
+    }
+    // The first step of AdamW is a sign: where a gradient is 0 up to rounding, the signs differ.
+    for (std::size_t i = 0; i < losses.size(); ++i)
+      if (!(std::abs(losses[i] - expected[i]) <= 0.01 * expected[i]))
+        return text("the loss of step ", i, " is ", losses[i], ", in double ", expected[i]);
+    return {};
   }
-  return true;
-}();
+};
+
+void TrainStepWorkload::add(const std::string& name) const {
+  add_case(name, work(3), [w = *this] { return TrainStepCase(w); });
+}
+
+[[maybe_unused]] const bool known = family<TrainStepWorkload>("train_step", {"demo", "small", "large"});
 
 }  // namespace

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// predict/demo|small|large[/batchN]: inference, and predictor/...: the same through a Predictor, which neither throws nor asks the system for memory.
+#include <heed/compose/predictor.hpp>
+
+#include "net_workload.hpp"
+
+namespace {
+
+using namespace bench;
+
+struct PredictCase {
+  NetWorkload w;
+  cifar10::Net<float> model = w.model<float>();
+  Tensor<float, 4> x = w.input();
+
+  void run() { benchmark::DoNotOptimize(model.forward(x).data()); }
+  std::string check() { return check(model.forward(x)); }
+
+  /// Some images' logits, in double.
+  std::string check(const TensorView<const float, 2>& logits) const {
+    const auto items = samples_of(w.images());
+    const auto expected = w.twin(model).forward(converted<double>(gather(x, items)));
+    return difference("the logits", gather(logits, items).data(), numbers<double, 2>(expected));
+  }
+};
+
+struct PredictorCase : PredictCase {
+  Predictor<cifar10::Net<float>> predictor{model, x.shape()};
+  Tensor<float, 2> logits{predictor.output_shape()};
+
+  explicit PredictorCase(const NetWorkload& workload) : PredictCase{workload} {}
+
+  void run() { benchmark::DoNotOptimize(predictor.predict(x, logits.view())); }
+  std::string check() { return predictor.predict(x, logits.view()) ? PredictCase::check(logits) : "the predictor refuses the shapes"; }
+};
+
+struct PredictWorkload : NetWorkload {
+  void add(const std::string& name) const {
+    add_case(name, work(1), [w = *this] { return PredictCase{w}; });
+  }
+};
+struct PredictorWorkload : NetWorkload {
+  void add(const std::string& name) const {
+    add_case(name, work(1), [w = *this] { return PredictorCase(w); });
+  }
+};
+
+[[maybe_unused]] const bool known =
+    family<PredictWorkload>("predict", {"demo", "small", "large", "demo/batch1", "small/batch1", "large/batch1"}) &&
+    family<PredictorWorkload>("predictor", {"demo/batch1", "small/batch1", "large/batch1"});
+
+}  // namespace
