@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <heed/losses/class_targets.hpp>
+
 #include "run.hpp"
 
 namespace conformance {
+
+/// The mean loss over `labels` as PyTorch and ONNX have it: the library's, but NaN where no label counts, because all are ignored or of classes
+/// of weight 0. There the library has 0.
+template <class Labels, class Options>
+double mean_or_nan(double mean, const Labels& labels, const Options& options, Index classes) {
+  const heed::ClassWeights weights{options.weight, options.ignore_index};
+  const heed::ClassLabels counted("mean", weights, std::ssize(labels), classes, labels);
+  return counted.divisor() > 0 ? mean : std::numeric_limits<double>::quiet_NaN();
+}
 
 /// Losses against classes have the classes on axis 1 of (N, C, d1, d2, ...), any number of axes d, or in (C): between the items and what
 /// is left. The library reads rows x C, a row for each label of (N, d1, d2, ...).

@@ -57,7 +57,8 @@ void batch_norm(Run<T>& run) {
   if (!training || !running) run.expect_image("out.y", std::as_const(layer).forward(x));  // inference that uses the same statistics
   run.expect_image("out.y", std::as_const(layer).forward(x, cache));
   const Tensor<T, 4> dy = run.read_image("grad.out.y");
-  run.expect_image("grad.in.x", layer.backward(dy, cache));
+  const Allowance input_gradient{.contributions = norm_terms(run, cache)};
+  run.expect_image("grad.in.x", layer.backward(dy, cache), input_gradient);
   run.expect_parameter_gradients(layer);
   if (reference.has("out.running_mean")) {
     run.expect("out.running_mean", layer.running_mean());

@@ -33,9 +33,12 @@ void cross_entropy(Run<T>& run) {
       Tensor<T, 1> losses;
       loss.rows(logits, targets, losses, d_logits);
       run.expect("out.loss", losses.data(), run.shape("out.loss"));
-    } else {
-      run.expect_number("out.loss", loss(logits, targets, d_logits));
-      run.expect_number("out.loss", loss.value(logits, targets));
+      return;
+    }
+    for (double value : {loss(logits, targets, d_logits), loss.value(logits, targets)}) {
+      if constexpr (std::is_same_v<decltype(targets), const std::vector<std::int64_t>&>)
+        if (options.reduction == heed::Reduction::mean) value = mean_or_nan(value, targets, options, logits.features());
+      run.expect_number("out.loss", value);
     }
   };
   if (reference.flag("soft_targets"))

@@ -77,7 +77,22 @@ class OnnxMask {
     mask_.attend = attend_;
   }
 
+  /// Puts the mask's own numbers into scores to which kLeast has been added instead: beside them no score counts.
+  void restore(Tensor<T, 4>& scores) const {
+    if (added_.size() == 0) return;
+    const Index heads = scores.size(1), queries = scores.size(2), keys = scores.size(3);
+    const auto added = heed::MaskView<double>(added_).broadcast("Attention", "the mask", scores.shape(), mask_.short_masks);
+    for (Index i = 0; i < scores.size(); ++i) {
+      if (!std::isfinite(scores[i])) continue;
+      const Index row = i / keys, head = row / queries;
+      const double bias = added.row(head / heads, head % heads, row % queries)[i % keys * added.key];
+      if (bias < kLeast) scores[i] = static_cast<T>(bias);
+    }
+  }
+
  private:
+  static constexpr double kLeast = -1e29;
+
   void read(Run<T>& run, const std::string& name) {
     const Shape given = run.shape(name);
     Shape shape;
@@ -90,11 +105,11 @@ class OnnxMask {
       run.reference().file().copy(entry, attend_.data());
       mask_.attend = attend_;
     } else {
+      added_ = Tensor<double, 4>(TensorView<const double, 4>(run.template values<double>(name).data(), shape));
       bias_.resize(shape);
-      run.reference().file().copy(entry, bias_.data());
       // Only -inf masks in ONNX, here -1e30 does: a row of the least numbers is a row of equal scores.
       for (Index i = 0; i < bias_.size(); ++i)
-        if (bias_[i] < T(-1e29) && std::isfinite(bias_[i])) bias_[i] = T(-1e29);
+        bias_[i] = static_cast<T>(std::isfinite(added_[i]) ? std::max(added_[i], kLeast) : added_[i]);
       mask_.bias = bias_;
     }
     // From opset 24 on a mask may be shorter than the keys, and one key is one key; before, a single one is repeated.
@@ -103,6 +118,7 @@ class OnnxMask {
 
   Tensor<bool, 4> attend_;
   Tensor<T, 4> bias_;
+  Tensor<double, 4> added_;  ///< the bias as it is in the file
   std::vector<Index> lengths_;
   heed::AttentionMask<T> mask_;
 };
@@ -139,9 +155,11 @@ void attention(Run<T>& run) {
     run.expect(out, y);
   if (reference.has_output(1)) run.expect(reference.output(1), k);
   if (reference.has_output(2)) run.expect(reference.output(2), v);
-  if (reference.has_output(3))
-    run.expect(reference.output(3),
-        layer.stage(static_cast<heed::AttentionStage>(reference.integer("qk_matmul_output_mode")), q, k, masks.mask()));
+  if (!reference.has_output(3)) return;
+  const auto stage = static_cast<heed::AttentionStage>(reference.integer("qk_matmul_output_mode"));
+  auto scores = layer.stage(stage, q, k, masks.mask());
+  if (stage == heed::AttentionStage::masked) masks.restore(scores);
+  run.expect(reference.output(3), scores);
 }
 
 }  // namespace

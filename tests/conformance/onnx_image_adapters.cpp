@@ -239,6 +239,12 @@ void batch_norm(Run<T>& run) {
   };
   const double momentum = reference.number("momentum", 0.9);
   const bool trains = batch_norm_trains(reference);
+  // To train on one value a feature is refused by the library, as by torch. Here the variance is 0, as it is of the same value twice.
+  if (trains && x.rows() == 1) {
+    Tensor<T, 3> twice({2, 1, x.features()});
+    std::copy_n(x.data(), x.size(), std::copy_n(x.data(), x.size(), twice.data()));
+    x = std::move(twice);
+  }
   // The files' momentum weighs the old value, the library's (torch's) the new one.
   heed::BatchNorm2d<T> layer(
       {.num_features = x.features(), .eps = reference.number("epsilon", 1e-5), .momentum = 1 - momentum, .frozen_statistics = !trains});

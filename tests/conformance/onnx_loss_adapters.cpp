@@ -29,7 +29,8 @@ void class_loss(Run<T>& run) {
     loss.rows(x, labels, losses, dx);
     run.expect(name, losses.data(), run.shape(reference.input(1)));
   } else {
-    run.expect_number(name, loss.value(x, labels));
+    const double value = loss.value(x, labels);
+    run.expect_number(name, reduction == "mean" ? mean_or_nan(value, labels, options, x.features()) : value);
   }
 }
 template <class T>

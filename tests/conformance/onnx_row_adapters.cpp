@@ -214,7 +214,7 @@ void gemm(Run<T>& run) {
   const MatrixRef<T> a_stored{a.data(), a_shape[1]}, b_stored{b.data(), b_shape[1]};
   Tensor<T, 2> y({rows, cols});
   heed::kernels::gemm<T>(rows, cols, depth, a_turned ? a_stored.transposed() : a_stored, b_turned ? b_stored.transposed() : b_stored,
-      y.data(), cols, false, ScaleAndAdd<T>{reference.number("alpha", 1), reference.number("beta", 1), c});
+      y.data(), cols, false, nullptr, ScaleAndAdd<T>{reference.number("alpha", 1), reference.number("beta", 1), c});
   run.expect(reference.output(0), y);
 }
 

@@ -16,7 +16,7 @@ template <class T>
 void linear(Run<T>& run) {
   const Shape weight = run.shape("param.weight");
   heed::Linear<T> layer({.in_features = weight[1], .out_features = weight[0], .bias = run.reference().flag("bias", true)});
-  with_rank<2, 3>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer); });
+  check_layer<2, 2>(run, layer);
 }
 
 template <class T>
@@ -25,27 +25,32 @@ void layer_norm(Run<T>& run) {
   const auto axes = reference.integers("normalized_shape");
   heed::LayerNorm<T> layer({.normalized_shape = Shape(axes.data(), axes.size()),
       .eps = reference.number("eps", 1e-5),
-      .elementwise_affine = reference.flag("elementwise_affine", true)});
+      .elementwise_affine = reference.flag("elementwise_affine", true),
+      .bias = reference.has("param.bias")});
   Allowance parameters;
-  if (axes == std::vector<Index>{1}) {
+  if (axes == std::vector<Index>(axes.size(), 1)) {
     // One feature is its own mean: x - mean is a true zero, and the gradient of weight what rounding leaves of it, times dy / sqrt(eps).
     const auto x = run.values("in.x"), dy = run.values("grad.out.y");
     parameters.contributions = static_cast<double>(x.size()) * largest(x) * largest(dy) / std::sqrt(reference.number("eps", 1e-5));
   }
-  with_rank<2, 3, 4>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer, Channels::last, {}, parameters); });
+  with_rank<1, 2, 3, 4, 5>(
+      Shape(axes.data(), axes.size()), [&](auto rank) { check_layer<rank + 1, rank + 1>(run, layer, Channels::last, {}, parameters); });
 }
 
 template <class T>
 void activation(Run<T>& run) {
-  with_activation<T>(
-      run.reference(), [&](auto layer) { with_rank<1, 2, 3>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer); }); });
+  // Where sigmoid and tanh are flat, their slopes, y (1 - y) and 1 - y², are differences of numbers near 1.
+  Allowance input_gradient;
+  const std::string& name = run.reference().operation();
+  if (name == "sigmoid" || name == "tanh") input_gradient.contributions = largest(run.values("grad.out.y"));
+  with_activation<T>(run.reference(), [&](auto layer) { check_layer<1, 1>(run, layer, Channels::last, input_gradient); });
 }
 
 template <class T, class Layer>
 void along_axis(Run<T>& run, Layer layer) {
   // dy - sum of dy, either weighted by y: a difference where y is near 1.
   const Allowance input_gradient{.contributions = 2 * largest(run.values("grad.out.y"))};
-  with_rank<1, 2, 3, 4>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer, Channels::last, input_gradient); });
+  with_rank<1, 2, 3, 4, 5>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer, Channels::last, input_gradient); });
 }
 template <class T>
 void softmax(Run<T>& run) {
@@ -67,7 +72,7 @@ void rms_norm(Run<T>& run) {
   heed::RMSNormOptions options{.normalized_shape = last, .eps = {}, .elementwise_affine = weight};
   if (reference.has_attribute("eps")) options.eps = reference.number("eps", 0);
   heed::RMSNorm<T> layer(options);
-  with_rank<1, 2, 3, 4>(run.shape("in.x"), [&](auto rank) { check_layer<rank, rank>(run, layer); });
+  with_rank<1, 2, 3, 4, 5>(last, [&](auto rank) { check_layer<rank + 1, rank + 1>(run, layer); });
 }
 
 template <class T>
@@ -78,14 +83,12 @@ void embedding(Run<T>& run) {
   if (reference.has_attribute("padding_idx")) options.padding_idx = reference.integer("padding_idx");
   heed::Embedding<T> layer(options);
   run.set_parameters(layer);
-  with_rank<1, 2, 3>(run.shape("in.indices"), [&](auto rank) {
-    const auto x = run.template read<rank, std::int64_t>("in.indices");
-    typename heed::Embedding<T>::Cache cache;
-    run.expect("out.y", std::as_const(layer).forward(x));
-    run.expect("out.y", std::as_const(layer).forward(x, cache));
-    layer.backward(run.template read<rank + 1>("grad.out.y"), cache);
-    run.expect_parameter_gradients(layer);
-  });
+  const auto x = run.template read_folded<1, std::int64_t>("in.indices");
+  typename heed::Embedding<T>::Cache cache;
+  run.expect_folded("out.y", std::as_const(layer).forward(x));
+  run.expect_folded("out.y", std::as_const(layer).forward(x, cache));
+  layer.backward(run.template read_folded<2>("grad.out.y"), cache);
+  run.expect_parameter_gradients(layer);
 }
 
 }  // namespace

@@ -82,11 +82,13 @@ class Run {
     used_.insert(name);
     return reference_.file().tensor<U, Rank>(name);
   }
-  /// As rows x features.
-  Tensor<T, 2> read_rows(const std::string& name) {
-    const auto elements = values(name);
-    const Shape whole = shape(name);
-    return Tensor<T, 2>(TensorView<const T, 2>(elements.data(), Shape{whole.rows(), whole.features()}));
+  /// With its leading axes as one, or with axes of size 1 before its own: a layer that works along the last axes takes the rest as they come.
+  template <int Rank, class U = T>
+  Tensor<U, Rank> read_folded(const std::string& name) {
+    auto result = Tensor<U, Rank>::uninitialized(folded(shape(name), Rank));
+    used_.insert(name);
+    reference_.file().copy(reference_.file().at(name), result.data());
+    return result;
   }
   /// From (N, C, ...) to (N, height, width, C).
   Tensor<T, 4> read_image(const std::string& name) {
@@ -114,10 +116,10 @@ class Run {
   void expect(const std::string& name, const Tensor<T, Rank>& tensor, const Allowance& allowance = {}) {
     expect(name, tensor.data(), tensor.shape(), allowance);
   }
-  /// The same for (rows, features) of a tensor that has more axes in the file.
-  void expect_rows(const std::string& name, const TensorView<const T, 2>& tensor, const Allowance& allowance = {}) {
-    const Shape whole = shape(name);
-    Comparison& c = add(name, tensor.shape(), Shape{whole.rows(), whole.features()});
+  /// The same for a tensor whose leading axes are one here.
+  template <int Rank>
+  void expect_folded(const std::string& name, const Tensor<T, Rank>& tensor, const Allowance& allowance = {}) {
+    Comparison& c = add(name, tensor.shape(), folded(shape(name), Rank));
     if (c.fault.empty()) compare(c, tensor.data(), allowance);
   }
   /// The same for (N, height, width, C) of a tensor that is (N, C, ...) in the file.
@@ -175,10 +177,20 @@ class Run {
   }
 
  private:
+  /// (N, height, width, C) of (N, C, ...); of more than two axes of space all but the last are the height.
   Shape image_shape(const std::string& name) const {
     const Shape s = shape(name);
-    heed::require<heed::ShapeError>(s.rank() >= 2 && s.rank() <= 4, name, ": an image has 2 to 4 axes in a file, not ", s.rank());
-    return {s[0], s.rank() == 4 ? s[2] : 1, s.rank() == 2 ? 1 : s[-1], s[1]};
+    heed::require<heed::ShapeError>(s.rank() >= 2, name, ": an image has items and channels in a file, not ", s);
+    Index height = 1;
+    for (int axis = 2; axis + 1 < s.rank(); ++axis) height *= s[axis];
+    return {s[0], height, s.rank() == 2 ? 1 : s[-1], s[1]};
+  }
+  /// The last rank - 1 axes of `whole`, those that it does not have as 1, behind the product of the others.
+  static Shape folded(const Shape& whole, int rank) {
+    Shape result{1};
+    for (int axis = 0; axis <= whole.rank() - rank; ++axis) result[0] *= whole[axis];
+    for (int axis = 1 - rank; axis < 0; ++axis) result.push_back(-axis <= whole.rank() ? whole[axis] : 1);
+    return result;
   }
 
   Comparison& add(const std::string& name, const Shape& found, const Shape& expected) {
@@ -243,28 +255,38 @@ double largest(const Elements& elements) {
   return result;
 }
 
+/// The size of the terms of a norm's input gradient: it is what is left of dy weight / std when the mean of that and its share along x are taken
+/// off, next to nothing where a norm sees two elements, of which it makes -1 and 1.
+template <class T, class Cache>
+double norm_terms(Run<T>& run, const Cache& cache) {
+  const double weight = run.reference().has("param.weight") ? largest(run.values("param.weight")) : 1;
+  return largest(run.values("grad.out.y")) * weight * largest(cache.inv_std.span());
+}
+
 /// Runs a layer of one input, from tensors of rank In to rank Out: inference and training pass against `out.y`, gradients against the file.
+/// A file with more axes has the leading ones folded into one.
 template <int In, int Out, class T, class L>
 void check_layer(Run<T>& run, L& layer, Channels channels = Channels::last, const Allowance& input_gradient = {},
     const Allowance& parameter_gradients = {}) {
   run.set_parameters(layer);
   const auto read = [&]<int Rank>(const std::string& name, std::integral_constant<int, Rank>) {
     if constexpr (Rank == 4)
-      return channels == Channels::axis_1 ? run.read_image(name) : run.template read<4>(name);
-    else
-      return run.template read<Rank>(name);
+      if (channels == Channels::axis_1) return run.read_image(name);
+    return run.template read_folded<Rank>(name);
   };
   const auto expect = [&]<int Rank>(const std::string& name, const Tensor<T, Rank>& tensor, const Allowance& allowance = {}) {
     if constexpr (Rank == 4)
       if (channels == Channels::axis_1) return run.expect_image(name, tensor, allowance);
-    run.expect(name, tensor, allowance);
+    run.expect_folded(name, tensor, allowance);
   };
   const auto x = read("in.x", std::integral_constant<int, In>());
   typename L::Cache cache;
   expect("out.y", std::as_const(layer).forward(x));
   expect("out.y", std::as_const(layer).forward(x, cache));
   const auto dy = read("grad.out.y", std::integral_constant<int, Out>());
-  expect("grad.in.x", layer.backward(dy, cache), input_gradient);
+  Allowance allowance = input_gradient;
+  if constexpr (requires { cache.inv_std; }) allowance.contributions = std::max(allowance.contributions, norm_terms(run, cache));
+  expect("grad.in.x", layer.backward(dy, cache), allowance);
   run.expect_parameter_gradients(layer, parameter_gradients);
 }
 

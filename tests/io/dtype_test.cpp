@@ -26,8 +26,9 @@ bool same(double a, double b) { return std::isnan(a) ? std::isnan(b) : a == b &&
 
 template <class To, class From>
 std::vector<To> converted(Dtype dtype, const std::vector<From>& numbers, std::size_t expected_count) {
-  std::vector<unsigned char> bytes(numbers.size() * sizeof(From) + 1);
-  std::memcpy(bytes.data() + 1, numbers.data(), numbers.size() * sizeof(From));  // one byte off: files need not be aligned
+  std::vector<unsigned char> bytes(1);  // one byte off: files need not be aligned
+  const auto* first = reinterpret_cast<const unsigned char*>(numbers.data());
+  bytes.insert(bytes.end(), first, first + numbers.size() * sizeof(From));
   std::vector<To> result(numbers.size());
   CHECK(heed::detail::convert_numbers(dtype, bytes.data() + 1, numbers.size(), result.data()) == expected_count);
   return result;
@@ -61,10 +62,17 @@ TEST_CASE("Numbers become another kind only if it can hold them", "[dtype]") {
   CHECK(converted<double>(Dtype::bf16, std::vector<std::uint16_t>{0x3f80, 0xc000}, 2) == std::vector<double>{1, -2});
   CHECK(converted<double>(Dtype::i64, V64{-3, 4}, 2) == std::vector<double>{-3, 4});
   CHECK(converted<std::int32_t>(Dtype::i64, V64{-3, 4}, 2) == std::vector<std::int32_t>{-3, 4});
+  CHECK(converted<double>(Dtype::u64, std::vector<std::uint64_t>{5, std::uint64_t{1} << 63}, 2) == std::vector<double>{5, 0x1p63});
+  CHECK(converted<std::int64_t>(Dtype::u32, std::vector<std::uint32_t>{5, 0xffffffff}, 2) == V64{5, 0xffffffff});
+  CHECK(converted<std::int64_t>(Dtype::u16, std::vector<std::uint16_t>{5, 0xffff}, 2) == V64{5, 0xffff});
+  CHECK(converted<std::int64_t>(Dtype::i16, std::vector<std::int16_t>{5, -300}, 2) == V64{5, -300});
+  CHECK(converted<float>(Dtype::i8, std::vector<std::int8_t>{5, -128}, 2) == std::vector<float>{5, -128});
   CHECK(converted<std::uint8_t>(Dtype::boolean, std::vector<std::uint8_t>{0, 1, 7}, 3) == std::vector<std::uint8_t>{0, 1, 1});
   converted<std::int32_t>(Dtype::i64, V64{1, std::int64_t{1} << 31}, 1);
   converted<std::uint8_t>(Dtype::i32, std::vector<std::int32_t>{255, 256}, 1);
   converted<std::uint8_t>(Dtype::i32, std::vector<std::int32_t>{-1}, 0);
+  converted<std::int64_t>(Dtype::u64, std::vector<std::uint64_t>{1, std::uint64_t{1} << 63}, 1);
+  converted<std::uint8_t>(Dtype::i8, std::vector<std::int8_t>{1, -1}, 1);
   converted<std::int64_t>(Dtype::f64, std::vector<double>{1, 2}, 0);
   bool flags[2] = {};
   const std::int32_t numbers[2] = {0, 5};

@@ -235,3 +235,27 @@ TEMPLATE_TEST_CASE(
   }
   CHECK(tried > 300);
 }
+
+TEMPLATE_TEST_CASE("attention_backward: weights add up to 1 however large the scores are", "[attention_backward]", float, double) {
+  // Five equal keys have a fifth each, and the gradient of their values is a fifth of dy. Every head has a score of its own, some of them negative.
+  constexpr Index heads = 64, keys = 5;
+  std::vector<TestType> q(heads), k(heads * keys, TestType(23)), v(heads * keys, TestType(1)), dy(heads, TestType(1));
+  for (std::size_t h = 0; h < heads; ++h) q[h] = TestType(1.37 * static_cast<double>(h) - 40);
+  const auto rows = [](const std::vector<TestType>& x, Index tokens) {
+    return HeadRows<const TestType>{x.data(), heads * tokens, tokens, 1};
+  };
+  const Attention<TestType> a{.batches = 1,
+      .heads = heads,
+      .kv_heads = heads,
+      .queries = 1,
+      .keys = keys,
+      .width = 1,
+      .value_width = 1,
+      .q = rows(q, 1),
+      .k = rows(k, keys),
+      .v = rows(v, keys)};
+  const Gradients<TestType> given(a, rows(dy, 1));
+  // The logarithm of a row's sum is 1500 here, and its rounding alone changes the weights by 250 epsilon.
+  const TestType tolerance = 20 * std::numeric_limits<TestType>::epsilon();
+  for (TestType dv : given.dv) REQUIRE(std::abs(5 * dv - 1) < tolerance);
+}

@@ -16,7 +16,7 @@ namespace heed {
 static_assert(std::endian::native == std::endian::little, "heed: files are little-endian and are copied as they lie; this machine is not");
 
 /// The kinds of numbers in files, under the names of the safetensors format, in the order in which its own library writes them: wide first.
-enum class Dtype { i64, f64, f32, i32, bf16, f16, u8, boolean };
+enum class Dtype { u64, i64, f64, f32, u32, i32, bf16, f16, u16, i16, i8, u8, boolean };
 
 /// What there is to know about a kind of number.
 struct DtypeTraits {
@@ -25,8 +25,9 @@ struct DtypeTraits {
   int width;  ///< in bytes
 };
 
-inline constexpr DtypeTraits kDtypes[] = {{Dtype::i64, "I64", 8}, {Dtype::f64, "F64", 8}, {Dtype::f32, "F32", 4}, {Dtype::i32, "I32", 4},
-    {Dtype::bf16, "BF16", 2}, {Dtype::f16, "F16", 2}, {Dtype::u8, "U8", 1}, {Dtype::boolean, "BOOL", 1}};
+inline constexpr DtypeTraits kDtypes[] = {{Dtype::u64, "U64", 8}, {Dtype::i64, "I64", 8}, {Dtype::f64, "F64", 8}, {Dtype::f32, "F32", 4},
+    {Dtype::u32, "U32", 4}, {Dtype::i32, "I32", 4}, {Dtype::bf16, "BF16", 2}, {Dtype::f16, "F16", 2}, {Dtype::u16, "U16", 2},
+    {Dtype::i16, "I16", 2}, {Dtype::i8, "I8", 1}, {Dtype::u8, "U8", 1}, {Dtype::boolean, "BOOL", 1}};
 
 constexpr std::string_view dtype_name(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].name; }
 constexpr int dtype_width(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].width; }
@@ -104,10 +105,20 @@ std::size_t convert_numbers(Dtype dtype, const unsigned char* bytes, std::size_t
       return convert_all<std::uint16_t>(bytes, count, out, float_from_f16);
     case Dtype::bf16:
       return convert_all<std::uint16_t>(bytes, count, out, float_from_bf16);
+    case Dtype::u64:
+      return convert_all<std::uint64_t>(bytes, count, out, same);
     case Dtype::i64:
       return convert_all<std::int64_t>(bytes, count, out, same);
+    case Dtype::u32:
+      return convert_all<std::uint32_t>(bytes, count, out, same);
     case Dtype::i32:
       return convert_all<std::int32_t>(bytes, count, out, same);
+    case Dtype::u16:
+      return convert_all<std::uint16_t>(bytes, count, out, same);
+    case Dtype::i16:
+      return convert_all<std::int16_t>(bytes, count, out, same);
+    case Dtype::i8:
+      return convert_all<std::int8_t>(bytes, count, out, same);
     case Dtype::u8:
       return convert_all<std::uint8_t>(bytes, count, out, same);
     case Dtype::boolean:

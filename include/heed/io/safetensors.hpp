@@ -161,7 +161,7 @@ class SafetensorsReader {
     expect(dtype->is_string(), kLengthBytes, label, "dtype: expected a string, found ", dtype->kind());
     const auto known =
         std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeTraits& t) { return t.name == dtype->as_string(); });
-    expect(known != std::end(kDtypes), kLengthBytes, label, "dtype: expected F64, F32, F16, BF16, I64, I32, U8 or BOOL, found ",
+    expect(known != std::end(kDtypes), kLengthBytes, label, "dtype: expected F16 to F64, BF16, I8 to I64, U8 to U64 or BOOL, found ",
         detail::quoted_name(dtype->as_string()), "; other kinds of numbers are not read");
     entry.dtype = known->dtype;
 

@@ -58,6 +58,10 @@ struct GradientBlock {
   T* d_slope;  ///< of this head, null if not wanted
 };
 
+/// Weights of a row that add up to 1 within so much, some ten roundings, are left as they are.
+template <class T>
+inline constexpr double kSumError = std::is_same_v<T, float> ? 1e-6 : 2e-15;
+
 template <class T>
 struct GradientRows {
   template <class Isa, bool Drop>
@@ -83,6 +87,9 @@ struct GradientRows {
       p.store(s + j);
     }
     const T total = sum.sum();
+    // The logarithm of a row's sum has the digits of a score: beside scores of hundreds the weights add up to 1 ± 1e-5 in float.
+    if (x.whole_rows && total > T(0) && (total < T(1 - kSumError<T>) || total > T(1 + kSumError<T>)))
+      for (Index j = 0; j < block.padded; j += lanes) (P::load(s + j) / P::broadcast(total)).store(s + j);
     const P delta = P::broadcast(!x.whole_rows ? x.delta[i] : total > T(0) ? weighted.sum() / total : T(0));
     for (Index j = 0; j < block.padded; j += lanes) {
       const P p = P::load(s + j), ds = p * (P::load(g + j) - delta);
@@ -185,24 +192,57 @@ struct BackwardScratch {
   }
 };
 
-/// dk and dv of keys [key_begin, key_end) of one key head, written; dq of its query heads **added** to `dq`, and so are d_bias of the batch
-/// and d_slopes of all heads, where they are not null.
+/// Rows of one head become zeros.
+template <class T>
+void clear_rows(const HeadRows<T>& rows, Index b, Index h, Index begin, Index end, Index width) {
+  for (Index i = begin; i < end; ++i) std::fill_n(rows.at(b, h, i), width, T(0));
+}
+
+/// The keys whose dk and dv hold sums so far: what is not yet in them is written by the first product that comes by, and not cleared before.
+struct SummedKeys {
+  Index begin = 0, end = 0;
+
+  bool empty() const { return begin == end; }
+  /// Takes in [first, last); calls `clear(from, to)` for what a sum that is already there does not cover.
+  template <class Clear>
+  void extend(Index first, Index last, const Clear& clear) {
+    if (empty()) {
+      begin = first, end = last;
+      return;
+    }
+    if (first < begin) clear(first, begin), begin = first;
+    if (last > end) clear(end, last), end = last;
+  }
+};
+
+/// dk and dv of keys [key_begin, key_end) of one key head, written; dq of its query heads written, or with `add_dq` added to `dq`; d_bias of the batch
+/// and d_slopes of all heads, where they are not null, added.
 template <class T>
 void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index b, Index kv, Index key_begin, Index key_end,
-    const HeadRows<T>& dq, T* d_bias, T* d_slopes, const TileSizes<T>& sizes, BackwardScratch<T>& scratch) {
+    const HeadRows<T>& dq, bool add_dq, T* d_bias, T* d_slopes, const TileSizes<T>& sizes, BackwardScratch<T>& scratch) {
   const Index group = a.heads / a.kv_heads;
-  for (Index j = key_begin; j < key_end; ++j)
-    std::fill_n(g.dk.at(b, kv, j), a.width, T(0)), std::fill_n(g.dv.at(b, kv, j), a.value_width, T(0));
+  const auto clear = [&](Index from, Index to) {
+    clear_rows(g.dk, b, kv, from, to, a.width), clear_rows(g.dv, b, kv, from, to, a.value_width);
+  };
+  SummedKeys summed;
   for (Index h = kv * group; h < (kv + 1) * group; ++h) {
     const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, key_begin, key_end, scratch.attended);
-    if (attended.empty()) continue;
+    if (attended.empty()) {
+      if (!add_dq) clear_rows(dq, b, h, 0, a.queries, a.width);
+      continue;
+    }
     const Index key = attended.begin, keys = attended.end - key;
     pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, scratch.score.packed_k);
     pack_transposed(a.v.at(b, kv, key), a.v.row, keys, a.value_width, attended.flags, scratch.packed_v);
     const RightRows<T> k = right_rows<T>(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, sizes, scratch.k);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, a.queries - i), block_keys = std::min(keys, a.visible_keys(b, i + rows - 1) - key);
-      if (block_keys <= 0) continue;
+      if (block_keys <= 0) {
+        if (!add_dq) clear_rows(dq, b, h, i, i + rows, a.width);
+        continue;
+      }
+      const bool first_sum = summed.empty();
+      summed.extend(key, key + block_keys, clear);
       const Index padded = sizes.whole_panels(block_keys);
       const T* dy_rows = g.dy.at(b, h, i);
       copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, sizes.with_slack(rows));
@@ -247,7 +287,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .c = dq.at(b, h, i),
           .c_row = dq.row,
           .slack = true,
-          .accumulate = true});
+          .accumulate = add_dq});
       multiply_tiles<T>({.rows = block_keys,
           .cols = a.value_width,
           .depth = rows,
@@ -260,7 +300,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .c = g.dv.at(b, kv, key),
           .c_row = g.dv.row,
           .slack = true,
-          .accumulate = true});
+          .accumulate = !first_sum});
       multiply_tiles<T>({.rows = block_keys,
           .cols = a.width,
           .depth = rows,
@@ -273,9 +313,11 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .c = g.dk.at(b, kv, key),
           .c_row = g.dk.row,
           .slack = true,
-          .accumulate = true});
+          .accumulate = !first_sum});
     }
   }
+  if (summed.empty()) return clear(key_begin, key_end);
+  clear(key_begin, summed.begin), clear(summed.end, key_end);
 }
 
 /// The gradient of a bias that several batches share: each shard of batches adds to a copy of its own.
@@ -328,10 +370,6 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   HEED_ASSERT(a.heads % a.kv_heads == 0 && (!g.d_weights || g.weights) && (!g.d_slopes || a.slopes));
   const TileSizes<T> sizes;
   const Index query_heads = a.batches * a.heads, chunks = std::max<Index>(1, (a.keys + kBackwardKeys - 1) / kBackwardKeys);
-  parallel_for(query_heads, std::max<Index>(1, 65536 / (a.queries * a.width + 1)), [&](Index begin, Index end) {
-    for (Index head = begin; head < end; ++head)
-      for (Index i = 0; i < a.queries; ++i) std::fill_n(g.dq.at(head / a.heads, head % a.heads, i), a.width, T(0));
-  });
 
   // One job is a range of batches by a range of key heads whose bias gradients must be added one after another.
   detail::BiasShards<T> shards(a, g.d_bias);
@@ -351,7 +389,7 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
     for (Index b = first; b < std::min(a.batches, first + job_batches); ++b)
       for (Index h = kv; h < kv + job_heads; ++h)
         for (Index c = first_chunk; c < last_chunk; ++c)
-          detail::backward_chunk(a, to, b, h, c * kBackwardKeys, std::min(a.keys, (c + 1) * kBackwardKeys), dq, bias_of(b),
+          detail::backward_chunk(a, to, b, h, c * kBackwardKeys, std::min(a.keys, (c + 1) * kBackwardKeys), dq, c > first_chunk, bias_of(b),
               g.d_slopes ? slopes.data() + (b * chunks + c) * a.heads : nullptr, sizes, scratch);
   };
 
@@ -367,10 +405,9 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   } else {
     // Waves of chunks; the parts of dq are added in the order of the chunks, as above, so the length of a wave changes no bit.
     const Index wave = std::min(chunks, (2 * threads + jobs - 1) / jobs), rows = query_heads * a.queries, part = rows * a.width;
-    Tensor<T, 1> parts({wave * part});
+    auto parts = Tensor<T, 1>::uninitialized({wave * part});
     for (Index c = 0; c < chunks; c += wave) {
       const Index count = std::min(wave, chunks - c);
-      if (c > 0) std::fill_n(parts.data(), count * part, T(0));
       parallel_for(jobs * count, 1, make_scratch, [&](Index begin, Index end, detail::BackwardScratch<T>& scratch) {
         for (Index job = begin; job < end; ++job) {
           const HeadRows<T> dq{parts.data() + job % count * part, a.heads * a.queries * a.width, a.queries * a.width, a.width};
@@ -380,6 +417,7 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
       parallel_for(rows, std::max<Index>(1, 16384 / (a.width + 1)), [&](Index begin, Index end) {
         for (Index row = begin; row < end; ++row) {
           T* dq = g.dq.at(row / a.queries / a.heads, row / a.queries % a.heads, row % a.queries);
+          if (c == 0) std::fill_n(dq, a.width, T(0));
           for (Index s = 0; s < count; ++s)
             for (Index d = 0; d < a.width; ++d) dq[d] += parts[s * part + row * a.width + d];
         }

@@ -86,8 +86,8 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
   constexpr Index kFewPanels = 4;
   const bool conflict = static_cast<std::size_t>(std::max(a.row, a.col)) * sizeof(T) % 2048 == 0 && rows > 4;
   const bool in_place = !conflict && block_cols < kFewPanels * b.width && (a.col == 1 || a.row == 1);
-  Tensor<T, 1> start({bias ? (b.cols + b.width - 1) / b.width * b.width : 0});
-  if (bias) std::copy_n(bias, b.cols, start.data());
+  Tensor<T, 1> padded_bias({bias ? (b.cols + b.width - 1) / b.width * b.width : 0});
+  if (bias) std::copy_n(bias, b.cols, padded_bias.data());
   const auto make_scratch = [&] {
     return Tensor<T, 1>::uninitialized({in_place ? 0 : packed_tiles_size(std::min(block_rows, rows), std::min(step, b.depth), tile)});
   };
@@ -113,7 +113,7 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
             .c_row = c_row,
             .tiles = !in_place,
             .accumulate = accumulate || k > 0,
-            .start = bias && k == 0 ? start.data() + col : nullptr});
+            .bias = bias && k + part == b.depth ? padded_bias.data() + col : nullptr});
       }
       epilogue(row, count, col, cols, target, c_row);
     }

@@ -13,7 +13,7 @@ struct Segment {
 
 /// A product whose left operand is read in place through offsets, for matrices that lie in memory only in pieces (image patches):
 ///
-///     c[c_offset[i] + j] = start[i * start_row + j] + sum over segments s, steps t of  a[a_offset[i] + s.offset + t * a_step] * b[k * b_step + j]
+///     c[c_offset[i] + j] = sum over segments s, steps t of  a[a_offset[i] + s.offset + t * a_step] * b[k * b_step + j]  + added[i * added_row + j]
 ///
 /// for i in [0, rows) and j in [0, cols), where k counts the steps of all segments. b is one packed panel (see `pack_panels`).
 /// Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
@@ -27,8 +27,8 @@ struct OffsetProduct {
   Index segment_count;
   const T* b;
   Index b_step;
-  const T* start;  ///< whole panels are read: pad it
-  Index start_row;
+  const T* added;  ///< whole panels are read: pad it
+  Index added_row;
   T* c;
   const Index* c_offset;
 };
@@ -67,11 +67,15 @@ struct OffsetPanel {
     for (int i = 0; i < Rows; ++i) {
       offset.at[i] = p.a_offset[row + i];
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::load(p.start + (row + i) * p.start_row + j * P::lanes);
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
     }
     const T* b = p.b;
     for (Index s = 0; s < p.segment_count; b += p.segments[s].length * p.b_step, ++s)
       multiply_tile<Isa, T, Rows, Vectors>(p.segments[s].length, p.a + p.segments[s].offset, offset, p.a_step, b, p.b_step, acc);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(p.added + (row + i) * p.added_row + j * P::lanes);
     if (p.cols >= Vectors * P::lanes) {
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i)

@@ -122,7 +122,7 @@ struct TileProduct {
   bool whole_tiles = false;   ///< C is scratch: whole tiles are written, cols and rows rounded up
   bool accumulate = false;    ///< C becomes C * before + A B instead of A B
   const T* before = nullptr;  ///< a factor a row; null: 1
-  const T* start = nullptr;   ///< a row that is added to every row of A B; whole panels are read; null: zeros
+  const T* bias = nullptr;    ///< a row that is added to every row of A B, at the end of the sum; whole panels are read; null: zeros
   const T* after = nullptr;   ///< a factor a row of the result; null: 1
 };
 
@@ -138,13 +138,11 @@ struct ProductPanel {
 
   template <int Rows>
   HEED_INLINE void tile(Index row) const {
-    P acc[Rows][Vectors], start[Vectors];
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) start[j] = p.start ? P::load(p.start + n + j * P::lanes) : P::zero();
+    P acc[Rows][Vectors];
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = start[j];
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
     if constexpr (Neighbours) {
       constexpr Index tile = TileShape<Isa>::rows;
       const T* a = p.a + (p.tiles ? row / tile * tile * p.depth + row % tile : row);
@@ -152,6 +150,11 @@ struct ProductPanel {
     } else {
       multiply_tile<Isa, T, Rows, Vectors>(p.depth, p.a + row * p.a_row, RowStride{p.a_row}, p.a_step, b, p.b_row, acc);
     }
+    if (p.bias)
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(p.bias + n + j * P::lanes);
     T* c = p.c + row * p.c_row + n;
     const Index rows = p.whole_tiles ? Rows : p.rows - row, cols = p.whole_tiles ? Vectors * P::lanes : p.cols - n;
     if (cols >= Vectors * P::lanes) {
