@@ -14,7 +14,8 @@ namespace heed::kernels {
 // tiles high: its source and the product of a panel stay in L2, and kernels (9 MB for 256 -> 256 channels) may come from L3 meanwhile. Parallel over
 // blocks, and over panels where blocks are few. A target's sum runs over the channels in order: the same bits alone, in a batch, anywhere in it.
 //
-// Error: F(4x4) loses about a decimal digit, since its matrices have entries up to 8: see the bound that tests/kernels/winograd_test.cpp checks.
+// Error: F(2x2) rounds about as the direct sum does; F(4x4) errs twice as much in the mean of squares, and at most 5e-6 of the largest result up to 512
+// channels (tests/kernels/winograd_test.cpp has the bounds).
 
 /// Whether tiles can serve a correlation: a 3x3 kernel, neighbouring pixels, one group.
 inline bool fits_winograd(const Correlation& c) {
@@ -208,9 +209,6 @@ struct KernelTaps {
   }
 };
 
-/// The most columns of a panel: Avx512 in float; a stack array of the transforms of kernels is so wide.
-inline constexpr Index kWidestPanel = 32;
-
 /// G g Gᵀ for `valid` targets of one panel and all sources.
 template <int Size, class T>
 struct TransformKernels {
@@ -259,6 +257,13 @@ struct AddKernelGradients {
   }
 };
 
+/// Work, in operations, below which waking threads costs more than it saves.
+template <int Size>
+bool too_small_for_threads(const WinogradTiles<Size>& tiles) {
+  const double products = static_cast<double>(tiles.count * WinogradTiles<Size>::points);
+  return 2 * products * static_cast<double>(tiles.c.source_channels * tiles.c.target_channels) < 1e6;
+}
+
 /// Elements from row to row of the transformed source: whole lines, never a multiple of 2 KiB apart, and more than kTileSlack of them spare.
 template <class T>
 Index source_row(Index channels) {
@@ -283,7 +288,8 @@ void winograd_correlate(
   // Thirty-two sources at a time balance two threads where there is one panel.
   constexpr Index kSources = 32;
   const Index source_parts = (c.source_channels + kSources - 1) / kSources;
-  parallel_for(panels * source_parts, 1, [&](Index begin, Index end) {
+  const bool small = detail::too_small_for_threads(tiles);
+  parallel_for(panels * source_parts, small ? panels * source_parts : 1, [&](Index begin, Index end) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index n = unit / source_parts * width, s = unit % source_parts * kSources;
       dispatch<detail::TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step,
@@ -302,7 +308,7 @@ void winograd_correlate(
     return Scratch{Tensor<T, 1>::uninitialized({points * (rows * row + 16)}), Tensor<T, 1>::uninitialized({points * (rows * width + 16)}),
         Tensor<T, 1>({std::max(c.source_channels, width) + width})};
   };
-  parallel_for(blocks * parts, 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
+  parallel_for(blocks * parts, small ? blocks * parts : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index first = unit / parts * block, last = std::min(tiles.count, first + block), part = unit % parts;
       const detail::PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
@@ -366,7 +372,8 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Ind
     if (c.target_channels % target_block != 0) scratch.gradient.fill(T(0));  // whole panels are read
     return scratch;
   };
-  parallel_for(shards * blocks, 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
+  const bool small = detail::too_small_for_threads(tiles);
+  parallel_for(shards * blocks, small ? shards * blocks : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     const detail::PointRows<T> from{scratch.source.data(), kTiles * row + 16, row, row, 0};
     const detail::PointRows<T> to{scratch.gradient.data(), block_panels * panel + 16, width, width, panel};
     for (Index unit = begin; unit < end; ++unit) {
@@ -396,7 +403,7 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Ind
     }
   });
   const detail::KernelTaps kernel(c, 3, target_step, source_step);
-  parallel_for(blocks * block_panels, 1, [&](Index begin, Index end) {
+  parallel_for(blocks * block_panels, small ? blocks * block_panels : 1, [&](Index begin, Index end) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index block = unit / block_panels, p = unit % block_panels;
       const Index s = block / target_blocks * source_block, n = block % target_blocks * target_block + p * width;
