@@ -28,7 +28,7 @@ void layer_norm(Run<T>& run) {
       .elementwise_affine = reference.flag("elementwise_affine", true),
       .bias = reference.has("param.bias")});
   Allowance parameters;
-  if (axes == std::vector<Index>(axes.size(), 1)) {
+  if (Shape(axes.data(), axes.size()).size() == 1) {
     // One feature is its own mean: x - mean is a true zero, and the gradient of weight what rounding leaves of it, times dy / sqrt(eps).
     const auto x = run.values("in.x"), dy = run.values("grad.out.y");
     parameters.contributions = static_cast<double>(x.size()) * largest(x) * largest(dy) / std::sqrt(reference.number("eps", 1e-5));
