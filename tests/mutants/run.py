@@ -71,16 +71,15 @@ def name_of(header):
 
 
 def tests_for(header):
-    """The header's own test, then the tests of headers that include it, nearest first."""
-    own = ROOT / "tests" / (name_of(header) + "_test.cpp")
-    tests = [own] if own.exists() else []
-    needle = f"<heed/{name_of(header)}.hpp>"
-    for other in sorted((ROOT / "include" / "heed").glob("*/*.hpp")):
-        if needle in other.read_text():
-            test = ROOT / "tests" / (name_of(other) + "_test.cpp")
-            if test.exists() and test not in tests:
-                tests.append(test)
-    return tests[:4]
+    """The header's own test, then those of the headers that include it, then of those that include these, nearest first."""
+    texts = {path: path.read_text() for path in sorted((ROOT / "include" / "heed").glob("*/*.hpp"))}
+    seen, level, tests = {header}, [header], []
+    while level and len(tests) < 6:
+        tests += [test for test in (ROOT / "tests" / (name_of(path) + "_test.cpp") for path in level) if test.exists()]
+        needles = [f"<heed/{name_of(path)}.hpp>" for path in level]
+        level = [path for path, text in texts.items() if path not in seen and any(needle in text for needle in needles)]
+        seen.update(level)
+    return tests[:6]
 
 
 def eigen_flags():
