@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+
 #include <heed/layers/conv2d.hpp>
 #include <heed/testing/check_gradients.hpp>
 
@@ -150,5 +153,16 @@ TEST_CASE("Conv2d: a Winograd algorithm for another convolution is refused") {
     CHECK_THROWS_WITH(Conv2d<float>(other), contains("kernel_size 3, stride 1, dilation 1 and groups 1"));
     other.algorithm = heed::Conv2dAlgorithm::automatic;
     CHECK_NOTHROW(Conv2d<float>(other));
+  }
+}
+
+TEST_CASE("Conv2d: weight and bias start within torch's bound and fill it") {
+  const Conv2d<double> layer({.in_channels = 6, .out_channels = 96, .kernel_size = {3, 2}, .groups = 2});
+  const double bound = 1 / std::sqrt(6.0 / 2 * 3 * 2);  // 1 / √(in / groups · height · width)
+  for (const auto* parameter : {&layer.weight(), &layer.bias()}) {
+    double largest = 0;
+    for (Index i = 0; i < parameter->size(); ++i) largest = std::max(largest, std::abs(parameter->value()[i]));
+    CHECK(largest <= bound);
+    CHECK(largest > 0.9 * bound);
   }
 }
