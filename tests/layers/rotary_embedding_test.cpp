@@ -201,3 +201,11 @@ TEST_CASE("RotaryEmbedding says what does not fit", "[rotary_embedding]") {
   layer.forward(x, cache);
   CHECK_THROWS_AS(layer.backward(Tensor<float, 3>({1, 4, 8}), cache), ShapeError);
 }
+
+TEST_CASE("RotaryEmbedding: the tables have a row a position and a column a pair") {
+  const heed::RotaryEmbedding<double> layer({.head_dim = 8, .rotary_dim = 6, .max_positions = 5});
+  CHECK(layer.cos().shape() == heed::Shape{5, 3});
+  CHECK(layer.sin().shape() == heed::Shape{5, 3});
+  CHECK(layer.cos()(0, 2) == 1);
+  CHECK(layer.sin()(1, 0) == Approx(std::sin(1.0)));
+}
