@@ -15,7 +15,7 @@ namespace heed::kernels {
 // blocks, and over panels where blocks are few. A target's sum runs over the channels in order: the same bits alone, in a batch, anywhere in it.
 //
 // Error: F(2x2) rounds about as the direct sum does; F(4x4) errs twice as much in the mean of squares, and at most 5e-6 of the largest result up to 512
-// channels (tests/kernels/winograd_test.cpp has the bounds).
+// channels (tests/kernels/winograd_test.cpp has the bounds). A NaN or an infinity reaches every target of its tiles, as NaN.
 
 /// Whether tiles can serve a correlation: a 3x3 kernel, neighbouring pixels, one group.
 inline bool fits_winograd(const Correlation& c) {
@@ -88,8 +88,8 @@ struct WinogradTiles {
   }
 };
 
-/// What transforms read or write: element (point, tile, channel) of transformed tiles at data[point * point + tile * row + channel]; in panels of
-/// `width` channels, `panel` elements apart, where that is wanted.
+/// Transformed tiles: number i of a tile's points lies at data[i * point + tile * row + channel], or, in panels of
+/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + tile * row + channel % width].
 template <class T>
 struct PointRows {
   T* data;
@@ -202,10 +202,10 @@ struct KernelTaps {
   Index target_step, source_step;
   Index tap[9];
 
-  KernelTaps(const Correlation& c, Index kernel_width, Index target, Index source) : target_step(target), source_step(source) {
+  KernelTaps(const Correlation& c, Index target, Index source) : target_step(target), source_step(source) {
     for (Index i = 0; i < 3; ++i)
       for (Index j = 0; j < 3; ++j)
-        tap[3 * i + j] = (c.axis[0].tap_first + i * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + j * c.axis[1].tap_spacing;
+        tap[3 * i + j] = (c.axis[0].tap_first + i * c.axis[0].tap_spacing) * 3 + c.axis[1].tap_first + j * c.axis[1].tap_spacing;
   }
 };
 
@@ -274,14 +274,14 @@ Index source_row(Index channels) {
 }  // namespace detail
 
 /// As `correlate`: target = bias + sum over taps and source channels; `bias` is padded to whole panels. The weight of target n, source s and tap k of the
-/// kernel (3 rows of `kernel_width`) lies at weight[n * target_step + s * source_step + k].
+/// 3x3 kernel lies at weight[n * target_step + s * source_step + k].
 template <int Size, class T>
 void winograd_correlate(
     const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* target) {
   HEED_ASSERT(fits_winograd(c));
   const detail::WinogradTiles<Size> tiles(c);
   constexpr int points = detail::WinogradTiles<Size>::points;
-  const detail::KernelTaps kernel(c, 3, target_step, source_step);
+  const detail::KernelTaps kernel(c, target_step, source_step);
   const Index width = panel_width<T>(), panels = (c.target_channels + width - 1) / width, kernel_point = c.source_channels * width + 16,
               panel = points * kernel_point;
   auto kernels = Tensor<T, 1>::uninitialized({panels * panel});
@@ -402,7 +402,7 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Ind
       }
     }
   });
-  const detail::KernelTaps kernel(c, 3, target_step, source_step);
+  const detail::KernelTaps kernel(c, target_step, source_step);
   parallel_for(blocks * block_panels, small ? blocks * block_panels : 1, [&](Index begin, Index end) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index block = unit / block_panels, p = unit % block_panels;

@@ -12,7 +12,7 @@ namespace heed::kernels {
 //
 // and, since that is linear in g and in d, dg = Gᵀ [(Bᵀ d B) ∘ (A dy Aᵀ)] G. F(2x2) interpolates at 0, ±1, ∞.
 //
-// A struct is one matrix: `apply` maps a line of `in` numbers, `from_step` apart, to `out` numbers, `to_step` apart.
+// A struct is one matrix: `apply` maps a line of `in` numbers to `out` numbers, `to_step` apart.
 
 /// Bᵀ: source pixels to points.
 template <int Size, class T>
@@ -34,8 +34,8 @@ template <class T>
 struct WinogradSource<2, T> {
   static constexpr int in = 4, out = 4;
   template <class P>
-  HEED_INLINE static void apply(const P* d, int from_step, P* to, int to_step) {
-    const P d0 = d[0], d1 = d[from_step], d2 = d[2 * from_step], d3 = d[3 * from_step];
+  HEED_INLINE static void apply(const P* d, P* to, int to_step) {
+    const P d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
     to[0] = d0 - d2;
     to[to_step] = d1 + d2;
     to[2 * to_step] = d2 - d1;
@@ -47,10 +47,10 @@ template <class T>
 struct WinogradTarget<2, T> {
   static constexpr int in = 4, out = 2;
   template <class P>
-  HEED_INLINE static void apply(const P* m, int from_step, P* to, int to_step) {
-    const P m1 = m[from_step], m2 = m[2 * from_step];
+  HEED_INLINE static void apply(const P* m, P* to, int to_step) {
+    const P m1 = m[1], m2 = m[2];
     to[0] = m[0] + m1 + m2;
-    to[to_step] = m1 - m2 - m[3 * from_step];
+    to[to_step] = m1 - m2 - m[3];
   }
 };
 
@@ -58,8 +58,8 @@ template <class T>
 struct WinogradTargetGradient<2, T> {
   static constexpr int in = 2, out = 4;
   template <class P>
-  HEED_INLINE static void apply(const P* y, int from_step, P* to, int to_step) {
-    const P y0 = y[0], y1 = y[from_step];
+  HEED_INLINE static void apply(const P* y, P* to, int to_step) {
+    const P y0 = y[0], y1 = y[1];
     to[0] = y0;
     to[to_step] = y0 + y1;
     to[2 * to_step] = y0 - y1;
@@ -71,8 +71,8 @@ template <class T>
 struct WinogradKernel<2, T> {
   static constexpr int in = 3, out = 4;
   template <class P>
-  HEED_INLINE static void apply(const P* g, int from_step, P* to, int to_step) {
-    const P half = P::broadcast(T(0.5)), g0 = g[0], g1 = g[from_step] * half, g2 = g[2 * from_step], even = (g0 + g2) * half;
+  HEED_INLINE static void apply(const P* g, P* to, int to_step) {
+    const P half = P::broadcast(T(0.5)), g0 = g[0], g1 = g[1] * half, g2 = g[2], even = (g0 + g2) * half;
     to[0] = g0;
     to[to_step] = even + g1;
     to[2 * to_step] = even - g1;
@@ -84,11 +84,11 @@ template <class T>
 struct WinogradKernelGradient<2, T> {
   static constexpr int in = 4, out = 3;
   template <class P>
-  HEED_INLINE static void apply(const P* u, int from_step, P* to, int to_step) {
-    const P half = P::broadcast(T(0.5)), u1 = u[from_step], u2 = u[2 * from_step], even = (u1 + u2) * half;
+  HEED_INLINE static void apply(const P* u, P* to, int to_step) {
+    const P half = P::broadcast(T(0.5)), u1 = u[1], u2 = u[2], even = (u1 + u2) * half;
     to[0] = u[0] + even;
     to[to_step] = (u1 - u2) * half;
-    to[2 * to_step] = even + u[3 * from_step];
+    to[2 * to_step] = even + u[3];
   }
 };
 
@@ -105,23 +105,29 @@ HEED_INLINE P constant(double value) {
   return P::broadcast(T(value));
 }
 
+/// What the even and the odd powers give at the points a, -a, b, -b.
+template <class P>
+HEED_INLINE void at_pairs(const P& even_a, const P& odd_a, const P& even_b, const P& odd_b, P* to, int to_step) {
+  to[to_step] = even_a + odd_a;
+  to[2 * to_step] = even_a - odd_a;
+  to[3 * to_step] = even_b + odd_b;
+  to[4 * to_step] = even_b - odd_b;
+}
+
 template <class T>
 struct WinogradSource<4, T> {
   static constexpr int in = 6, out = 6;
   template <class P>
-  HEED_INLINE static void apply(const P* d, int from_step, P* to, int to_step) {
+  HEED_INLINE static void apply(const P* d, P* to, int to_step) {
     using W = WinogradPoints;
     const P a = constant<P, T>(W::a), b = constant<P, T>(W::b);
     const P minus_a2 = constant<P, T>(-W::a2), minus_b2 = constant<P, T>(-W::b2);
     const P product = constant<P, T>(W::a2 * W::b2), sum = constant<P, T>(-W::a2 - W::b2);
-    const P d0 = d[0], d1 = d[from_step], d2 = d[2 * from_step], d3 = d[3 * from_step], d4 = d[4 * from_step], d5 = d[5 * from_step];
+    const P d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3], d4 = d[4], d5 = d[5];
     const P even_a = P::fma(minus_b2, d2, d4), odd_a = P::fma(minus_b2, d1, d3) * a;
     const P even_b = P::fma(minus_a2, d2, d4), odd_b = P::fma(minus_a2, d1, d3) * b;
     to[0] = P::fma(product, d0, P::fma(sum, d2, d4));
-    to[to_step] = even_a + odd_a;
-    to[2 * to_step] = even_a - odd_a;
-    to[3 * to_step] = even_b + odd_b;
-    to[4 * to_step] = even_b - odd_b;
+    at_pairs(even_a, odd_a, even_b, odd_b, to, to_step);
     to[5 * to_step] = P::fma(product, d1, P::fma(sum, d3, d5));
   }
 };
@@ -130,15 +136,15 @@ template <class T>
 struct WinogradTarget<4, T> {
   static constexpr int in = 6, out = 4;
   template <class P>
-  HEED_INLINE static void apply(const P* m, int from_step, P* to, int to_step) {
+  HEED_INLINE static void apply(const P* m, P* to, int to_step) {
     using W = WinogradPoints;
     const P a2 = constant<P, T>(W::a2), b2 = constant<P, T>(W::b2);
-    const P even_a = m[from_step] + m[2 * from_step], odd_a = (m[from_step] - m[2 * from_step]) * constant<P, T>(W::a);
-    const P even_b = m[3 * from_step] + m[4 * from_step], odd_b = (m[3 * from_step] - m[4 * from_step]) * constant<P, T>(W::b);
+    const P even_a = m[1] + m[2], odd_a = (m[1] - m[2]) * constant<P, T>(W::a);
+    const P even_b = m[3] + m[4], odd_b = (m[3] - m[4]) * constant<P, T>(W::b);
     to[0] = m[0] + even_a + even_b;
     to[to_step] = odd_a + odd_b;
     to[2 * to_step] = P::fma(a2, even_a, b2 * even_b);
-    to[3 * to_step] = P::fma(a2, odd_a, P::fma(b2, odd_b, m[5 * from_step]));
+    to[3 * to_step] = P::fma(a2, odd_a, P::fma(b2, odd_b, m[5]));
   }
 };
 
@@ -146,17 +152,14 @@ template <class T>
 struct WinogradTargetGradient<4, T> {
   static constexpr int in = 4, out = 6;
   template <class P>
-  HEED_INLINE static void apply(const P* y, int from_step, P* to, int to_step) {
+  HEED_INLINE static void apply(const P* y, P* to, int to_step) {
     using W = WinogradPoints;
     const P a2 = constant<P, T>(W::a2), b2 = constant<P, T>(W::b2);
-    const P y0 = y[0], y1 = y[from_step], y2 = y[2 * from_step], y3 = y[3 * from_step];
+    const P y0 = y[0], y1 = y[1], y2 = y[2], y3 = y[3];
     const P even_a = P::fma(a2, y2, y0), odd_a = P::fma(a2, y3, y1) * constant<P, T>(W::a);
     const P even_b = P::fma(b2, y2, y0), odd_b = P::fma(b2, y3, y1) * constant<P, T>(W::b);
     to[0] = y0;
-    to[to_step] = even_a + odd_a;
-    to[2 * to_step] = even_a - odd_a;
-    to[3 * to_step] = even_b + odd_b;
-    to[4 * to_step] = even_b - odd_b;
+    at_pairs(even_a, odd_a, even_b, odd_b, to, to_step);
     to[5 * to_step] = y3;
   }
 };
@@ -165,16 +168,13 @@ template <class T>
 struct WinogradKernel<4, T> {
   static constexpr int in = 3, out = 6;
   template <class P>
-  HEED_INLINE static void apply(const P* g, int from_step, P* to, int to_step) {
+  HEED_INLINE static void apply(const P* g, P* to, int to_step) {
     using W = WinogradPoints;
-    const P g0 = g[0], g1 = g[from_step], g2 = g[2 * from_step];
+    const P g0 = g[0], g1 = g[1], g2 = g[2];
     const P even_a = P::fma(constant<P, T>(W::a2), g2, g0) * constant<P, T>(W::at_a), odd_a = g1 * constant<P, T>(W::a * W::at_a);
     const P even_b = P::fma(constant<P, T>(W::b2), g2, g0) * constant<P, T>(W::at_b), odd_b = g1 * constant<P, T>(W::b * W::at_b);
     to[0] = g0 * constant<P, T>(W::at_0);
-    to[to_step] = even_a + odd_a;
-    to[2 * to_step] = even_a - odd_a;
-    to[3 * to_step] = even_b + odd_b;
-    to[4 * to_step] = even_b - odd_b;
+    at_pairs(even_a, odd_a, even_b, odd_b, to, to_step);
     to[5 * to_step] = g2;
   }
 };
@@ -183,15 +183,15 @@ template <class T>
 struct WinogradKernelGradient<4, T> {
   static constexpr int in = 6, out = 3;
   template <class P>
-  HEED_INLINE static void apply(const P* u, int from_step, P* to, int to_step) {
+  HEED_INLINE static void apply(const P* u, P* to, int to_step) {
     using W = WinogradPoints;
-    const P even_a = (u[from_step] + u[2 * from_step]) * constant<P, T>(W::at_a);
-    const P even_b = (u[3 * from_step] + u[4 * from_step]) * constant<P, T>(W::at_b);
-    const P odd_a = (u[from_step] - u[2 * from_step]) * constant<P, T>(W::a * W::at_a);
-    const P odd_b = (u[3 * from_step] - u[4 * from_step]) * constant<P, T>(W::b * W::at_b);
+    const P even_a = (u[1] + u[2]) * constant<P, T>(W::at_a);
+    const P even_b = (u[3] + u[4]) * constant<P, T>(W::at_b);
+    const P odd_a = (u[1] - u[2]) * constant<P, T>(W::a * W::at_a);
+    const P odd_b = (u[3] - u[4]) * constant<P, T>(W::b * W::at_b);
     to[0] = P::fma(constant<P, T>(W::at_0), u[0], even_a + even_b);
     to[to_step] = odd_a + odd_b;
-    to[2 * to_step] = P::fma(constant<P, T>(W::a2), even_a, P::fma(constant<P, T>(W::b2), even_b, u[5 * from_step]));
+    to[2 * to_step] = P::fma(constant<P, T>(W::a2), even_a, P::fma(constant<P, T>(W::b2), even_b, u[5]));
   }
 };
 
@@ -206,12 +206,12 @@ HEED_INLINE void transform_square(const Load& load, const Store& store) {
     P line[in];
 #pragma GCC unroll 6
     for (int i = 0; i < in; ++i) line[i] = load(i * in + j);
-    Line::apply(line, 1, middle + j, in);
+    Line::apply(line, middle + j, in);
   }
 #pragma GCC unroll 6
   for (int i = 0; i < out; ++i) {
     P line[out];
-    Line::apply(middle + i * in, 1, line, 1);
+    Line::apply(middle + i * in, line, 1);
 #pragma GCC unroll 6
     for (int j = 0; j < out; ++j) store(i * out + j, line[j]);
   }
