@@ -131,3 +131,21 @@ TEST_CASE("a packed operand serves many products") {
     CHECK(same_bits(c, direct));
   }
 }
+
+TEST_CASE("blocks cover every tile and panel once, differ by one at most and leave no thread idle") {
+  for (const heed::Index tiles : {1, 2, 5, 17, 74, 293})
+    for (const heed::Index panels : {1, 3, 32})
+      for (const heed::Index threads : {1, 2, 3, 16}) {
+        const heed::kernels::GemmBlocks blocks(tiles, panels, threads);
+        CAPTURE(tiles, panels, threads, blocks.rows, blocks.cols);
+        CHECK(blocks.tile(0) == 0);
+        CHECK(blocks.tile(blocks.rows) == tiles);
+        CHECK(blocks.panel(blocks.cols) == panels);
+        for (heed::Index row = 0; row < blocks.rows; ++row) {
+          const heed::Index size = blocks.tile(row + 1) - blocks.tile(row);
+          CHECK((size >= 1 && size <= blocks.most_tiles() && size >= blocks.most_tiles() - 1 && size <= 16));
+        }
+        for (heed::Index col = 0; col < blocks.cols; ++col) CHECK(blocks.panel(col + 1) > blocks.panel(col));
+        if (tiles * panels >= 8 * threads) CHECK(blocks.rows * blocks.cols >= threads);
+      }
+}

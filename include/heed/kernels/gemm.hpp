@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <limits>
+
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/pack.hpp>
 
@@ -21,10 +23,11 @@ struct NoEpilogue {
   void operator()(Index, Index, Index, Index, T*, Index) const {}
 };
 
-/// Depth of a pass over A and B, in elements: a panel of B (32 KB) and a tile of A stay in L1 or close to it. The cut depends on `depth`
-/// alone, so that the order of every sum is the same for any number of rows and threads.
+/// Depth of a pass over A and B, in elements: 16 tiles of A and a panel of B stay in L2, and C is read and written once a pass (256 would
+/// keep the panel in L1 and loses 3 % to C). The cut depends on `depth` alone, so that the order of every sum is the same for any number
+/// of rows and threads.
 inline Index depth_block(Index depth) {
-  constexpr Index kDepth = 256;
+  constexpr Index kDepth = 512;
   const Index blocks = (depth + kDepth - 1) / kDepth;
   return blocks <= 1 ? depth : ((depth + blocks - 1) / blocks + 15) / 16 * 16;
 }
@@ -57,6 +60,29 @@ struct PackedOperand {
   }
 };
 
+/// C in blocks for the threads: `rows` x `cols` of them, as equal as whole tiles and panels allow.
+struct GemmBlocks {
+  Index tiles, panels;  ///< of C
+  Index rows, cols = 1;
+
+  /// The cheapest cut, in products of a tile with a panel. Packing a tile of A and fetching a panel of B cost about one each, a block.
+  GemmBlocks(Index all_tiles, Index all_panels, Index threads) : tiles(all_tiles), panels(all_panels) {
+    constexpr Index kMostTiles = 16;  // of A, which with `depth_block` stay in L2
+    const Index fewest = (tiles + kMostTiles - 1) / kMostTiles;
+    rows = fewest;
+    if (threads == 1) return;
+    Index least = std::numeric_limits<Index>::max();
+    for (Index c = 1; c <= std::min(panels, 2 * threads); c *= 2)
+      for (Index r = fewest; r <= std::min(tiles, fewest + threads); ++r) {
+        const Index cost = (r * c + threads - 1) / threads * (((tiles + r - 1) / r + 1) * ((panels + c - 1) / c + 1) - 1);
+        if (cost < least) least = cost, rows = r, cols = c;
+      }
+  }
+  Index tile(Index row) const { return row * tiles / rows; }      ///< the first of a row of blocks
+  Index panel(Index col) const { return col * panels / cols; }    ///< the first of a column of blocks
+  Index most_tiles() const { return (tiles + rows - 1) / rows; }  ///< of a block
+};
+
 /// C = A B + bias (one row, or null) + (accumulate ? C : 0), then the epilogue; C is row-major with `c_row` elements from row to row.
 /// Parallel over blocks of C. Sums are in T, over k in order within a block of `depth_block` and then block by block: the same bits
 /// for any number of threads, and for a row alone or among others.
@@ -69,32 +95,23 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
       for (Index j = 0; j < b.cols; ++j) c[i * c_row + j] = (accumulate ? c[i * c_row + j] : T(0)) + (bias ? bias[j] : T(0));
     return epilogue(0, rows, 0, b.cols, c, c_row);
   }
-  const Index tile = tile_rows<T>(), step = depth_block(b.depth), threads = thread_count();
-  // Blocks of 16 tiles of rows (A stays in L2) by all columns; smaller ones where that leaves threads idle.
-  Index block_rows = 16 * tile, block_cols = (b.cols + b.width - 1) / b.width * b.width;
-  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(b.cols) * static_cast<double>(b.depth);
-  if (threads > 1 && work > 2e6) {  // below, waking threads costs more than it saves
-    const Index wanted = 4 * threads;
-    while (block_rows > 4 * tile && (rows + block_rows - 1) / block_rows < wanted) block_rows /= 2;
-    const Index row_blocks = (rows + block_rows - 1) / block_rows, panels = block_cols / b.width;
-    if (row_blocks < wanted && panels > 1) block_cols = std::max<Index>(1, panels * row_blocks / wanted) * b.width;
-  } else if (threads > 1) {
-    block_rows = rows;
-  }
-  const Index row_blocks = (rows + block_rows - 1) / block_rows, col_blocks = (b.cols + block_cols - 1) / block_cols;
+  const Index tile = tile_rows<T>(), step = depth_block(b.depth), panels = (b.cols + b.width - 1) / b.width;
+  const double products = static_cast<double>(rows) * static_cast<double>(b.cols) * static_cast<double>(b.depth);
+  const GemmBlocks blocks((rows + tile - 1) / tile, panels, products > 1e6 ? thread_count() : 1);  // below, waking threads costs more
   // A block of A is packed into tiles in L2 where enough panels pass over it, or where its rows, a multiple of 2 KiB apart, share cache sets.
   constexpr Index kFewPanels = 4;
   const bool conflict = static_cast<std::size_t>(std::max(a.row, a.col)) * sizeof(T) % 2048 == 0 && rows > 4;
-  const bool in_place = !conflict && block_cols < kFewPanels * b.width && (a.col == 1 || a.row == 1);
-  Tensor<T, 1> padded_bias({bias ? (b.cols + b.width - 1) / b.width * b.width : 0});
+  const bool in_place = !conflict && panels < kFewPanels * blocks.cols && (a.col == 1 || a.row == 1);
+  Tensor<T, 1> padded_bias({bias ? panels * b.width : 0});
   if (bias) std::copy_n(bias, b.cols, padded_bias.data());
   const auto make_scratch = [&] {
-    return Tensor<T, 1>::uninitialized({in_place ? 0 : packed_tiles_size(std::min(block_rows, rows), std::min(step, b.depth), tile)});
+    return Tensor<T, 1>::uninitialized({in_place ? 0 : packed_tiles_size(blocks.most_tiles() * tile, std::min(step, b.depth), tile)});
   };
-  parallel_for(row_blocks * col_blocks, 1, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
+  parallel_for(blocks.rows * blocks.cols, 1, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
     for (Index block = begin; block < end; ++block) {
-      const Index row = block / col_blocks * block_rows, count = std::min(block_rows, rows - row);
-      const Index col = block % col_blocks * block_cols, cols = std::min(block_cols, b.cols - col);
+      const Index block_row = block / blocks.cols, block_col = block % blocks.cols;
+      const Index row = blocks.tile(block_row) * tile, count = std::min(rows, blocks.tile(block_row + 1) * tile) - row;
+      const Index col = blocks.panel(block_col) * b.width, cols = std::min(b.cols, blocks.panel(block_col + 1) * b.width) - col;
       T* target = c + row * c_row + col;
       for (Index k = 0; k < b.depth; k += step) {
         const Index part = std::min(step, b.depth - k);

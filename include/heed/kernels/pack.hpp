@@ -56,13 +56,32 @@ struct PackTiles {
     using P = Packet<Isa, T>;
     constexpr Index tile = TileShape<Isa>::rows, lanes = P::lanes, groups = (tile + lanes - 1) / lanes;
     const RowsSource<T>& x = *source;
-    for (Index i = 0; i < x.rows; i += tile, packed += tile * x.cols) {
-      const Index valid = std::min(tile, x.rows - i), whole = x.cols / lanes * lanes;
+    // The lanes behind a tile's last row are overwritten by its next column, so the columns of a tile are stored in order.
+    Index i = 0;
+    if (x.row == 1) {
+      // Four tiles at a time: columns may be a page apart, so few are touched at once, and 16 tiles would lie in the same sets of L1.
+      constexpr Index kTogether = 4;
+      const Index whole = x.rows < groups * lanes ? 0 : (x.rows - groups * lanes) / tile + 1;
+      for (Index first = 0; first < whole; first += kTogether)
+        for (Index j = 0; j < x.cols; ++j)
+          for (Index t = first; t < std::min(first + kTogether, whole); ++t) {
+            const T* from = x.data + j * col + t * tile;
+            T* to = packed + (t * x.cols + j) * tile;
+            if (j + 1 == x.cols) {  // behind it lies a tile that has begun
+              for (Index r = 0; r < tile; ++r) to[r] = from[r];
+              continue;
+            }
+#pragma GCC unroll 4
+            for (Index g = 0; g < groups; ++g) P::load(from + g * lanes).store(to + g * lanes);
+          }
+      i = whole * tile;
+    }
+    for (packed += i * x.cols; i < x.rows; i += tile, packed += tile * x.cols) {
+      const Index valid = std::min(tile, x.rows - i);
       const T* from = x.data + i * x.row;
       Index j = 0;
-      // The lanes behind a tile's last row are overwritten by its next column, so columns are stored in order.
-      if (col == 1) {
-        for (; j < whole; j += lanes) {
+      if (col == 1)
+        for (; j + lanes <= x.cols; j += lanes) {
           P block[groups][lanes];
 #pragma GCC unroll 4
           for (Index g = 0; g < groups; ++g) {
@@ -75,11 +94,6 @@ struct PackTiles {
 #pragma GCC unroll 4
             for (Index g = 0; g < groups; ++g) block[g][r].store(packed + (j + r) * tile + g * lanes);
         }
-      } else if (x.row == 1 && x.rows - i >= groups * lanes) {
-        for (; j < x.cols; ++j)
-#pragma GCC unroll 4
-          for (Index g = 0; g < groups; ++g) P::load(from + j * col + g * lanes).store(packed + j * tile + g * lanes);
-      }
       for (; j < x.cols; ++j) {
         for (Index r = 0; r < valid; ++r) packed[j * tile + r] = from[r * x.row + j * col];
         for (Index r = valid; r < tile; ++r) packed[j * tile + r] = T(0);
