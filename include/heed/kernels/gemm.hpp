@@ -72,7 +72,7 @@ struct GemmBlocks {
     rows = fewest;
     if (threads == 1) return;
     Index least = std::numeric_limits<Index>::max();
-    for (Index c = 1; c <= std::min(panels, 2 * threads); c *= 2)
+    for (Index c = 1; c <= std::min(panels, 2 * threads); c += (c + 3) / 4)
       for (Index r = fewest; r <= std::min(tiles, fewest + threads); ++r) {
         const Index cost = (r * c + threads - 1) / threads * (((tiles + r - 1) / r + 1) * ((panels + c - 1) / c + 1) - 1);
         if (cost < least) least = cost, rows = r, cols = c;
