@@ -48,6 +48,8 @@ struct Packet<Scalar, T> {
   static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) { return {a.v > b.v ? x.v : y.v}; }
   static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
   static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
+  /// a where it is NaN, else b
+  static Packet nan_or(const Packet& a, const Packet& b) { return {a.v != a.v ? a.v : b.v}; }
   static Packet sqrt(const Packet& a) {
     using std::sqrt;
     return {T(sqrt(a.v))};
@@ -134,6 +136,11 @@ template <class Vector, int Half, std::size_t... I>
 HEED_INLINE void every_other(const Vector& a, const Vector& b, Vector& result, std::index_sequence<I...>) {
   result = __builtin_shufflevector(a, b, (2 * static_cast<int>(I) + Half)...);
 }
+/// Element i xor Half of a.
+template <class Vector, int Half, std::size_t... I>
+HEED_INLINE void exchange(const Vector& a, Vector& result, std::index_sequence<I...>) {
+  result = __builtin_shufflevector(a, a, (static_cast<int>(I) ^ Half)...);
+}
 /// The 32-bit words that hold the flags of group `Group`, one a 32-bit lane.
 template <class Words, int Group, int Lanes, std::size_t... I>
 HEED_INLINE void spread_words(const Words& words, Words& result, std::index_sequence<I...>) {
@@ -203,6 +210,7 @@ struct Packet<Isa, T> {
   }
   HEED_INLINE static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
   HEED_INLINE static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
+  HEED_INLINE static Packet nan_or(const Packet& a, const Packet& b) { return {a.v != a.v ? a.v : b.v}; }
   /// Correctly rounded; NaN below 0.
   HEED_INLINE static Packet sqrt(const Packet& a) {
     // A loop of plain sqrt sets errno and so stays a loop (five times the time of a step of Adam). g++ has vector built-ins, which it checks
@@ -214,29 +222,36 @@ struct Packet<Isa, T> {
     if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd256(a.v)};
     if constexpr (std::is_same_v<Isa, Baseline> && sizeof(T) == 4) return {__builtin_ia32_sqrtps(a.v)};
     if constexpr (std::is_same_v<Isa, Baseline> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd(a.v)};
+#elif defined(__aarch64__) && !defined(__clang__)
+    if constexpr (sizeof(T) == 4) return {__builtin_aarch64_sqrtv4sf(a.v)};
+    if constexpr (sizeof(T) == 8) return {__builtin_aarch64_sqrtv2df(a.v)};
 #endif
     Packet r = a;
     for (int i = 0; i < lanes; ++i) r.v[i] = detail::quiet_sqrt(a.v[i]);
     return r;
   }
-  /// The lanes are added in a tree: the order is fixed by the lanes alone.
+  /// The lanes are added in a tree, lane i to lane i + lanes / 2 and so on: the order is fixed by the lanes alone.
   HEED_INLINE T sum() const {
-    T spill[lanes];
-    store(spill);
-#pragma GCC unroll 4
-    for (int half = lanes / 2; half > 0; half /= 2)
-#pragma GCC unroll 16
-      for (int i = 0; i < half; ++i) spill[i] += spill[i + half];
-    return spill[0];
+    Packet r = *this;
+    if constexpr (lanes > 8) r = r + r.template swap_halves<8>();
+    if constexpr (lanes > 4) r = r + r.template swap_halves<4>();
+    if constexpr (lanes > 2) r = r + r.template swap_halves<2>();
+    return (r + r.template swap_halves<1>()).v[0];
   }
+  /// A NaN may be passed over.
   HEED_INLINE T largest() const {
-    T spill[lanes];
-    store(spill);
-#pragma GCC unroll 4
-    for (int half = lanes / 2; half > 0; half /= 2)
-#pragma GCC unroll 16
-      for (int i = 0; i < half; ++i) spill[i] = spill[i] > spill[i + half] ? spill[i] : spill[i + half];
-    return spill[0];
+    Packet r = *this;
+    if constexpr (lanes > 8) r = max(r, r.template swap_halves<8>());
+    if constexpr (lanes > 4) r = max(r, r.template swap_halves<4>());
+    if constexpr (lanes > 2) r = max(r, r.template swap_halves<2>());
+    return max(r, r.template swap_halves<1>()).v[0];
+  }
+  /// Lane i is exchanged with lane i xor `Half`. (Through memory g++ 12 adds lane by lane and waits for its own stores.)
+  template <int Half>
+  HEED_INLINE Packet swap_halves() const {
+    Packet r;
+    detail::exchange<Vector, Half>(v, r.v, std::make_index_sequence<lanes>());
+    return r;
   }
 
   /// Whole numbers of a smaller type (uint8_t, int32_t), one a lane, as T.
