@@ -87,19 +87,21 @@ HEED_INLINE Packet<Isa, T> scale_by_power(const Packet<Isa, T>& y, const Packet<
 
 }  // namespace detail
 
-/// 2^x for x <= 0, to 1.3 units in the last place (float): what a softmax needs.
+/// 2^x for x <= 0, to 1.3 units in the last place (float), and 0 below 2^-100 (float; double: 2^-960): what a softmax needs. A sum that begins with 1 does
+/// not see such numbers, and their products would be subnormal, of which each costs a hundred cycles (attention with steep slopes: 1.7 times as long
+/// forward, 3.8 times backward).
 template <class Isa, class T>
 HEED_INLINE Packet<Isa, T> exp2_of_nonpositive(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
+  constexpr double kNegligible = sizeof(T) == 4 ? -100 : -960;
   if constexpr (std::is_same_v<Isa, Scalar>) {
     using std::exp;
-    constexpr double kSmallest = -1021;  // flushed where double vectors flush
-    return {T(kSmallest) > x.v ? T(0) : T(exp(x.v * T(detail::kLn2)))};
+    return {T(kNegligible) > x.v ? T(0) : T(exp(x.v * T(detail::kLn2)))};
   } else {
     using Polynomial = detail::Exp2Polynomial<T>;
     const P magic = P::broadcast(P::kRound), rounded = x + magic, r = x - (rounded - magic);
     const P y = detail::scale_by_power(detail::polynomial(r, Polynomial::brief), rounded, r);
-    return P::select_greater(P::broadcast(T(Polynomial::kSmallest)), x, P::zero(), y);
+    return P::select_greater(P::broadcast(T(kNegligible)), x, P::zero(), y);
   }
 }
 
