@@ -57,7 +57,7 @@ class Shape {
     for (int i = 0; i < rank_; ++i) product *= sizes_[i];
     return product;
   }
-  Index features() const { return rank_ == 0 ? 1 : sizes_[rank_ - 1]; }
+  Index features() const { return rank_ > 0 ? sizes_[rank_ - 1] : 1; }
   Index rows() const {
     Index product = 1;
     for (int i = 0; i + 1 < rank_; ++i) product *= sizes_[i];

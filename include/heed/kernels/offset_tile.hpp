@@ -47,11 +47,14 @@ struct CopyColumns {
   }
 };
 
-/// Where the rows of a tile start.
-template <int Rows>
+/// A walk over rows that start anywhere, see RowStride.
+template <class T, int Rows>
 struct RowOffsets {
+  const T* first;
+  Index step;
   Index at[Rows];
-  HEED_INLINE Index operator[](int i) const { return at[i]; }
+  HEED_INLINE const T* operator[](int i) const { return first + at[i]; }
+  HEED_INLINE void next() { first += step; }
 };
 
 template <class Isa, class T, int Vectors>
@@ -62,16 +65,18 @@ struct OffsetPanel {
   template <int Rows>
   HEED_INLINE void tile(Index row) const {
     P acc[Rows][Vectors];
-    RowOffsets<Rows> offset;
+    RowOffsets<T, Rows> walk{nullptr, p.a_step, {}};
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      offset.at[i] = p.a_offset[row + i];
+      walk.at[i] = p.a_offset[row + i];
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
     }
     const T* b = p.b;
-    for (Index s = 0; s < p.segment_count; b += p.segments[s].length * p.b_step, ++s)
-      multiply_tile<Isa, T, Rows, Vectors>(p.segments[s].length, p.a + p.segments[s].offset, offset, p.a_step, b, p.b_step, acc);
+    for (Index s = 0; s < p.segment_count; b += p.segments[s].length * p.b_step, ++s) {
+      walk.first = p.a + p.segments[s].offset;
+      multiply_tile<Isa, T, Rows, Vectors>(p.segments[s].length, walk, b, p.b_step, acc);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
