@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// heed_benchmarks [--heed_threads=N] [--heed_shapes=FILE] [Google Benchmark's flags], see docs/benchmarks.md.
+// heed_benchmarks [--heed_threads=N] [--heed_shapes=FILE] [--heed_naive] [Google Benchmark's flags], see docs/benchmarks.md.
 #include <charconv>
 #include <cstdio>
 #include <fstream>
@@ -72,9 +72,16 @@ void add_file(const std::string& path) {
 void print_help() {
   std::printf(
       "heed_benchmarks [--heed_threads=<number>]  threads that a call may use\n"
-      "          [--heed_shapes=<file>]     instead of the list: a line for each workload, its family and its shape; # begins a comment\n");
+      "          [--heed_shapes=<file>]     instead of the list: a line for each workload, its family and its shape; # begins a comment\n"
+      "          [--heed_naive]             also hold cases against plain loops, and name those in which these are faster\n");
   for (const Family& family : families()) std::printf("            %s %s\n", family.name.c_str(), family.form.c_str());
   std::printf("and the flags of Google Benchmark:\n");
+}
+
+void print_slower() {
+  const AgainstNaive& all = against_naive();
+  std::fprintf(stderr, "%zu of %d cases are slower than plain loops\n", all.slower.size(), all.cases);
+  for (const auto& [name, ratio] : all.slower) std::fprintf(stderr, "  %-60s over_naive %.2f\n", name.c_str(), ratio);
 }
 
 int run(int argc, char** argv) {
@@ -85,6 +92,8 @@ int run(int argc, char** argv) {
       threads = read_threads(*number);
     else if (auto path = flag(argv[i], "--heed_shapes="))
       shapes = std::move(path);
+    else if (std::string_view(argv[i]) == "--heed_naive")
+      against_naive().asked = true;
     else if (std::string_view(argv[i]) == "--help")
       print_help(), argv[kept++] = argv[i];
     else
@@ -107,6 +116,7 @@ int run(int argc, char** argv) {
   benchmark::AddCustomContext("heed_threads", std::to_string(thread_count()));
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  if (against_naive().asked) print_slower();
   return failed_cases() == 0 ? 0 : 1;
 }
 

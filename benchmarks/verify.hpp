@@ -9,6 +9,7 @@
 
 #include <reference/random_tensor.hpp>
 
+#include "naive.hpp"
 #include "timed_case.hpp"
 
 namespace bench {
@@ -108,15 +109,18 @@ Expected in_double(Twin twin, const X& x, const Dy& dy) {
   return result;
 }
 
+/// Of layers without plain loops to be held against.
+struct NoNaive {};
+
 /// A layer as the subject of `add_case`: inference, or with `training` forward and backward. `expected(layer, x, dy)` is what a reference says
-/// about a batch of `most` sampled items.
-template <class Layer, class Input, class Reference>
+/// about a batch of `most` sampled items, `naive_loops(layer, x, dy or null, result)` the same pass by plain loops.
+template <class Layer, class Input, class Reference, class Naive>
 class LayerCase {
   static constexpr int kOutRank = std::remove_cvref_t<decltype(std::declval<const Layer&>().forward(std::declval<const Input&>()))>::rank;
 
  public:
-  LayerCase(Layer layer, Input x, bool training, Index most, const Reference& expected)
-      : layer_(std::move(layer)), x_(std::move(x)), training_(training), most_(most), expected_(expected) {
+  LayerCase(Layer layer, Input x, bool training, Index most, const Reference& expected, const Naive& naive_loops)
+      : layer_(std::move(layer)), x_(std::move(x)), training_(training), most_(most), expected_(expected), naive_loops_(naive_loops) {
     dy_ = operand<kOutRank>(layer_.output_shape(x_.shape()), 17);
   }
 
@@ -145,6 +149,26 @@ class LayerCase {
     return fault;
   }
 
+  void run_naive() requires(!std::is_same_v<Naive, NoNaive>) {
+    naive_loops_(std::as_const(layer_), x_, training_ ? dy_.data() : nullptr, naive_);
+    benchmark::DoNotOptimize(naive_.y.data());
+    benchmark::DoNotOptimize(naive_.dx.data());
+  }
+  std::string check_naive() {
+    const auto parameters = named_parameters(layer_);
+    naive::Floats* const sums[] = {&naive_.d_weight, &naive_.d_bias};
+    for (std::size_t i = 0; i < parameters.size(); ++i) *sums[i] = naive::zeros(parameters[i].parameter->size());
+    run_naive();
+    if (!training_) return difference("y", layer_.forward(x_).data(), naive_.y);
+    layer_.zero_gradients();
+    const auto y = layer_.forward(x_, cache_);
+    const auto dx = layer_.backward(dy_, cache_);
+    std::string fault = first_fault({difference("y", y.data(), naive_.y), difference("dx", dx.data(), naive_.dx)});
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      fault = first_fault({fault, difference("the gradient of " + parameters[i].name, parameters[i].parameter->gradient(), *sums[i])});
+    return fault;
+  }
+
  private:
   Layer layer_;
   Input x_;
@@ -153,6 +177,8 @@ class LayerCase {
   bool training_;
   Index most_;
   Reference expected_;
+  [[no_unique_address]] Naive naive_loops_;
+  naive::Result naive_;
 };
 
 /// Work of an inference pass, and of a training pass with backward.
@@ -169,11 +195,12 @@ inline Passes streams(double count, double forward, double training, double forw
 }
 
 /// Registers <name>/forward and <name>/forward_backward of a layer: `make()` makes it, `input()` its x.
-template <class Make, class Input, class Reference>
-void add_layer(const std::string& name, const Passes& work, const Make& make, const Input& input, Reference expected, Index most = 3) {
+template <class Make, class Input, class Reference, class Naive = NoNaive>
+void add_layer(const std::string& name, const Passes& work, const Make& make, const Input& input, Reference expected,
+    Naive naive_loops = {}, Index most = 3) {
   for (const bool training : {false, true})
     add_case(name + (training ? "/forward_backward" : "/forward"), training ? work.training : work.forward,
-        [=] { return LayerCase(make(), input(), training, most, expected); });
+        [=] { return LayerCase(make(), input(), training, most, expected, naive_loops); });
 }
 
 }  // namespace bench

@@ -99,6 +99,7 @@ struct RowProblem {
   }
 };
 
+template <bool kDropout>
 struct AttentionCase {
   AttentionWorkload w;
   bool training;
@@ -106,11 +107,14 @@ struct AttentionCase {
   Masks masks;
   Tensor<float, 4> q, k, v, dy;
   ScaledDotProductAttention<float>::Cache cache;
+  Problem problem;  ///< of the plain loops
+  naive::Floats naive_y;
+  naive::AttentionGradients naive_d;
 
-  AttentionCase(const AttentionWorkload& workload, bool trains, double dropout)
+  AttentionCase(const AttentionWorkload& workload, bool trains)
       : w(workload),
         training(trains),
-        layer(w.options(dropout)),
+        layer(w.options(kDropout ? 0.1 : 0)),
         masks(w),
         q(operand<4>({w.batches, w.heads, w.tokens, w.width}, 1)),
         k(operand<4>({w.batches, w.kv(), w.tk(), w.width}, 2)),
@@ -152,13 +156,31 @@ struct AttentionCase {
       fault = first_fault({fault, difference(text("dq of row ", rows[n]), dq.data() + rows[n] * w.width, expected[n].dq)});
     return first_fault({fault, difference("dk", d_keys.data(), dk), difference("dv", d_values.data(), dv)});
   }
+
+  void run_naive() requires(!kDropout) {
+    naive_y = naive::attention(problem);
+    benchmark::DoNotOptimize(naive_y.data());
+    if (!training) return;
+    naive_d = naive::attention_backward(problem, dy.data());
+    benchmark::DoNotOptimize(naive_d.dq.data());
+  }
+  std::string check_naive() {
+    const auto y = layer.forward(q, k, v, masks.all, cache);
+    problem = cache.problem;
+    run_naive();
+    const std::string fault = difference("y", y.data(), naive_y);
+    if (!training || !fault.empty()) return fault;
+    const auto [dq, dk, dv] = layer.backward(dy, cache);
+    return first_fault(
+        {difference("dq", dq.data(), naive_d.dq), difference("dk", dk.data(), naive_d.dk), difference("dv", dv.data(), naive_d.dv)});
+  }
 };
 
 void AttentionWorkload::add(const std::string& name) const {
   const Work forward{.flops = products(width + dv())}, both{.flops = products(4 * width + 3 * dv())};
-  add_case(name + "/forward", forward, [w = *this] { return AttentionCase(w, false, 0); });
-  add_case(name + "/forward_backward", both, [w = *this] { return AttentionCase(w, true, 0); });
-  add_case(name + "/forward_backward/dropout", both, [w = *this] { return AttentionCase(w, true, 0.1); });
+  add_case(name + "/forward", forward, [w = *this] { return AttentionCase<false>(w, false); });
+  add_case(name + "/forward_backward", both, [w = *this] { return AttentionCase<false>(w, true); });
+  add_case(name + "/forward_backward/dropout", both, [w = *this] { return AttentionCase<true>(w, true); });
 }
 
 [[maybe_unused]] const bool known = family<AttentionWorkload>("attention",

@@ -30,6 +30,7 @@ struct BatchNormCase {
   BatchNorm2d<float> layer{{.num_features = w.channels}};
   Tensor<float, 4> x = operand<4>({w.images, w.height, w.width, w.channels}, 1), dy = operand<4>(x.shape(), 2);
   BatchNorm2d<float>::Cache cache = {};
+  naive::Result plain = {};
 
   void run() {
     const auto y = layer.forward(x, cache);
@@ -63,6 +64,23 @@ struct BatchNormCase {
           difference("d_bias", layer.bias().gradient() + channel, sums[1])});
     }
     return fault;
+  }
+
+  void run_naive() {
+    naive::batch_norm(x.rows(), w.channels, x.data(), layer.weight().value(), layer.bias().value(), static_cast<float>(layer.options().eps),
+        backward ? dy.data() : nullptr, plain);
+    benchmark::DoNotOptimize(plain.y.data());
+    benchmark::DoNotOptimize(plain.dx.data());
+  }
+  std::string check_naive() {
+    plain.d_weight = naive::zeros(w.channels), plain.d_bias = naive::zeros(w.channels);
+    run_naive();
+    layer.zero_gradients();
+    const auto y = layer.forward(x, cache);
+    if (!backward) return difference("y", y.data(), plain.y);
+    const auto dx = layer.backward(dy, cache);
+    return first_fault({difference("y", y.data(), plain.y), difference("dx", dx.data(), plain.dx),
+        difference("d_weight", layer.weight().gradient(), plain.d_weight), difference("d_bias", layer.bias().gradient(), plain.d_bias)});
   }
 };
 

@@ -61,6 +61,7 @@ struct Conv2dCase {
   Conv2d<float> layer;
   Tensor<float, 4> x, dy;
   Conv2d<float>::Cache cache;
+  naive::Result plain;
 
   Conv2dCase(const Conv2dWorkload& workload, bool trains)
       : w(workload),
@@ -111,6 +112,26 @@ struct Conv2dCase {
     const auto got = layer.backward(sparse.reshaped<4>(dy.shape()), cache);
     return first_fault({fault, difference("dx", got.data(), dx), difference("d_weight", layer.weight().gradient(), d_weight),
         difference("d_bias", layer.bias().gradient(), d_bias)});
+  }
+
+  void run_naive() {
+    const kernels::Conv2dGeometry g{w.images, {w.height, w.width}, w.in, {dy.size(1), dy.size(2)}, w.out, {w.kernel, w.kernel},
+        {w.stride, w.stride}, {1, 1}, {w.padding(), w.padding()}, w.parts()};
+    const float* weight = layer.weight().value();
+    plain.y = naive::conv2d(g, x.data(), weight, layer.bias().value());
+    benchmark::DoNotOptimize(plain.y.data());
+    if (!training) return;
+    plain.dx = naive::conv2d_backward(g, x.data(), weight, dy.data(), plain.d_weight.data(), plain.d_bias.data());
+    benchmark::DoNotOptimize(plain.dx.data());
+  }
+  std::string check_naive() {
+    plain.d_weight = naive::zeros(layer.weight().size()), plain.d_bias = naive::zeros(w.out);
+    run_naive();
+    if (!training) return difference("y", layer.forward(x).data(), plain.y);
+    layer.zero_gradients();
+    const auto y = layer.forward(x, cache), dx = layer.backward(dy, cache);
+    return first_fault({difference("y", y.data(), plain.y), difference("dx", dx.data(), plain.dx),
+        difference("d_weight", layer.weight().gradient(), plain.d_weight), difference("d_bias", layer.bias().gradient(), plain.d_bias)});
   }
 };
 

@@ -23,6 +23,7 @@ struct GemmWorkload {
 struct GemmCase {
   GemmWorkload w;
   Tensor<float, 2> a = operand<2>({w.rows, w.depth}, 1), b = operand<2>({w.depth, w.cols}, 2), c = Tensor<float, 2>({w.rows, w.cols});
+  naive::Floats naive_c = naive::zeros(w.rows * w.cols);
 
   void run() {
     kernels::gemm<float>(w.rows, w.cols, w.depth, {a.data(), w.depth}, {b.data(), w.cols}, c.data(), w.cols);
@@ -34,6 +35,14 @@ struct GemmCase {
     const auto part = gather(a, rows);
     return difference(
         "C", gather(c, rows).data(), reference::gemm(part.size(0), w.cols, w.depth, part.data(), w.depth, 1, b.data(), w.cols, 1));
+  }
+  void run_naive() {
+    naive::gemm(w.rows, w.cols, w.depth, a.data(), b.data(), naive_c.data());
+    benchmark::DoNotOptimize(naive_c.data());
+  }
+  std::string check_naive() {
+    run_naive();
+    return difference("C", c.data(), naive_c);
   }
 };
 

@@ -22,12 +22,18 @@ struct RowsWorkload {
  protected:
   template <class Layer, class Reference>
   void add(const std::string& name, Reference expected) const {
+    constexpr bool kCentered = std::is_same_v<Layer, LayerNorm<float>>;
     add_layer(
         name, streams(static_cast<double>(rows * features), 2, 5, 2, 4), [w = *this] { return Layer({.normalized_shape = {w.features}}); },
         [w = *this] {
           return operand<2>({w.rows, w.features}, 1);
         },
-        expected);
+        expected,
+        [](const Layer& layer, const TensorView<const float, 2>& x, const float* dy, naive::Result& r) {
+          const float* bias = nullptr;
+          if constexpr (kCentered) bias = layer.bias().value();
+          naive::row_norm(x.size(0), x.size(1), x.data(), layer.weight().value(), bias, kCentered ? 1e-5f : 1.2e-7f, dy, kCentered, r);
+        });
   }
 };
 

@@ -33,6 +33,13 @@ Expected expected(const AvgPool2d<float>&, const Images& x, const Images& dy) {
   return filled(x, dy, [&](const auto& g, auto& y, auto& dx) { reference::avg_pool2d(g, {}, x.data(), dy.data(), y.data(), dx.data()); });
 }
 
+constexpr NoNaive naive_loops(const AvgPool2d<float>*) { return {}; }
+constexpr auto naive_loops(const MaxPool2d<float>*) {
+  return [](const MaxPool2d<float>&, const Images& x, const float* dy, naive::Result& r) {
+    naive::max_pool2d(x.size(0), x.size(1), x.size(2), x.size(3), x.data(), dy, r);
+  };
+}
+
 template <class Pool>
 struct PoolWorkload {
   Index images = 1, height = 1, width = 1, channels = 1;
@@ -51,7 +58,8 @@ struct PoolWorkload {
         [w = *this] {
           return operand<4>({w.images, w.height, w.width, w.channels}, 1);
         },
-        [](const Pool& layer, const Images& part, const Images& dy) { return expected(layer, part, dy); });
+        [](const Pool& layer, const Images& part, const Images& dy) { return expected(layer, part, dy); },
+        naive_loops(static_cast<const Pool*>(nullptr)));
   }
 };
 

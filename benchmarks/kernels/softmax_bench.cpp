@@ -34,7 +34,10 @@ struct SoftmaxWorkload {
         [w = *this] {
           return operand<2>({w.rows, w.features}, 1);
         },
-        expected);
+        expected,
+        [](const Softmax<float>&, const TensorView<const float, 2>& x, const float* dy, naive::Result& r) {
+          naive::softmax(x.size(0), x.size(1), x.data(), dy, r);
+        });
   }
 };
 

@@ -22,6 +22,11 @@ struct LinearWorkload {
     auto r = reference::linear(x.size(0), x.size(1), dy.size(1), x.data(), layer.weight().value(), layer.bias().value(), dy.data());
     return {std::move(r.y), std::move(r.dx), {std::move(r.d_weight), std::move(r.d_bias)}};
   }
+  static void naive_loops(const Linear<float>& layer, const TensorView<const float, 2>& x, const float* dy, naive::Result& r) {
+    const Index rows = x.size(0), in = x.size(1), out = layer.options().out_features;
+    r.y = naive::linear(rows, in, out, x.data(), layer.weight().value(), layer.bias().value());
+    if (dy) r.dx = naive::linear_backward(rows, in, out, x.data(), layer.weight().value(), dy, r.d_weight.data(), r.d_bias.data());
+  }
   void add(const std::string& name) const {
     const auto w = *this;
     add_layer(
@@ -30,7 +35,7 @@ struct LinearWorkload {
         [w] {
           return operand<2>({w.rows, w.in}, 1);
         },
-        expected);
+        expected, naive_loops);
   }
 };
 

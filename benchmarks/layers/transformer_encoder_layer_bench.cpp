@@ -29,7 +29,7 @@ struct EncoderBlockWorkload : EncoderWorkload {
         [w = *this] {
           return operand<3>({w.batches, w.tokens, w.width}, 1);
         },
-        expected, 1);
+        expected, NoNaive{}, 1);
   }
 };
 

@@ -57,6 +57,24 @@ struct AdamCase {
         return text("value ", items[i], " is ", got[i], ", the reference ", expected[i]);
     return {};
   }
+
+  naive::Floats value, first, second;
+  int naive_step = 0;
+
+  void run_naive() {
+    const AdamWOptions o{.learning_rate = 1e-3};
+    naive::adamw(parameter.size(), value.data(), parameter.gradient(), first.data(), second.data(), o.learning_rate, o.beta1, o.beta2,
+        o.eps, o.weight_decay, ++naive_step);
+    benchmark::ClobberMemory();
+  }
+  /// Two steps of two new optimisers.
+  std::string check_naive() {
+    AdamCase other(parameter.size());
+    value.assign(other.parameter.value(), other.parameter.value() + parameter.size());
+    first = second = naive::zeros(parameter.size());
+    for (int step = 0; step < 2; ++step) other.run(), run_naive();
+    return difference("value", other.parameter.value(), value);
+  }
 };
 
 void AdamWorkload::add(const std::string& name) const {
