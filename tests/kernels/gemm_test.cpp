@@ -3,6 +3,8 @@
 #include "reference/gemm_reference.hpp"
 #include "reference/random_tensor.hpp"
 
+#include <cstring>
+
 #include <heed/kernels/gemm.hpp>
 
 using namespace heed;
@@ -148,4 +150,28 @@ TEST_CASE("blocks cover every tile and panel once, differ by one at most and lea
         for (heed::Index col = 0; col < blocks.cols; ++col) CHECK(blocks.panel(col + 1) > blocks.panel(col));
         if (tiles * panels >= 8 * threads) CHECK(16 * blocks.rows * blocks.cols >= 15 * threads);
       }
+}
+
+TEMPLATE_TEST_CASE("a few rows have the bits that they have among many, wherever B's numbers lie", "", float, double) {
+  for (const Index depth : {1, 37, 600, 1300})
+    for (const Index cols : {1, 31, 130, 333})
+      for (const bool transposed : {false, true})
+        for (const bool add : {false, true}) {
+          CAPTURE(depth, cols, transposed, add);
+          const auto a = random_tensor<TestType, 2>({64, depth}, 1), b = random_tensor<TestType, 2>({depth, cols}, 2);
+          const auto bias = random_tensor<TestType, 1>({cols}, 3);
+          const auto before = random_tensor<TestType, 2>({64, cols + 3}, 4);
+          const MatrixRef<TestType> right =
+              transposed ? MatrixRef<TestType>{b.data(), depth}.transposed() : MatrixRef<TestType>{b.data(), cols};
+          auto all = before;
+          kernels::gemm(64, cols, depth, {a.data(), depth}, right, all.data(), cols + 3, add, bias.data(), Negate());
+          for (const Index rows : {1, 2, 7}) {
+            auto some = before;
+            ThreadScope threads(static_cast<int>(rows));
+            kernels::gemm(rows, cols, depth, {a.data() + 20 * depth, depth}, right, some.data() + 20 * (cols + 3), cols + 3, add,
+                bias.data(), Negate());
+            for (Index i = 20; i < 20 + rows; ++i)
+              CHECK(std::memcmp(&some[i * (cols + 3)], &all[i * (cols + 3)], static_cast<std::size_t>(cols + 3) * sizeof(TestType)) == 0);
+          }
+        }
 }
