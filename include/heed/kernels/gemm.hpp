@@ -139,14 +139,8 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
 
 namespace detail {
 
-/// Whether packing B would cost more than the product: its rows fill half a panel at most.
-template <class T>
-bool few_rows(Index rows, Index depth, const MatrixRef<T>& b) {
-  return 2 * rows <= panel_width<T>() && depth > 0 && (b.row == 1 || b.col == 1);
-}
-
-/// Few rows and a B whose columns are contiguous: the operands change places, Cᵀ = Bᵀ Aᵀ, and B is read once, where it lies (1x1000 by 1000x1000 in a
-/// ninth of the time). The same sums in the same order as above.
+/// The product for so few rows that packing B into memory would cost more than it: panels are read where they lie, or are packed and used at once. The
+/// same sums in the same order as above.
 template <class T>
 struct FewRows {
   Index rows, cols, depth;
@@ -156,73 +150,45 @@ struct FewRows {
   bool accumulate;
   const T* bias;
 
-  /// Columns [col, col + count); `scratch` has room for `count` panels' rows.
-  void by_columns(const PackedOperand<T>& right, Index col, Index count, T* scratch) const {
-    const Index step = depth_block(depth), width = right.width;
-    for (Index k = 0; k < depth; k += step) {
-      const Index part = std::min(step, depth - k);
-      multiply_tiles<T>({.rows = count,
-          .cols = rows,
-          .depth = part,
-          .a = b.data + col * b.col + k,
-          .a_row = b.col,
-          .a_step = 1,
-          .b = right.block(k, 0),
-          .b_row = width,
-          .b_panel = width * part,
-          .c = scratch,
-          .c_row = width});
-      const bool add = accumulate || k > 0;
-      const T* last = bias && k + part == depth ? bias + col : nullptr;
-      for (Index i = 0; i < rows; ++i)
-        for (Index j = 0; j < count; ++j) {
-          T& target = c[i * c_row + col + j];
-          const T sum = last ? T(scratch[j * width + i] + last[j]) : scratch[j * width + i];
-          target = add ? T(sum + target) : sum;
-        }
+  static bool fits(Index rows) { return 2 * rows <= panel_width<T>(); }
+
+  /// Columns [col, col + count), whole panels in place or less than one packed into `scratch`, with a bias behind it.
+  void panels(Index col, Index count, bool packed, T* scratch) const {
+    const Index step = depth_block(depth), width = panel_width<T>();
+    const T* added = bias ? bias + col : nullptr;
+    if (bias && packed) {
+      std::fill_n(scratch + step * width, width, T(0)), std::copy_n(added, count, scratch + step * width);
+      added = scratch + step * width;
     }
-  }
-  /// The same for a B whose rows are contiguous: its whole panels are read where they lie. `scratch` has room for a packed panel and a bias.
-  void by_rows(Index col, Index count, T* scratch) const {
-    const Index step = depth_block(depth), width = panel_width<T>(), whole = count / width * width;
-    if (bias) std::fill_n(scratch + step * width, width, T(0)), std::copy_n(bias + col + whole, count - whole, scratch + step * width);
     for (Index k = 0; k < depth; k += step) {
       const Index part = std::min(step, depth - k);
-      const bool last = bias && k + part == depth;
-      TileProduct<T> product{.rows = rows,
-          .cols = whole,
+      const T* right = b.data + k * b.row + col * b.col;
+      if (packed) pack_panels(part, count, right, b.row, b.col, width, scratch);
+      multiply_tiles<T>({.rows = rows,
+          .cols = count,
           .depth = part,
           .a = a.data + k * a.col,
           .a_row = a.row,
           .a_step = a.col,
-          .b = b.data + k * b.row + col,
-          .b_row = b.row,
+          .b = packed ? scratch : right,
+          .b_row = packed ? width : b.row,
           .b_panel = width,
           .c = c + col,
           .c_row = c_row,
           .accumulate = accumulate || k > 0,
-          .bias = last ? bias + col : nullptr};
-      multiply_tiles(product);
-      if (whole == count) continue;
-      pack_panels(part, count - whole, product.b + whole, b.row, Index(1), width, scratch);
-      product.cols = count - whole, product.c += whole, product.b = scratch, product.b_row = width;
-      product.bias = last ? scratch + step * width : nullptr;
-      multiply_tiles(product);
+          .bias = k + part == depth ? added : nullptr});
     }
   }
   template <class Epilogue>
   void run(const Epilogue& epilogue) const {
-    const Index width = panel_width<T>(), block = 4 * width, blocks = (cols + block - 1) / block;
-    const bool columns = b.row == 1;
-    PackedOperand<T> right;
-    if (columns) right.pack(depth, rows, a.transposed());
-    const auto make_scratch = [&] { return Tensor<T, 1>::uninitialized({(columns ? block : depth_block(depth) + 1) * width}); };
-    const bool small = static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(depth) < 1e6;
-    parallel_for(blocks, small ? blocks : 1, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
-      for (Index col = begin * block; col < std::min(cols, end * block); col += block) {
-        const Index count = std::min(block, cols - col);
-        columns ? by_columns(right, col, count, scratch.data()) : by_rows(col, count, scratch.data());
-        epilogue(0, rows, col, count, c + col, c_row);
+    const Index width = panel_width<T>(), count = (cols + width - 1) / width;
+    const auto make_scratch = [&] { return Tensor<T, 1>::uninitialized({(depth_block(depth) + 1) * width}); };
+    const Index grain = std::max<Index>(1, 65536 / (depth * width));  // what is worth a thread
+    parallel_for(count, grain, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
+      for (Index panel = begin; panel < end; ++panel) {
+        const Index col = panel * width, valid = std::min(width, cols - col);
+        panels(col, valid, b.col != 1 || valid < width, scratch.data());
+        epilogue(0, rows, col, valid, c + col, c_row);
       }
     });
   }
@@ -234,7 +200,7 @@ struct FewRows {
 template <class T, class Epilogue = NoEpilogue>
 void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const MatrixRef<T>& b, T* c, Index c_row, bool accumulate = false,
     const std::type_identity_t<T>* bias = nullptr, const Epilogue& epilogue = {}) {
-  if (rows > 0 && cols > 0 && detail::few_rows(rows, depth, b))
+  if (rows > 0 && depth > 0 && detail::FewRows<T>::fits(rows))
     return detail::FewRows<T>{rows, cols, depth, a, b, c, c_row, accumulate, bias}.run(epilogue);
   PackedOperand<T> packed;
   packed.pack(depth, cols, b);
