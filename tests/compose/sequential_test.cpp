@@ -3,10 +3,21 @@
 
 #include <optional>
 
+#include <heed/compose/any_layer.hpp>
 #include <heed/compose/sequential.hpp>
+#include <heed/layers/batch_norm1d.hpp>
+#include <heed/layers/batch_norm2d.hpp>
+#include <heed/layers/elu.hpp>
+#include <heed/layers/gelu.hpp>
+#include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/layers/relu.hpp>
+#include <heed/layers/sigmoid.hpp>
+#include <heed/layers/silu.hpp>
+#include <heed/layers/tanh.hpp>
 #include <heed/testing/check_gradients.hpp>
+
+#include "reference/random_tensor.hpp"
 
 using namespace heed;
 
@@ -115,4 +126,187 @@ TEST_CASE("Sequential gives the memory between its layers back as soon as it was
   const auto settled = pool.from_system();
   for (int step = 0; step < 3; ++step) model.backward(model.forward(x, cache), cache);
   REQUIRE(pool.from_system() == settled);
+}
+
+namespace {
+
+/// A batch norm whose parameters and statistics are not the trivial ones.
+template <class Norm>
+Norm awkward(const BatchNormOptions& options) {
+  using T = typename Norm::scalar;
+  Norm layer(options);
+  for (Index j = 0; j < options.num_features; ++j) {
+    const double v = static_cast<double>(j % 7);
+    if (options.affine) layer.weight().value()[j] = T(0.5 + 0.25 * v), layer.bias().value()[j] = T(1 - 0.5 * v);
+    if (options.track_running_stats) layer.running_mean()[j] = T(0.1 * v), layer.running_var()[j] = T(0.5 + 0.1 * v);
+  }
+  return layer;
+}
+
+template <class T>
+std::vector<T> gradients_and_buffers(auto& layer) {
+  std::vector<T> all;
+  for (auto& [name, parameter] : named_parameters(layer)) {
+    if (!parameter->frozen()) all.insert(all.end(), parameter->gradient(), parameter->gradient() + parameter->size());
+  }
+  for (auto& [name, buffer] : named_buffers(layer)) all.insert(all.end(), buffer->data(), buffer->data() + buffer->size());
+  return all;
+}
+
+/// Batch norm and activation in one pass against one after the other: every bit of both passes.
+template <class Norm, class Activation, int Rank>
+void check_pair(const Norm& norm, const Activation& activation, const Shape& shape) {
+  using T = typename Norm::scalar;
+  static_assert(detail::fuses<Norm, Activation>());
+  INFO("input " << shape.to_string());
+  Norm alone_norm = norm;
+  Activation alone_activation = activation;
+  Sequential<Norm, Activation> pair(named("norm", norm), named("activation", activation));
+  const auto x = reference::random_tensor<T, Rank>(shape, 1, -2, 3), dy = reference::random_tensor<T, Rank>(shape, 2);
+  REQUIRE(reference::same_bits(pair.forward(x), activation.forward(norm.forward(x))));
+  for (int step = 0; step < 2; ++step) {
+    typename Norm::Cache norm_cache;
+    typename Activation::Cache activation_cache;
+    typename Sequential<Norm, Activation>::Cache cache;
+    const auto n = alone_norm.forward(x, norm_cache);
+    const auto expected = alone_activation.forward(n, activation_cache);
+    REQUIRE(reference::same_bits(pair.forward(x, cache), expected));
+    REQUIRE(cache.between[0].size() == 0);
+    const auto d = alone_activation.backward(dy, activation_cache);
+    REQUIRE(reference::same_bits(pair.backward(dy, cache), alone_norm.backward(d, norm_cache)));
+    REQUIRE(gradients_and_buffers<T>(pair) == gradients_and_buffers<T>(alone_norm));
+  }
+}
+
+template <class T, class Activation>
+void check_pairs(const Activation& activation = Activation()) {
+  for (Index features : {1, 3, 24, 65}) {
+    const BatchNormOptions cases[] = {{.num_features = features}, {.num_features = features, .affine = false},
+        {.num_features = features, .track_running_stats = false}, {.num_features = features, .frozen_scale = true},
+        {.num_features = features, .frozen_statistics = true}, {.num_features = features, .affine = false, .frozen_statistics = true},
+        {.num_features = features, .shard_size = 2}, {.num_features = features, .shard_size = 5}};
+    for (const BatchNormOptions& options : cases)
+      check_pair<BatchNorm2d<T>, Activation, 4>(awkward<BatchNorm2d<T>>(options), activation, {5, 2, 3, features});
+  }
+  check_pair<BatchNorm2d<T>, Activation, 4>(awkward<BatchNorm2d<T>>({.num_features = 24}), activation, {9, 15, 15, 24});  // some chunks
+  check_pair<BatchNorm2d<T>, Activation, 4>(
+      awkward<BatchNorm2d<T>>({.num_features = 3000}), activation, {11, 1, 1, 3000});  // a row a block
+}
+
+/// Someone's own batch norm, or activation, that is more than what it derives from.
+struct OwnNorm : BatchNorm1d<double> {
+  using BatchNorm1d<double>::BatchNorm1d;
+};
+struct OwnRelu : Relu<double> {};
+
+}  // namespace
+
+TEST_CASE("batch norm and activation in one pass give the bits of both, one after the other") {
+  check_pairs<float, Relu<float>>();
+  check_pairs<float, Gelu<float>>();
+  check_pairs<float>(Gelu<float>({.approximate = GeluApproximation::tanh}));
+  check_pairs<float, Silu<float>>();
+  check_pairs<float>(LeakyRelu<float>({.negative_slope = 0.3}));
+  check_pairs<double, Gelu<double>>();
+  check_pairs<double, Tanh<double>>();
+  check_pairs<double, Sigmoid<double>>();
+  check_pairs<double>(Elu<double>({.alpha = 1.5}));
+}
+
+TEST_CASE("pairs are found in a longer chain, and frozen parameters change nothing") {
+  const auto block = [] {
+    return Sequential(Linear<double>({3, 4}), named("norm", awkward<BatchNorm1d<double>>({.num_features = 4})),
+        named("gelu", Gelu<double>()), Relu<double>(), awkward<BatchNorm1d<double>>({.num_features = 4, .shard_size = 3}), Tanh<double>(),
+        Linear<double>({4, 2}), awkward<BatchNorm1d<double>>({.num_features = 2}));
+  };
+  auto model = block();
+  for (const Shape& shape : {Shape{7, 3}, Shape{4, 3, 3}}) {
+    const auto report = check_gradients(block(), shape);
+    INFO(report.to_string());
+    CHECK(report.passed());
+  }
+  decltype(model)::Cache cache;
+  const auto x = reference::random_tensor<double, 2>({7, 3}, 1), dy = reference::random_tensor<double, 2>({7, 2}, 2);
+  model.forward(x, cache);
+  const bool kept[] = {true, false, true, true, false, true, true};
+  for (std::size_t i = 0; i < 7; ++i) CHECK((cache.between[i].size() > 0) == kept[i]);
+  const auto dx = model.backward(dy, cache);
+  for (const auto& tensor : cache.between) CHECK(tensor.size() == 0);
+  auto frozen = block();
+  copy_parameters(block(), frozen);
+  const auto sync = [](auto& from, auto& to) { copy_parameters(from, to); };
+  sync(model, frozen);
+  for (auto* layer : {&frozen.get<1>(), &frozen.get<4>(), &frozen.get<7>()}) layer->freeze();
+  const auto again = model.forward(x);
+  REQUIRE(reference::same_bits(frozen.forward(x), again));
+  model.forward(x, cache);
+  const auto d_model = model.backward(dy, cache);
+  frozen.forward(x, cache);
+  REQUIRE(reference::same_bits(frozen.backward(dy, cache), d_model));
+  REQUIRE(reference::same_bits(d_model, dx));
+
+  std::string names;
+  model.parameters([&](const std::string& name, Parameter<double>&) { names += name + ' '; });
+  CHECK(names == "0.weight 0.bias norm.weight norm.bias 4.weight 4.bias 6.weight 6.bias 7.weight 7.bias ");
+}
+
+TEST_CASE("a pair with frozen parameters and statistics still has its input gradient") {
+  check_pair<BatchNorm1d<double>, Gelu<double>, 2>(awkward<BatchNorm1d<double>>({.num_features = 5}), Gelu<double>(), {6, 5});
+  auto norm = awkward<BatchNorm1d<double>>({.num_features = 5, .frozen_statistics = true});
+  norm.freeze();
+  check_pair<BatchNorm1d<double>, Gelu<double>, 2>(norm, Gelu<double>(), {6, 5});
+  const auto report = check_gradients(Sequential(norm, Gelu<double>()), Shape{6, 5});
+  INFO(report.to_string());
+  CHECK(report.passed());
+}
+
+TEST_CASE("errors of a pair name the layer that is at fault") {
+  Sequential model(named("norm", BatchNorm1d<double>({.num_features = 3})), named("gelu", Gelu<double>()));
+  decltype(model)::Cache cache;
+  const Tensor<double, 2> x({4, 3}), wrong({4, 4}), single({1, 3});
+  CHECK_THROWS_WITH(model.forward(wrong), contains("norm: BatchNorm1d: input has 4 features"));
+  CHECK_THROWS_WITH(model.forward(single, cache), contains("norm: BatchNorm1d: one value a feature has no variance"));
+  model.forward(x, cache);
+  CHECK_THROWS_WITH(model.backward(wrong, cache), contains("gelu: Gelu: dy is 4x4, the forward pass of this cache gave 4 rows of 3"));
+  model.forward(x, cache);
+  CHECK_THROWS_WITH(model.backward(Tensor<double, 2>(), cache), contains("gelu: Gelu: dy is empty"));
+  CHECK(layer_path().empty());
+  const Tensor<double, 2> none({0, 3});
+  CHECK(model.forward(none).shape() == none.shape());
+  model.forward(none, cache);
+  CHECK(model.backward(none, cache).shape() == none.shape());
+}
+
+TEST_CASE("only what is known to be the same runs as one") {
+  static_assert(detail::fuses<BatchNorm1d<double>, Relu<double>>());
+  static_assert(!detail::fuses<OwnNorm, Relu<double>>());
+  static_assert(!detail::fuses<BatchNorm1d<double>, OwnRelu>());
+  static_assert(!detail::fuses<Relu<double>, BatchNorm1d<double>>());
+  static_assert(!detail::fuses<BatchNorm1d<double>, Linear<double>>());
+  static_assert(!detail::fuses<BatchNorm1d<double>, AnyLayer<double, 2>>());
+  // In AnyLayer, as the nets of the examples are.
+  AnyLayer<double, 2> held(Sequential(Linear<double>({3, 3}), BatchNorm1d<double>({.num_features = 3}), Relu<double>()));
+  const auto x = reference::random_tensor<double, 2>({5, 3}, 1);
+  CHECK(held.forward(x).shape() == x.shape());
+}
+
+TEST_CASE("a pair takes less memory than its two layers") {
+  Sequential pair(BatchNorm2d<float>({.num_features = 64}), Gelu<float>());
+  auto x = reference::random_tensor<float, 4>({4, 32, 32, 64}, 1);
+  BufferPool& pool = BufferPool::instance();
+  const auto from_system = [&](const auto& body) {
+    pool.trim();
+    const auto before = pool.from_system();
+    body();
+    return pool.from_system() - before;
+  };
+  decltype(pair)::Cache cache;
+  pair.backward(pair.forward(x, cache), cache);  // gradients have their memory
+  const auto small = from_system([&] { pair.get<0>().forward(x.slice(0, 1)); });
+  CHECK(from_system([&] { pair.forward(x); }) <= small);  // y, and what a batch norm needs anyway
+  std::optional<Tensor<float, 4>> y;
+  const auto training = from_system([&] { y = pair.forward(x, cache); });
+  Sequential alone(BatchNorm2d<float>({.num_features = 64}));
+  decltype(alone)::Cache alone_cache;
+  CHECK(training <= from_system([&] { alone.forward(x, alone_cache); }));
 }

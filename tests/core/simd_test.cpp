@@ -227,3 +227,29 @@ TEST_CASE("the scalar packet takes any number-like type") {
   CHECK(P::max(P::broadcast(three), P::broadcast(four)).v.cents == 400);
   CHECK(P::load_partial(&three, 0).v.cents == 0);
 }
+
+namespace {
+
+struct NanOr {
+  template <class Isa, class T>
+  HEED_INLINE static void run(const T* a, const T* b, T* out) {
+    using P = Packet<Isa, T>;
+    P::nan_or(P::load(a), P::load(b)).store(out);
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a where it is NaN, else b", "", float, double) {
+  const TestType nan = std::numeric_limits<TestType>::quiet_NaN(), infinity = std::numeric_limits<TestType>::infinity();
+  const TestType special[] = {nan, infinity, -infinity, 0, -1};
+  for (IsaLevel level : available())
+    for (const TestType x : special)
+      for (const TestType y : special) {
+        const std::vector<TestType> a(kMostLanes, x), b(kMostLanes, y);
+        std::vector<TestType> out(kMostLanes, TestType(7));
+        run_on<NanOr>(level, a.data(), b.data(), out.data());
+        const bool is_nan = std::isnan(x) || std::isnan(y);
+        CHECK((is_nan ? std::isnan(out[0]) : out[0] == y));
+      }
+}

@@ -150,3 +150,36 @@ TEST_CASE("batch norm gives the same bits for any number of threads") {
   CHECK(std::equal(d_weight[0].data(), d_weight[0].data() + 24, d_weight[1].data()));
   CHECK(std::equal(d_bias[0].data(), d_bias[0].data() + 24, d_bias[1].data()));
 }
+
+TEMPLATE_TEST_CASE("batch norm with an activation gives the bits of the two kernels, one after the other", "", float, double) {
+  const heed::kernels::Gelu gelu;
+  const BatchNormRows cases[] = {{2, 1, 1, 2}, {33, 17, 1, 33}, {3000, 40, 3, 1000}, {50, 5, 4, 11}, {3, 20000, 1, 3}, {60, 24, 6, 10, 4}};
+  for (const BatchNormRows& r : cases)
+    for (const bool fixed : {false, true})
+      for (const bool affine : {true, false})
+        for (const bool trained : {true, false}) {
+          INFO(r.rows << " rows, " << r.features << " features, " << r.groups << " groups, fixed " << fixed << ", affine " << affine);
+          reference::poison_pool();
+          Problem<TestType> p(r, 0.5, 2);
+          p.statistics(kEps);
+          const Index count = p.x.size();
+          Tensor<TestType, 1> n({count}), y({count}), both({count}), d({count}), dx({count}), both_dx({count}), sums[2][2];
+          const TestType *weight = affine ? p.weight.data() : nullptr, *bias = affine ? p.bias.data() : nullptr;
+          for (auto& pair : sums)
+            for (auto& sum : pair) sum = Tensor<TestType, 1>({r.features});
+          const auto gradient = [&](int way, int which) { return trained ? sums[way][which].data() : nullptr; };
+          heed::kernels::batch_norm_forward(r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), weight, bias, n.data());
+          heed::kernels::activation_forward(count, n.data(), y.data(), gelu);
+          heed::kernels::activation_backward(count, n.data(), p.dy.data(), d.data(), gelu);
+          heed::kernels::batch_norm_backward(r, p.x.data(), d.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), weight, fixed,
+              dx.data(), gradient(0, 0), gradient(0, 1));
+          heed::kernels::batch_norm_forward(
+              r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), weight, bias, both.data(), gelu);
+          heed::kernels::batch_norm_backward(r, p.x.data(), p.dy.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), weight, fixed,
+              both_dx.data(), gradient(1, 0), gradient(1, 1), bias, gelu);
+          CHECK(std::equal(y.data(), y.data() + count, both.data()));
+          CHECK(std::equal(dx.data(), dx.data() + count, both_dx.data()));
+          for (int which = 0; which < 2; ++which)
+            CHECK(std::equal(sums[0][which].data(), sums[0][which].data() + r.features, sums[1][which].data()));
+        }
+}

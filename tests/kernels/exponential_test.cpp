@@ -181,3 +181,43 @@ TEST_CASE("exponential: dual numbers carry the derivative", "[exponential]") {
   CHECK(kernels::expm1_of_nonpositive(q).v.tangent[0] == Approx(-std::exp(-0.3)));
   CHECK(kernels::exp2_of_nonpositive(q).v.tangent[0] == Approx(-std::log(2.0) * std::exp2(-0.3)));
 }
+
+namespace {
+
+struct EvaluateBell {
+  template <class Isa>
+  HEED_INLINE static void run(const float* x, float* y, Index count) {
+    using P = Packet<Isa, float>;
+    for (Index i = 0; i + P::lanes <= count; i += P::lanes) kernels::bell(P::load(x + i)).store(y + i);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("exponential: e^(-x²/2) errs by the rounding of its exponent", "[exponential]") {
+  for (const float range : {0.01f, 1.0f, 5.0f, kernels::kBellRadius}) {
+    const std::vector<float> x = grid<float>(-range, range);
+    std::vector<float> y(kCount);
+    for_every_isa<EvaluateBell, float>(
+        [&](const char* isa) {
+          double worst = 0;
+          for (std::size_t i = 0; i < kCount; ++i) {
+            const double exact = std::exp(-0.5 * double(x[i]) * double(x[i]));
+            worst = std::max(worst, std::isnan(y[i]) ? HUGE_VAL : std::abs(double(y[i]) / exact - 1));
+          }
+          INFO(isa << " to " << range << ": " << worst / epsilon<float>() << " units");
+          CHECK(worst < (1.5 + 0.5 * double(range) * double(range)) * epsilon<float>());
+          y.assign(kCount, NAN);
+        },
+        x.data(), y.data(), kCount);
+  }
+}
+
+TEMPLATE_TEST_CASE("exponential: the finite one has the same bits", "[exponential]", float, double) {
+  using P = Packet<Baseline, TestType>;
+  for (const TestType x : grid<TestType>(sizeof(TestType) == 4 ? -100 : -720, sizeof(TestType) == 4 ? 88 : 709)) {
+    TestType lanes[P::lanes];
+    (kernels::exponential(P::broadcast(x)) - kernels::finite_exponential(P::broadcast(x))).store(lanes);
+    REQUIRE(lanes[0] == 0);
+  }
+}

@@ -49,7 +49,11 @@ const Pool2dGeometry kCases[] = {geometry(1, 1, 2, 1, 1, 1, 0, 1), geometry(2, 6
     geometry(40, 9, 9, 40, 2, 2, 0, 1), geometry(1, 20, 22, 4, 4, 5, 2, 2, true), geometry(2, 5, 7, 5, 2, 2, 0, 1, false, 1),
     geometry(1, 6, 7, 6, 3, 2, 1, 1, true, 1), geometry(1, 7, 8, 17, 3, 2, 1, 2, true, 3), geometry(1, 5, 4, 3, 3, 1, 2, 1, false, 0),
     geometry(1, 2, 2, 3, 2, 1, 2, 3, false, 1),  // windows between whose taps the image lies
-    geometry(2, 9, 11, 4, 3, 3, 2, 2, true, -1)};
+    geometry(2, 9, 11, 4, 3, 3, 2, 2, true, -1),
+    // disjoint windows: side by side, with clipped ones at both ends, with gaps, and hanging over
+    geometry(2, 7, 8, 17, 1, 2, 0, 1), geometry(2, 8, 12, 24, 2, 3, 1, 1), geometry(1, 9, 13, 5, 2, 5, 1, 2),
+    geometry(1, 8, 10, 6, 2, 3, 0, 1, true), geometry(1, 8, 13, 7, 2, 5, 1, 2, true), geometry(1, 5, 16, 33, 3, 4, 0, 1),
+    geometry(1, 7, 3, 4, 2, 4, 1, 1), geometry(1, 2, 3, 24, 2, 6, 1, 1, true)};
 
 }  // namespace
 
@@ -143,6 +147,32 @@ TEST_CASE("max pooling passes NaN on and knows minus infinity") {
     heed::kernels::max_pool2d_forward(g, x.data(), y.data(), static_cast<std::uint8_t*>(nullptr));
     for (Index c = 0; c < 20; ++c) CHECK(std::isnan(y[c]));
   }
+  // Windows 2, 3 and 4 wide, whole and clipped, with and without winners; the winner is the first maximum of the others.
+  for (Index kernel : {1, 2, 3})
+    for (Index where = 0; where < 25; ++where) {
+      const Pool2dGeometry many = geometry(1, 5, 5, 3, kernel, 1, 1, 1);
+      auto holed = noise<float>(75, 1, 6);
+      holed[where * 3 + 1] = std::numeric_limits<float>::quiet_NaN();
+      const Index out = many.out_size[0] * many.out_size[1] * 3;
+      Tensor<float, 1> kept({out}), plain({out});
+      Tensor<std::uint8_t, 1> places({out});
+      heed::kernels::max_pool2d_forward(many, holed.data(), kept.data(), places.data());
+      heed::kernels::max_pool2d_forward(many, holed.data(), plain.data(), static_cast<std::uint8_t*>(nullptr));
+      reference::for_each_window(many, [&](Index n, Index oy, Index ox, Index c, Index element) {
+        bool nan = false;
+        Index first = -1, tap_of_first = -1;
+        reference::for_each_tap(many, n, oy, ox, c, [&](Index pixel, Index tap) {
+          if (std::isnan(holed[pixel]))
+            nan = true;
+          else if (first < 0 || holed[pixel] > holed[first])
+            first = pixel, tap_of_first = tap;
+        });
+        REQUIRE(std::isnan(kept[element]) == nan);
+        REQUIRE(std::isnan(plain[element]) == nan);
+        if (first >= 0) REQUIRE(places[element] == tap_of_first);
+        if (first >= 0 && !nan) REQUIRE(kept[element] == holed[first]);
+      });
+    }
   Tensor<float, 1> x({80}), y({20});
   Tensor<std::uint8_t, 1> winner({20});
   x.fill(-std::numeric_limits<float>::infinity());

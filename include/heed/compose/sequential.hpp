@@ -57,15 +57,40 @@ constexpr int first_rank() {
   else
     return first_rank<Rest...>();
 }
+
+/// Which layers run in one pass with the layer before them.
+template <class L, class Next>
+constexpr bool fuses() {
+  if constexpr (requires { L::template fuses_with<L, Next>; })
+    return L::template fuses_with<L, Next>;
+  else
+    return false;
+}
+template <class... Layers, std::size_t... I>
+constexpr auto find_fused(std::index_sequence<I...>) {
+  using All = std::tuple<Layers...>;
+  std::array<bool, sizeof...(Layers) + 1> fused{};
+  ((fused[I + 1] = !fused[I] && fuses<std::tuple_element_t<I, All>, std::tuple_element_t<I + 1, All>>()), ...);
+  return fused;
+}
 }  // namespace detail
 
 /// One layer after another: y = lₙ(… l₂(l₁(x))) (torch.nn.Sequential). Children are called "0", "1", ... unless `named`. Names are not empty,
 /// hold no dot and differ from each other: files and error messages tell layers apart by them.
 ///
 /// The cache holds each layer's cache and the tensors between them, which the layers' caches look at.
+///
+/// Two neighbours may run as one. A layer says so, and then does the work of both, with the bits of both:
+///
+///     template <class Self, class Next> static constexpr bool fuses_with;                 // Self is what Sequential holds
+///     forward_then(next, x), forward_then(next, x, cache), backward_then(next, dy, cache)
+///
+/// All three hand over the own cache only: that of `next` stays unfilled, and the tensor between the two is not kept.
 template <class First, class... Rest>
 class Sequential : public LayerBase<Sequential<First, Rest...>> {
   static constexpr std::size_t kCount = 1 + sizeof...(Rest);
+  /// kFused[i]: layer i is run by layer i - 1.
+  static constexpr auto kFused = detail::find_fused<First, Rest...>(std::make_index_sequence<kCount - 1>());
 
  public:
   using scalar = typename First::scalar;
@@ -77,7 +102,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
   struct Cache {
     std::tuple<typename First::Cache, typename Rest::Cache...> layers;
-    std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1
+    std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1; empty where one runs both
     bool filled = false;                                ///< forward has come to its end, and no backward has followed
   };
 
@@ -95,7 +120,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 
   template <int Rank>
   auto forward(const TensorView<const input_scalar, Rank>& x) const {
-    return infer<1>(infer_one<0>(x));
+    return infer<kBehind<0>>(infer_one<0>(x));
   }
 
   struct DecodeState {
@@ -107,7 +132,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   /// Inference of the tokens that follow those in `state` (see `Decoder`).
   template <int Rank>
   auto decode(const TensorView<const input_scalar, Rank>& x, DecodeState& state) const {
-    return infer<1>(infer_one<0>(x, state), state);
+    return infer<kBehind<0>>(infer_one<0>(x, state), state);
   }
 
   template <int Rank>
@@ -124,7 +149,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   template <int Rank>
   auto backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
     require_filled("Sequential", std::exchange(cache.filled, false));
-    return back<kCount - 1>(back_one<kCount - 1>(dy, cache), cache);
+    return back<kFirst<kCount - 1>>(back_one<kCount - 1>(dy, cache), cache);
   }
 
   /// Layer number I.
@@ -169,11 +194,20 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     }
   }
 
-  /// Inference of layer I; with a state, decoding.
+  /// The layer behind layer I and what it runs; the layer that runs layer I.
+  template <std::size_t I>
+  static constexpr std::size_t kBehind = I + 1 + kFused[I + 1];
+  template <std::size_t I>
+  static constexpr std::size_t kFirst = I - kFused[I];
+
+  /// Inference of layer I and what it runs; with a state, decoding.
   template <std::size_t I, class X, class... State>
   auto infer_one(const X& x, State&... state) const {
     LayerScope scope(names_[I]);
-    return detail::infer(get<I>(), x, std::get<I>(state.layers)...);
+    if constexpr (kFused[I + 1])
+      return get<I>().forward_then(get<I + 1>(), x);
+    else
+      return detail::infer(get<I>(), x, std::get<I>(state.layers)...);
   }
   /// Layers I and following. x comes by value, so that its memory is free again as soon as layer I has read it.
   template <std::size_t I, int Rank, class... State>
@@ -183,30 +217,39 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     } else {
       auto y = infer_one<I>(x, state...);
       x.release();
-      return infer<I + 1>(std::move(y), state...);
+      return infer<kBehind<I>>(std::move(y), state...);
     }
   }
 
   template <std::size_t I, class X>
   auto train(const X& x, Cache& cache) const {
-    if constexpr (I + 1 < kCount) cache.between[I].release();  // of an earlier pass: its memory is free for this one
+    constexpr std::size_t kNext = kBehind<I>;
+    if constexpr (kNext < kCount) cache.between[kNext - 1].release();  // of an earlier pass: its memory is free for this one
     auto y = [&] {
       LayerScope scope(names_[I]);
-      return get<I>().forward(x, std::get<I>(cache.layers));
+      if constexpr (kFused[I + 1])
+        return get<I>().forward_then(get<I + 1>(), x, std::get<I>(cache.layers));
+      else
+        return get<I>().forward(x, std::get<I>(cache.layers));
     }();
-    if constexpr (I + 1 == kCount) {
+    if constexpr (kNext == kCount) {
       return y;
     } else {
-      auto last = train<I + 1>(y, cache);
-      cache.between[I] = std::move(y).flattened();  // the memory stays where it is: the next layer's cache looks at it
+      auto last = train<kNext>(y, cache);
+      cache.between[kNext - 1] = std::move(y).flattened();  // the memory stays where it is: the next layer's cache looks at it
       return last;
     }
   }
 
+  /// The gradient of layer I and of the layer that runs it. Errors about dy belong to layer I.
   template <std::size_t I, int Rank>
   auto back_one(const TensorView<const scalar, Rank>& dy, Cache& cache) {
+    constexpr std::size_t kRunner = kFirst<I>;
     LayerScope scope(names_[I]);
-    return get<I>().backward(dy, std::get<I>(cache.layers));
+    if constexpr (kFused[I])
+      return get<kRunner>().backward_then(get<I>(), dy, std::get<kRunner>(cache.layers));
+    else
+      return get<I>().backward(dy, std::get<I>(cache.layers));
   }
   /// Layers End - 1, ..., 0. Neither dy nor what lies before the layer behind is read again: the next gradients take their memory while it is
   /// warm.
@@ -218,7 +261,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
       cache.between[End - 1].release();
       auto dx = back_one<End - 1>(dy, cache);
       dy.release();
-      return back<End - 1>(std::move(dx), cache);
+      return back<kFirst<End - 1>>(std::move(dx), cache);
     }
   }
 

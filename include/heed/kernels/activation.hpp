@@ -44,7 +44,7 @@ struct Sigmoid {
 template <class Isa, class T>
 HEED_INLINE Sigmoid<Isa, T> sigmoid(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
-  const P one = P::broadcast(T(1)), e = exponential(P::min(P::broadcast(T(kLargestExponent<T>)), -x)), s = one / (one + e);
+  const P one = P::broadcast(T(1)), e = finite_exponential(P::min(P::broadcast(T(kLargestExponent<T>)), -x)), s = one / (one + e);
   return {s, e * s};
 }
 /// y, but 0 where x < -kLargestExponent.
@@ -54,15 +54,10 @@ HEED_INLINE Packet<Isa, T> unless_far_below(const Packet<Isa, T>& x, const Packe
   return P::select_greater(P::broadcast(T(-kLargestExponent<T>)), x, P::zero(), y);
 }
 
-/// The standard normal distribution at x: its integral `cdf` and its density `pdf`.
+/// Φ(x), the integral of the normal distribution, for number-like scalars and double: erf by element, so that certificates see the function of
+/// the standard library.
 template <class Isa, class T>
-struct Normal {
-  Packet<Isa, T> cdf, pdf;
-};
-
-/// Number-like scalars and double: erf by element, so that certificates see the function of the standard library.
-template <class Isa, class T>
-HEED_INLINE Packet<Isa, T> half_erfc(const Packet<Isa, T>& x) {
+HEED_INLINE Packet<Isa, T> normal_integral(const Packet<Isa, T>& x) {
   using std::erf;
   constexpr int lanes = Packet<Isa, T>::lanes;
   T element[lanes];
@@ -71,28 +66,28 @@ HEED_INLINE Packet<Isa, T> half_erfc(const Packet<Isa, T>& x) {
   return Packet<Isa, T>::load(element);
 }
 
-/// Float: the upper tail of |x| is pdf(x) times a polynomial in w = 1 / (1 + 0.3 |x|), the form of Abramowitz and Stegun 26.2.17 with nine
-/// coefficients of our own (least maximum of the relative error over |x| < 9: 4.1e-8). No difference of nearly equal numbers, so the lower
-/// tail is right to some units in the last place, and the derivative shares the exponential.
-template <class Isa, class T>
-HEED_INLINE Normal<Isa, T> normal(const Packet<Isa, T>& x) {
-  using P = Packet<Isa, T>;
-  constexpr double kDensity = 0.39894228040143267794;  // 1 / sqrt(2 pi)
-  const P e = exponential(x * x * P::broadcast(T(-0.5)));
-  const P pdf = e * P::broadcast(T(kDensity));
-  if constexpr (!std::is_same_v<T, float>) {
-    return {half_erfc(x), pdf};
-  } else {
+inline constexpr double kNormalDensity = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+
+/// Float: the upper tail of |x|, 1 - Φ(|x|), is e^(-x²/2) times a polynomial in w = 1 / (1 + 0.3 |x|), the form of Abramowitz and Stegun 26.2.17
+/// with nine coefficients of our own (least maximum of the relative error over |x| < 9: 4.1e-8). No difference of nearly equal numbers, so
+/// the lower tail is right to some units in the last place, and the derivative shares the exponential.
+template <class Isa>
+struct NormalTail {
+  using P = Packet<Isa, float>;
+  P size, e, tail;  ///< |x|, e^(-x²/2), 1 - Φ(|x|); products with the last two go through `unless_far`
+
+  HEED_INLINE explicit NormalTail(const P& x) : size(P::max(x, -x)), e(bell(x)) {
     constexpr float kTail[] = {-1.56301287e-05f, 0.119846460f, 0.119529739f, 0.103497868f, 0.122846943f, -0.0491871416f, 0.205627140f,
         -0.158359743f, 0.0362143845f};
-    const P one = P::broadcast(1), w = one / P::fma(P::max(x, -x), P::broadcast(0.3f), one);
+    const P one = P::broadcast(1), w = one / P::fma(size, P::broadcast(0.3f), one);
     P r = P::broadcast(kTail[8]);
 #pragma GCC unroll 8
     for (int i = 7; i >= 0; --i) r = P::fma(r, w, P::broadcast(kTail[i]));
-    const P tail = e * r;
-    return {P::select_greater(x, P::zero(), one - tail, tail), pdf};
+    tail = e * r;
   }
-}
+  /// y, but 0 where the distribution is, infinity included.
+  HEED_INLINE P unless_far(const P& y) const { return P::select_greater(size, P::broadcast(kBellRadius), P::zero(), y); }
+};
 
 }  // namespace detail
 
@@ -115,12 +110,27 @@ struct Relu {
 struct Gelu {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> apply(const Packet<Isa, T>& x) {
-    return detail::not_minus_infinity(x) * detail::normal(x).cdf;
+    using P = Packet<Isa, T>;
+    if constexpr (std::is_same_v<T, float>) {
+      const detail::NormalTail<Isa> n(x);
+      const P part = n.unless_far(x * n.tail);
+      return P::select_greater(x, P::zero(), x - part, part);
+    } else {
+      return detail::not_minus_infinity(x) * detail::normal_integral(x);
+    }
   }
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> derivative(const Packet<Isa, T>& x) {
-    const detail::Normal<Isa, T> n = detail::normal(x);
-    return Packet<Isa, T>::fma(detail::not_infinity(detail::not_minus_infinity(x)), n.pdf, n.cdf);
+    using P = Packet<Isa, T>;
+    const P density = P::broadcast(T(detail::kNormalDensity));
+    if constexpr (std::is_same_v<T, float>) {
+      const detail::NormalTail<Isa> n(x);
+      const P tail = n.unless_far(n.tail);
+      return P::select_greater(x, P::zero(), P::broadcast(1) - tail, tail) + n.unless_far(x * n.e * density);
+    } else {
+      const P finite = detail::not_infinity(detail::not_minus_infinity(x));
+      return P::fma(finite, exponential(x * x * P::broadcast(T(-0.5))) * density, detail::normal_integral(x));
+    }
   }
 };
 
@@ -137,7 +147,7 @@ struct GeluTanh {
     // From 40 on 1 - s is 0 in every type, and from there x² is kept from becoming infinite.
     const P in = P::min(P::broadcast(T(40)), x), u2 = twice_u(in);
     const detail::Sigmoid<Isa, T> s = detail::sigmoid(u2);
-    const P slope = P::broadcast(T(2 * kScale)) * P::fma(P::broadcast(T(3 * kCubic)) * in, in, P::broadcast(T(1)));
+    const P slope = P::fma(P::broadcast(T(6 * kScale * kCubic)), in * in, P::broadcast(T(2 * kScale)));
     return detail::unless_far_below(u2, P::fma(in * s.value * s.rest, slope, s.value));
   }
 
@@ -147,7 +157,7 @@ struct GeluTanh {
   template <class Isa, class T>
   HEED_INLINE static Packet<Isa, T> twice_u(const Packet<Isa, T>& x) {
     using P = Packet<Isa, T>;
-    return P::broadcast(T(2 * kScale)) * x * P::fma(P::broadcast(T(kCubic)) * x, x, P::broadcast(T(1)));
+    return x * P::fma(P::broadcast(T(2 * kScale * kCubic)), x * x, P::broadcast(T(2 * kScale)));
   }
 };
 

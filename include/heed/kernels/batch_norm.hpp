@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <heed/core/parallel.hpp>
+#include <heed/kernels/activation.hpp>
 #include <heed/kernels/channel_sweep.hpp>
 
 // Batch normalisation of rows x features: each feature is normalised over the rows of its group (all rows, or a shard of the images). Group
@@ -27,6 +28,9 @@ struct BatchNormRows {
   Index sets() const { return features / joined; }
   Index chunks() const { return chunks_before(groups - 1) + chunks_of(groups - 1); }
 };
+
+/// In place of an activation that follows in the same pass: there is none.
+struct NoActivation {};
 
 namespace detail {
 
@@ -132,6 +136,38 @@ struct NormalizeRows {
   };
 };
 
+/// The factors of a normalisation: scale and shift of each group, one behind the other.
+template <class T>
+Tensor<T, 1> batch_norm_affine(const BatchNormRows& r, const T* mean_rest, const T* inv_std, const T* weight, const T* bias) {
+  const Index f = r.features;
+  auto affine = Tensor<T, 1>::uninitialized({r.groups * 2 * f});
+  for (Index column = 0; column < r.groups * f; ++column) {
+    const Index j = column % f;
+    const T scale = weight ? T(inv_std[column] * weight[j]) : inv_std[column];
+    const T shift = bias ? bias[j] : T(0);
+    T* to = affine.data() + column / f * 2 * f + j;
+    to[0] = scale;
+    to[f] = mean_rest ? T(shift - mean_rest[column] * scale) : shift;
+  }
+  return affine;
+}
+
+/// Normalises rows [begin, end) of a group to y, a block of `block` rows at a time, and calls `then(first, count)` for the elements of each.
+template <class T, class Then>
+void normalize_blocks(
+    const BatchNormRows& r, Index begin, Index end, Index block, const T* x, const T* mean, const T* affine, T* y, const Then& then) {
+  const Index f = r.features;
+  for (Index first = begin; first < end; first += block) {
+    const Index rows = std::min(block, end - first);
+    const NormalizeRows<T> n{rows, f, x + first * f, mean, affine, affine + f, y + first * f};
+    dispatch<NormalizeRows<T>, T>(&n);
+    then(first * f, rows * f);
+  }
+}
+
+/// Rows that still lie in L1 when the activation looks at them: 8 KiB of float.
+inline Index activated_rows(const BatchNormRows& r) { return std::max<Index>(1, 2048 / r.features); }
+
 /// dx = dy a + (x - mean) b + c, row by row.
 template <class T>
 struct BatchNormGradientRows {
@@ -225,35 +261,33 @@ void batch_norm_update_running(const BatchNormRows& r, const T* mean, const T* v
   }
 }
 
-/// y = (x - mean - mean_rest) inv_std weight + bias with the statistics of the row's group; weight and bias (features) may be null (1, 0),
-/// and so may mean_rest (0). y may be x.
-template <class T>
-void batch_norm_forward(
-    const BatchNormRows& r, const T* x, const T* mean, const T* mean_rest, const T* inv_std, const T* weight, const T* bias, T* y) {
-  const Index f = r.features;
-  auto affine = Tensor<T, 1>::uninitialized({r.groups * 2 * f});  // scale and shift of each group
-  for (Index column = 0; column < r.groups * f; ++column) {
-    const Index j = column % f;
-    const T scale = weight ? T(inv_std[column] * weight[j]) : inv_std[column];
-    const T shift = bias ? bias[j] : T(0);
-    T* to = affine.data() + column / f * 2 * f + j;
-    to[0] = scale;
-    to[f] = mean_rest ? T(shift - mean_rest[column] * scale) : shift;
-  }
+/// y = activation((x - mean - mean_rest) inv_std weight + bias) with the statistics of the row's group; weight and bias (features) may be null
+/// (1, 0), and so may mean_rest (0). y may be x. The activation costs no pass over memory, and gives the bits of `activation_forward`.
+template <class T, class Activation = NoActivation>
+void batch_norm_forward(const BatchNormRows& r, const T* x, const T* mean, const T* mean_rest, const T* inv_std, const T* weight,
+    const T* bias, T* y, [[maybe_unused]] const Activation& activation = {}) {
+  constexpr bool kActivated = !std::is_same_v<Activation, NoActivation>;
+  const auto affine = detail::batch_norm_affine(r, mean_rest, inv_std, weight, bias);
+  const Index f = r.features, block = kActivated ? detail::activated_rows(r) : r.chunk_rows();
   detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index) {
-    const T* scale = affine.data() + group * 2 * f;
-    const detail::NormalizeRows<T> n{end - begin, f, x + begin * f, mean + group * f, scale, scale + f, y + begin * f};
-    dispatch<detail::NormalizeRows<T>, T>(&n);
+    detail::normalize_blocks(r, begin, end, block, x, mean + group * f, affine.data() + group * 2 * f, y, [&](Index first, Index count) {
+      if constexpr (kActivated) activation_forward(count, y + first, y + first, activation);
+    });
   });
 }
 
 /// dx (fresh), and adds to d_weight and d_bias (null: left out). With n = (x - mean) inv_std and y = n weight + bias:
 /// d_bias += Σ dy, d_weight += Σ dy n, and dx = inv_std (weight dy - mean(weight dy) - n mean(weight dy n)), where the means over the group, and
 /// over the joined features, are what mean and inv_std pass on to x; with `fixed_statistics` they pass on nothing and dx = weight inv_std dy.
-template <class T>
+///
+/// With the activation that followed in the forward pass, and its bias, dy is the gradient behind the activation. The chunks then make y again
+/// from x, and dx holds dy ⊙ activation'(y) until the sums are known; otherwise dx may be dy.
+template <class T, class Activation = NoActivation>
 void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const T* mean, const T* mean_rest, const T* inv_std,
-    const T* weight, bool fixed_statistics, T* dx, T* d_weight, T* d_bias) {
+    const T* weight, bool fixed_statistics, T* dx, T* d_weight, T* d_bias, [[maybe_unused]] const T* bias = nullptr,
+    [[maybe_unused]] const Activation& activation = {}) {
   using Fold = detail::fold_type<T>;
+  constexpr bool kActivated = !std::is_same_v<Activation, NoActivation>;
   const Index f = r.features, groups = r.groups;
   auto factors = Tensor<T, 1>::uninitialized({groups * 3 * f});  // a, b, c of each group: dx = dy a + (x - mean) b + c
   const auto a_of = [&](Index column) { return weight ? T(weight[column % f] * inv_std[column]) : inv_std[column]; };
@@ -263,14 +297,23 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
       to[0] = a_of(column), to[f] = T(0), to[2 * f] = T(0);
     }
   }
-  if (!fixed_statistics || d_weight || d_bias) {
-    auto sums = Tensor<T, 1>::uninitialized({r.chunks() * 2 * f});
-    detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index chunk) {
+  const bool summed = !fixed_statistics || d_weight || d_bias;
+  const T* d = kActivated ? dx : dy;  // the gradient of the normalised rows
+  if (summed || kActivated) {
+    HEED_ASSERT(!kActivated || dx != dy);
+    Tensor<T, 1> affine;
+    if constexpr (kActivated) affine = detail::batch_norm_affine(r, mean_rest, inv_std, weight, bias);
+    auto sums = Tensor<T, 1>::uninitialized({summed ? r.chunks() * 2 * f : 0});
+    detail::for_each_chunk(r, [&](Index group, Index begin, Index end, [[maybe_unused]] Index chunk) {
+      if constexpr (kActivated)
+        detail::normalize_blocks(r, begin, end, detail::activated_rows(r), x, mean + group * f, affine.data() + group * 2 * f, dx,
+            [&](Index first, Index count) { activation_backward(count, dx + first, dy + first, dx + first, activation); });
+      if (!summed) return;
       T* out = sums.data() + chunk * 2 * f;
-      const detail::ChunkGradientSums<T> s{end - begin, f, x + begin * f, dy + begin * f, mean + group * f, out, out + f};
+      const detail::ChunkGradientSums<T> s{end - begin, f, x + begin * f, d + begin * f, mean + group * f, out, out + f};
       dispatch<detail::ChunkGradientSums<T>, T>(&s);
     });
-    parallel_for(r.sets(), 64, [&](Index first, Index last) {
+    parallel_for(summed ? r.sets() : 0, 64, [&](Index first, Index last) {
       for (Index set = first; set < last; ++set)
         for (Index group = 0; group < groups; ++group) {
           const Index begin = set * r.joined, end = begin + r.joined;
@@ -301,7 +344,7 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
   detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index) {
     const T* a = factors.data() + group * 3 * f;
     const detail::BatchNormGradientRows<T> g{
-        end - begin, f, x + begin * f, dy + begin * f, mean + group * f, a, a + f, a + 2 * f, dx + begin * f};
+        end - begin, f, x + begin * f, d + begin * f, mean + group * f, a, a + f, a + 2 * f, dx + begin * f};
     dispatch<detail::BatchNormGradientRows<T>, T>(&g);
   });
 }

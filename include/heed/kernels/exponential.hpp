@@ -105,9 +105,9 @@ HEED_INLINE Packet<Isa, T> exp2_of_nonpositive(const Packet<Isa, T>& x) {
   }
 }
 
-/// e^x, to about one unit in the last place; infinite where it is too large.
+/// e^x, to about one unit in the last place, for x whose e^x is finite.
 template <class Isa, class T>
-HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
+HEED_INLINE Packet<Isa, T> finite_exponential(const Packet<Isa, T>& x) {
   using P = Packet<Isa, T>;
   if constexpr (std::is_same_v<Isa, Scalar>) {
     using std::exp;
@@ -116,9 +116,33 @@ HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
     using Polynomial = detail::Exp2Polynomial<T>;
     const detail::Reduced<Isa, T> reduced = detail::reduce(x);
     const P y = detail::scale_by_power(detail::polynomial(reduced.r, detail::kExpPolynomial<T>.full), reduced.rounded, reduced.r);
-    constexpr double smallest = Polynomial::kSmallest * detail::kLn2, largest = Polynomial::kLargest * detail::kLn2;
-    const P tail = P::select_greater(x, P::broadcast(T(largest)), P::broadcast(T(HUGE_VAL)), y);
-    return P::select_greater(P::broadcast(T(smallest)), x, P::zero(), tail);
+    return P::select_greater(P::broadcast(T(Polynomial::kSmallest * detail::kLn2)), x, P::zero(), y);
+  }
+}
+
+/// The same for any x; infinite where it is too large.
+template <class Isa, class T>
+HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
+  using P = Packet<Isa, T>;
+  const P y = finite_exponential(x);
+  if constexpr (std::is_same_v<Isa, Scalar>)
+    return y;
+  else
+    return P::select_greater(x, P::broadcast(T(detail::Exp2Polynomial<T>::kLargest * detail::kLn2)), P::broadcast(T(HUGE_VAL)), y);
+}
+
+/// e^(-x²/2) in float, to the rounding of the exponent, for |x| <= kBellRadius; beyond, and for NaN, some number.
+inline constexpr float kBellRadius = 13.16f;  // where it leaves the normal numbers, with a factor 2 of room
+template <class Isa>
+HEED_INLINE Packet<Isa, float> bell(const Packet<Isa, float>& x) {
+  using P = Packet<Isa, float>;
+  if constexpr (std::is_same_v<Isa, Scalar>) {
+    return {std::exp(x.v * x.v * -0.5f)};
+  } else {
+    // The product with x is rounded once, inside of r.
+    const P factor = x * P::broadcast(static_cast<float>(-0.5 * detail::kLog2E)), magic = P::broadcast(P::kRound);
+    const P rounded = P::fma(x, factor, magic), r = P::fma(x, factor, magic - rounded);
+    return P::times_power_of_two(detail::polynomial(r, detail::Exp2Polynomial<float>::full), rounded);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/kernels/batch_norm.hpp>
+#include <heed/layers/activation_layer.hpp>
 
 namespace heed {
 
@@ -57,13 +58,13 @@ class BatchNormLayer : public LayerBase<Derived> {
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     Cache cache;
-    return normalize(x, cache, !options_.track_running_stats);
+    return normalize(x, cache, !options_.track_running_stats, kernels::NoActivation());
   }
 
   /// Training. Throws ShapeError for a single row and for shards of single rows, which have no variance.
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
-    return normalize(x, cache, !options_.frozen_statistics);
+    return normalize(x, cache, !options_.frozen_statistics, kernels::NoActivation());
   }
   template <int Rank>
   Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
@@ -72,18 +73,27 @@ class BatchNormLayer : public LayerBase<Derived> {
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     require_gradient_shape(Derived::kKind, dy.shape(), output_shape(dy.shape()), cache.x.rows());
-    auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
-    if (dx.empty()) return dx;
-    require_filled(Derived::kKind, cache.mean);
-    const bool batch = !options_.frozen_statistics;
-    kernels::batch_norm_backward(cache.rows, cache.x.data(), dy.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr,
-        cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(), weight_.gradient_unless_frozen(),
-        bias_.gradient_unless_frozen());
-    if (batch && options_.track_running_stats)
-      kernels::batch_norm_update_running(
-          cache.rows, cache.mean.data(), cache.variance.data(), options_.momentum, running_mean_.data(), running_var_.data());
-    release(cache.mean, cache.mean_rest, cache.variance, cache.inv_std);
-    return dx;
+    return gradients(dy, cache, kernels::NoActivation());
+  }
+
+  /// An activation layer behind this one runs in the same pass over memory (see Sequential): `next(layer(x))` and its gradient, with the same
+  /// bits. What lies between is not kept; backward makes it again from x.
+  template <class Self, class Next>
+  static constexpr bool fuses_with = (std::is_same_v<Self, Derived> && std::is_base_of_v<ActivationLayer<Next, T>, Next>);
+
+  template <int Rank, class Next>
+  Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x) const {
+    Cache cache;
+    return with(next, [&](const auto& activation) { return normalize(x, cache, !options_.track_running_stats, activation); });
+  }
+  template <int Rank, class Next>
+  Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache) const {
+    return with(next, [&](const auto& activation) { return normalize(x, cache, !options_.frozen_statistics, activation); });
+  }
+  template <int Rank, class Next>
+  Tensor<T, Rank> backward_then(const Next& next, const TensorView<const T, Rank>& dy, Cache& cache) {
+    require_gradient_shape(Next::kKind, dy.shape(), replace_features(dy.shape(), options_.num_features), cache.x);
+    return with(next, [&](const auto& activation) { return gradients(dy, cache, activation); });
   }
 
   const BatchNormOptions& options() const { return options_; }
@@ -143,20 +153,25 @@ class BatchNormLayer : public LayerBase<Derived> {
     return {rows, x.features(), shards, shards == 1 ? rows : size * (rows / images)};
   }
 
-  template <int Rank>
-  Tensor<T, Rank> normalize(const TensorView<const T, Rank>& x, Cache& cache, bool batch) const {
-    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
-    cache.x = x.as_rows();
-    if (y.empty()) return y;
-    cache.rows = cut(x.shape(), batch);
+  /// What `use` gives for the activation of a layer.
+  template <class Next, class Use>
+  static auto with(const Next& next, const Use& use) {
+    decltype(use(kernels::NoActivation())) result;
+    next.with_activation([&](const auto& activation) { result = use(activation); });
+    return result;
+  }
+
+  /// Puts statistics into the cache, of x or the running ones.
+  void take_statistics(const TensorView<const T, 2>& x, const Shape& shape_of_x, Cache& cache, bool batch) const {
+    cache.rows = cut(shape_of_x, batch);
     const Shape shape{cache.rows.groups, options_.num_features};
     cache.inv_std.resize(shape);
     cache.mean.resize(shape);
     if (batch) {
       require<ShapeError>(
-          x.rows() > 1, Derived::kKind, ": one value a feature has no variance (input ", x.shape(), "); give more than one row");
+          x.rows() > 1, Derived::kKind, ": one value a feature has no variance (input ", shape_of_x, "); give more than one row");
       require<ShapeError>(cache.rows.count(0) > 1, Derived::kKind, ": shards of one row have no variance (shard_size ", options_.shard_size,
-          ", input ", x.shape(), "); give a shard_size of 2 or more");
+          ", input ", shape_of_x, "); give a shard_size of 2 or more");
       cache.mean_rest.resize(shape);
       cache.variance.resize(shape);
       kernels::batch_norm_statistics(cache.rows, x.data(), cache.mean.data(), cache.mean_rest.data(), cache.variance.data());
@@ -164,9 +179,33 @@ class BatchNormLayer : public LayerBase<Derived> {
       std::copy_n(running_mean_.data(), running_mean_.size(), cache.mean.data());
     }
     kernels::batch_norm_inv_std(shape.size(), batch ? cache.variance.data() : running_var_.data(), options_.eps, cache.inv_std.data());
+  }
+
+  template <int Rank, class Activation>
+  Tensor<T, Rank> normalize(const TensorView<const T, Rank>& x, Cache& cache, bool batch, const Activation& activation) const {
+    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
+    cache.x = x.as_rows();
+    if (y.empty()) return y;
+    take_statistics(cache.x, x.shape(), cache, batch);
     kernels::batch_norm_forward(cache.rows, x.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr, cache.inv_std.data(),
-        options_.affine ? weight_.value() : nullptr, options_.affine ? bias_.value() : nullptr, y.data());
+        options_.affine ? weight_.value() : nullptr, options_.affine ? bias_.value() : nullptr, y.data(), activation);
     return y;
+  }
+
+  template <int Rank, class Activation>
+  Tensor<T, Rank> gradients(const TensorView<const T, Rank>& dy, Cache& cache, const Activation& activation) {
+    auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
+    if (dx.empty()) return dx;
+    require_filled(Derived::kKind, cache.mean);
+    const bool batch = !options_.frozen_statistics;
+    kernels::batch_norm_backward(cache.rows, cache.x.data(), dy.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr,
+        cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(), weight_.gradient_unless_frozen(),
+        bias_.gradient_unless_frozen(), options_.affine ? bias_.value() : nullptr, activation);
+    if (batch && options_.track_running_stats)
+      kernels::batch_norm_update_running(
+          cache.rows, cache.mean.data(), cache.variance.data(), options_.momentum, running_mean_.data(), running_var_.data());
+    release(cache.mean, cache.mean_rest, cache.variance, cache.inv_std);
+    return dx;
   }
 
   BatchNormOptions options_;
