@@ -121,7 +121,7 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
             .cols = cols,
             .depth = part,
             .a = in_place ? left : scratch.data(),
-            .a_row = a.row,
+            .a_row = in_place ? a.row : tile_stride(part, tile),
             .a_step = a.col,
             .b = b.block(k, col),
             .b_row = b.width,

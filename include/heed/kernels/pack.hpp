@@ -9,6 +9,10 @@ namespace heed::kernels {
 
 // Copies that give the operands of a product the layout which register tiles want.
 
+/// Elements from tile to tile of a packed left operand: not a multiple of a page, so that a column of all tiles does not share cache sets, and with
+/// room for the vectors that reach beyond a tile.
+inline Index tile_stride(Index depth, Index tile) { return tile * depth + 16; }
+
 namespace detail {
 
 /// Rows of `cols` elements, those whose flag is 0 taken as zeros.
@@ -56,27 +60,19 @@ struct PackTiles {
     using P = Packet<Isa, T>;
     constexpr Index tile = TileShape<Isa>::rows, lanes = P::lanes, groups = (tile + lanes - 1) / lanes;
     const RowsSource<T>& x = *source;
+    const Index stride = tile_stride(x.cols, tile);
     // The lanes behind a tile's last row are overwritten by its next column, so the columns of a tile are stored in order.
     Index i = 0;
-    if (x.row == 1) {
-      // Four tiles at a time: columns may be a page apart, so few are touched at once, and 16 tiles would lie in the same sets of L1.
-      constexpr Index kTogether = 4;
+    if (x.row == 1) {  // column by column, which may be a page apart
       const Index whole = x.rows < groups * lanes ? 0 : (x.rows - groups * lanes) / tile + 1;
-      for (Index first = 0; first < whole; first += kTogether)
-        for (Index j = 0; j < x.cols; ++j)
-          for (Index t = first; t < std::min(first + kTogether, whole); ++t) {
-            const T* from = x.data + j * col + t * tile;
-            T* to = packed + (t * x.cols + j) * tile;
-            if (j + 1 == x.cols) {  // behind it lies a tile that has begun
-              for (Index r = 0; r < tile; ++r) to[r] = from[r];
-              continue;
-            }
+      for (Index j = 0; j < x.cols; ++j)
+        for (Index t = 0; t < whole; ++t)
 #pragma GCC unroll 4
-            for (Index g = 0; g < groups; ++g) P::load(from + g * lanes).store(to + g * lanes);
-          }
+          for (Index g = 0; g < groups; ++g)
+            P::load(x.data + j * col + t * tile + g * lanes).store(packed + t * stride + j * tile + g * lanes);
       i = whole * tile;
     }
-    for (packed += i * x.cols; i < x.rows; i += tile, packed += tile * x.cols) {
+    for (packed += i / tile * stride; i < x.rows; i += tile, packed += stride) {
       const Index valid = std::min(tile, x.rows - i);
       const T* from = x.data + i * x.row;
       Index j = 0;
@@ -141,7 +137,7 @@ void pack_panels(Index depth, Index cols, const T* b, Index b_row, Index b_col, 
 }
 
 /// Elements to provide for a left operand of `rows` x `depth` in tiles of `tile` rows, with the vectors that reach beyond the last one.
-inline Index packed_tiles_size(Index rows, Index depth, Index tile) { return (rows + tile - 1) / tile * tile * depth + 16; }
+inline Index packed_tiles_size(Index rows, Index depth, Index tile) { return (rows + tile - 1) / tile * tile_stride(depth, tile); }
 
 /// Packs A (element (i, k) at a[i * a_row + k * a_col]) into register tiles, [tile][k][row in tile], zero-padded: see TileProduct::tiles.
 template <class T>

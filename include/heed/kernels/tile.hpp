@@ -138,7 +138,7 @@ struct TileProduct {
   Index b_row, b_panel;
   T* c;
   Index c_row;
-  bool tiles = false;         ///< A lies in tiles; its strides are not read
+  bool tiles = false;         ///< A lies in tiles, `a_row` elements from one to the next; a_step is not read
   bool slack = false;         ///< kTileSlack rows of A beyond the last can be read
   bool whole_tiles = false;   ///< C is scratch: whole tiles are written, cols and rows rounded up
   bool accumulate = false;    ///< C becomes C * before + A B instead of A B
@@ -166,7 +166,7 @@ struct ProductPanel {
       for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
     if constexpr (Neighbours) {
       constexpr Index tile = TileShape<Isa>::rows;
-      const T* a = p.a + (p.tiles ? row / tile * tile * p.depth + row % tile : row);
+      const T* a = p.a + (p.tiles ? row / tile * p.a_row + row % tile : row);
       multiply_tile<Isa, T, Rows, Vectors>(p.depth, NeighbouringRows<T>{a, p.tiles ? tile : p.a_step}, b, p.b_row, acc);
     } else {
       multiply_tile<Isa, T, Rows, Vectors>(p.depth, RowStride<T>(p.a + row * p.a_row, p.a_row, p.a_step), b, p.b_row, acc);
