@@ -247,9 +247,10 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       const T* dy_rows = g.dy.at(b, h, i);
       copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, sizes.with_slack(rows));
       const RightRows<T> q = right_rows<T>(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, sizes, scratch.q);
-      dispatch<RowDots<T>, T>(rows, a.value_width, dy_rows, g.dy.row, g.y.at(b, h, i), g.y.row, scratch.delta);
+      const bool whole_rows = a.keys <= kBackwardKeys;  // delta comes from the row itself then
+      if (!whole_rows) dispatch<RowDots<T>, T>(rows, a.value_width, dy_rows, g.dy.row, g.y.at(b, h, i), g.y.row, scratch.delta);
       const Index first_row = (b * a.heads + h) * a.queries + i;
-      if (g.d_weights)
+      if (g.d_weights && !whole_rows)
         for (Index r = 0; r < rows; ++r) {
           const T* from = g.d_weights.row(b, h, i + r);
           T sum = T(0);
@@ -271,7 +272,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .c_row = scratch.score.s_row,
           .slack = true,
           .whole_tiles = true});
-      const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, a.keys <= kBackwardKeys, &g,
+      const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, whole_rows, &g,
           d_bias ? d_bias + h * g.d_bias.head : nullptr, d_slopes ? d_slopes + h : nullptr};
       dispatch<GradientRows<T>, T>(&gradient);
       // dq += dS k, dv += (P ∘ D)ᵀ dy, dk += dSᵀ q
