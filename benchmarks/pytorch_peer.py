@@ -293,7 +293,7 @@ def predict(w):
         yield from ((mode.replace("eager", layout), make) for mode, make in ways(made.eval(), [images], False, [layout], layout == "channels_last"))
 
 
-FAMILIES["predict"] = FAMILIES["predictor"] = predict
+FAMILIES["predict"] = FAMILIES["forward"] = predict
 
 
 @family

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// predict/demo|small|large[/batchN]: inference, and predictor/...: the same through a Predictor, which neither throws nor asks the system for memory.
+// predict/demo|small|large[/batchN]: inference through a Predictor, which prepares the weights once, and forward/...: as the model does it alone.
 #include <heed/compose/predictor.hpp>
 
 #include "net_workload.hpp"
@@ -8,7 +8,7 @@ namespace {
 
 using namespace bench;
 
-struct PredictCase {
+struct ForwardCase {
   NetWorkload w;
   cifar10::Net<float> model = w.model<float>();
   Tensor<float, 4> x = w.input();
@@ -24,29 +24,29 @@ struct PredictCase {
   }
 };
 
-struct PredictorCase : PredictCase {
+struct PredictCase : ForwardCase {
   Predictor<cifar10::Net<float>> predictor{model, x.shape()};
   Tensor<float, 2> logits{predictor.output_shape()};
 
-  explicit PredictorCase(const NetWorkload& workload) : PredictCase{workload} {}
+  explicit PredictCase(const NetWorkload& workload) : ForwardCase{workload} {}
 
   void run() { benchmark::DoNotOptimize(predictor.predict(x, logits.view())); }
-  std::string check() { return predictor.predict(x, logits.view()) ? PredictCase::check(logits) : "the predictor refuses the shapes"; }
+  std::string check() { return predictor.predict(x, logits.view()) ? ForwardCase::check(logits) : "the predictor refuses the shapes"; }
 };
 
-struct PredictWorkload : NetWorkload {
+struct ForwardWorkload : NetWorkload {
   void add(const std::string& name) const {
-    add_case(name, work(1), [w = *this] { return PredictCase{w}; });
+    add_case(name, work(1), [w = *this] { return ForwardCase{w}; });
   }
 };
-struct PredictorWorkload : NetWorkload {
+struct PredictWorkload : NetWorkload {
   void add(const std::string& name) const {
-    add_case(name, work(1), [w = *this] { return PredictorCase(w); });
+    add_case(name, work(1), [w = *this] { return PredictCase(w); });
   }
 };
 
 [[maybe_unused]] const bool known =
     family<PredictWorkload>("predict", {"demo", "small", "large", "demo/batch1", "small/batch1", "large/batch1"}) &&
-    family<PredictorWorkload>("predictor", {"demo/batch1", "small/batch1", "large/batch1"});
+    family<ForwardWorkload>("forward", {"demo", "small", "large", "demo/batch1", "small/batch1", "large/batch1"});
 
 }  // namespace

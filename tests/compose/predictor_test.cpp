@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -21,6 +22,23 @@ Tensor<float, 4> images(Index n, float first) {
 }
 bool equal(const TensorView<const float, 2>& a, const TensorView<const float, 2>& b) {
   return a.shape() == b.shape() && std::equal(a.span().begin(), a.span().end(), b.span().begin());
+}
+/// Every kernel that prepares a weight: direct convolutions, whole, grouped and 1x1, both of Winograd's, linear layers, packed projections, a weight of
+/// which two layers' products take columns each. Takes (N, 8, 8, 3).
+auto all_kinds(float shift = 0) {
+  using enum Conv2dAlgorithm;
+  auto model = Sequential(Conv2d<float>({.in_channels = 3, .out_channels = 20, .kernel_size = 3, .padding = 1}),
+      Conv2d<float>({.in_channels = 20, .out_channels = 36, .kernel_size = 3, .padding = 1, .algorithm = winograd_2x2}), Gelu<float>(),
+      Conv2d<float>({.in_channels = 36, .out_channels = 18, .kernel_size = 3, .padding = 1, .algorithm = winograd_4x4}),
+      Conv2d<float>({.in_channels = 18, .out_channels = 24, .kernel_size = {3, 2}, .stride = 2, .padding = 1, .groups = 3}),
+      Conv2d<float>({.in_channels = 24, .out_channels = 16}),
+      AttentionFusion<float>({.features = 16, .num_heads = 2, .height = 4, .width = 5, .out_weight = Initializer::normal}),
+      Conv2d<float>({.in_channels = 16, .out_channels = 16, .kernel_size = 3, .padding = 1, .groups = 16}), GlobalMaxPool2d<float>(),
+      Linear<float>({.in_features = 16, .out_features = 300}), Linear<float>({.in_features = 300, .out_features = 4}));
+  model.parameters([&](const std::string&, Parameter<float>& p) {
+    for (Index i = 0; i < p.size(); ++i) p.value()[i] += shift;
+  });
+  return model;
 }
 }  // namespace
 
@@ -49,6 +67,55 @@ TEST_CASE("predict sees weights that change") {
   model.parameters([](const std::string&, Parameter<float>& p) { std::fill_n(p.value(), p.size(), 0.01f); });
   REQUIRE(predictor.predict(x, y.view()));
   REQUIRE(equal(y, model.forward(x)));
+}
+
+TEST_CASE("prepared weights give the bits of forward, for every kind of layer, and follow each change of one number") {
+  auto model = all_kinds();
+  const auto x = images(3, -0.4f);
+  for (const int threads : {1, 2}) {
+    Predictor predictor(model, x.shape(), threads);
+    Tensor<float, 2> y(predictor.output_shape());
+    const auto agrees = [&] { return predictor.predict(x, y.view()) && equal(y, model.forward(x)); };
+    REQUIRE(agrees());
+    REQUIRE(agrees());
+    model.parameters([&](const std::string& name, Parameter<float>& p) {
+      INFO(name);
+      for (const Index at : {Index(0), p.size() / 3, p.size() - 1}) {
+        p.value()[at] += 0.25f;
+        CHECK(agrees());
+      }
+    });
+  }
+}
+
+TEST_CASE("many predictors hold one model, or one after the other models at one place") {
+  std::optional<decltype(all_kinds())> model;
+  const auto x = images(2, 0.1f);
+  for (int round = 0; round < 3; ++round) {
+    model.emplace(all_kinds(0.01f * static_cast<float>(round)));
+    Predictor first(*model, x.shape(), 1), second(*model, x.shape(), 2);
+    Tensor<float, 2> y(first.output_shape()), z(y);
+    REQUIRE(first.predict(x, y.view()));
+    const auto before = Tensor<float, 2>(y);
+    REQUIRE(equal(y, model->forward(x)));
+    *model = all_kinds(0.5f);  // its weights lie elsewhere
+    for (int i = 0; i < 2; ++i) {
+      REQUIRE((first.predict(x, y.view()) && second.predict(x, z.view())));
+      REQUIRE((equal(y, model->forward(x)) && equal(z, y)));
+    }
+    REQUIRE_FALSE(equal(y, before));
+    const auto other = all_kinds(0.25f);
+    *model = other;  // copied to where they lay
+    REQUIRE((second.predict(x, z.view()) && equal(z, other.forward(x))));
+  }
+}
+
+TEST_CASE("a predictor gives all its memory back") {
+  const auto model = all_kinds();
+  const std::size_t used = BufferPool::instance().used_bytes(), idle = BufferPool::instance().idle_bytes();
+  { Predictor predictor(model, {2, 8, 8, 3}); }
+  REQUIRE(BufferPool::instance().used_bytes() == used);
+  REQUIRE(BufferPool::instance().idle_bytes() < idle + 100000);  // the zeros of the first pass and what tells the shapes, not its weights
 }
 
 TEST_CASE("predict refuses other shapes and leaves y alone") {
@@ -121,6 +188,21 @@ TEST_CASE("predict asks the system for no memory, from the first call, whatever 
     });
   }) == 0);
   REQUIRE(done);
+}
+
+TEST_CASE("preparing weights anew asks the system for no memory") {
+  auto model = all_kinds();
+  const auto x = images(5, 0);
+  Predictor predictor(model, x.shape(), quiet_threads());
+  Tensor<float, 2> y(predictor.output_shape());
+  REQUIRE(predictor.predict(x, y.view()));
+  BufferPool::instance().trim();
+  for (int i = 0; i < 3; ++i) {
+    model.parameters([](const std::string&, Parameter<float>& p) { p.value()[p.size() / 2] += 1; });
+    bool done = false;
+    REQUIRE(allocations_of([&] { done = predictor.predict(x, y.view()); }) == 0);
+    REQUIRE((done && equal(y, model.forward(x))));
+  }
 }
 
 TEST_CASE("a thread's first predict of one thread asks the system for no memory") {

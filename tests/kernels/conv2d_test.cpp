@@ -181,3 +181,50 @@ TEST_CASE("convolution of one image gives the same bits as in a batch") {
     CHECK(std::equal(alone.data(), alone.data() + image_out, together.data() + n * image_out));
   }
 }
+
+TEST_CASE("a convolution whose kernel is prepared gives the same bits, whatever shape the weight is read in") {
+  // One weight of 12 x 24 numbers as kernels of several shapes and groups.
+  const Case cases[] = {{.images = 2, .height = 9, .width = 9, .in = 4, .out = 12, .kernel = {2, 3}},
+      {.images = 2, .height = 9, .width = 9, .in = 4, .out = 12, .kernel = {3, 2}},
+      {.images = 2, .height = 9, .width = 9, .in = 8, .out = 12, .kernel = {2, 3}, .groups = 2},
+      {.images = 2, .height = 9, .width = 9, .in = 12, .out = 12, .kernel = {2, 3}, .groups = 3},
+      {.images = 2, .height = 9, .width = 9, .in = 24, .out = 12, .kernel = {1, 1}},
+      {.images = 2, .height = 9, .width = 9, .in = 2, .out = 24, .kernel = {2, 3}}};
+  auto weight = noise<float>(12 * 24, 2);
+  const auto x = noise<float>(2 * 9 * 9 * 24, 1), bias = noise<float>(24, 3);
+  heed::PreparedWeights store;
+  for (int round = 0; round < 3; ++round) {
+    for (const Case& example : cases) {
+      const Conv2dGeometry g = example.geometry();
+      Tensor<float, 1> y({g.images * g.out_size[0] * g.out_size[1] * g.out_channels}), expected(y);
+      heed::kernels::conv2d_forward(g, x.data(), weight.data(), bias.data(), expected.data());
+      heed::PreparedScope scope(store);
+      heed::kernels::conv2d_forward(g, x.data(), weight.data(), bias.data(), y.data());
+      CHECK(std::equal(y.data(), y.data() + y.size(), expected.data()));
+    }
+    CHECK(store.size() == 6);
+    weight[weight.size() - 1] += 1;
+  }
+  CHECK(store.made() == 18);
+}
+
+TEST_CASE("a kernel of one pixel that moves by one is a linear layer on pixels; beside padding, strides and groups it is not") {
+  const auto geometry = [](Index kernel, Index stride, Index padding, Index groups) {
+    const Index out = (6 + 2 * padding - kernel) / stride + 1;
+    return Conv2dGeometry{.images = 2,
+        .size = {6, 6},
+        .in_channels = 4,
+        .out_size = {out, out},
+        .out_channels = 8,
+        .kernel = {kernel, kernel},
+        .stride = {stride, stride},
+        .dilation = {1, 1},
+        .padding = {padding, padding},
+        .groups = groups};
+  };
+  CHECK(geometry(1, 1, 0, 1).is_linear());
+  CHECK_FALSE(geometry(1, 2, 0, 1).is_linear());
+  CHECK_FALSE(geometry(1, 1, 1, 1).is_linear());
+  CHECK_FALSE(geometry(1, 1, 0, 2).is_linear());
+  CHECK_FALSE(geometry(3, 1, 1, 1).is_linear());
+}

@@ -114,3 +114,25 @@ TEST_CASE("a linear map has the same bits for any number of threads, and for a r
   kernels::linear_forward({.rows = 1, .in = in, .out = out}, x.data() + 200 * in, weight.data(), bias.data(), alone.data());
   for (Index k = 0; k < out; ++k) REQUIRE(alone[k] == one[200 * out + k]);
 }
+
+TEST_CASE("a linear map whose weight is prepared has the same bits, on all of the weight and on parts of it") {
+  const Index rows = 40, in = 40, out = 70, width = 100;
+  const auto x = random_tensor<float, 1>({rows * width}, 1), bias = random_tensor<float, 1>({out}, 3);
+  auto weight = random_tensor<float, 1>({out * width}, 2);
+  PreparedWeights store;
+  const LinearSizes cases[] = {
+      {rows, width, out}, {rows, in, out, width}, {rows, width, out - 30}, {rows, in, out - 30, width}, {3, width, out}};
+  for (int round = 0; round < 3; ++round) {
+    for (const LinearSizes& sizes : cases)
+      for (const Index column : {Index(0), width - sizes.in}) {
+        Tensor<float, 1> expected({sizes.rows * sizes.out}), y(expected);
+        kernels::linear_forward(sizes, x.data(), weight.data() + column, bias.data(), expected.data());
+        PreparedScope scope(store);
+        kernels::linear_forward(sizes, x.data(), weight.data() + column, bias.data(), y.data());
+        CHECK(same_bits(y, expected));
+      }
+    CHECK(store.size() == 6);
+    weight[55 * width + 80] += 1;
+  }
+  CHECK(store.made() == 6 + 2 * 2);  // three rows are not worth it; each round changed a number that two of them hold
+}

@@ -170,3 +170,22 @@ TEST_CASE("the automatic algorithm follows the image and the channels, and only 
   const Correlation c{g.images, 1, {forward_axis(g, 0), forward_axis(g, 1)}, 64, 64, {8, 8}};
   CHECK(fastest_algorithm<double>(c) == Conv2dAlgorithm::direct);
 }
+
+TEST_CASE("Winograd convolutions with prepared kernels give the same bits, forward and back with one weight") {
+  PreparedWeights store;
+  Conv2dGeometry g = geometry(2, 9, 7, 24, 24, 1, 1, 1, 1);
+  Inputs<float> inputs(g);
+  for (int round = 0; round < 3; ++round) {
+    for (const Conv2dAlgorithm algorithm : kWinograd) {
+      g.algorithm = algorithm;
+      const Passes<float> expected = inputs.run(g);
+      PreparedScope scope(store);
+      const Passes<float> result = inputs.run(g);
+      CHECK(same(result.y, expected.y));
+      CHECK(same(result.dx, expected.dx));
+    }
+    CHECK(store.size() == 4);
+    inputs.weight[24 * 24 * 9 - 1] = static_cast<float>(round);
+  }
+  CHECK(store.made() == 12);
+}

@@ -6,6 +6,7 @@
 
 #include <heed/core/layer.hpp>
 #include <heed/core/parallel.hpp>
+#include <heed/core/prepared_weights.hpp>
 
 namespace heed {
 
@@ -17,6 +18,10 @@ namespace heed {
 /// It holds a pool of its own, with every buffer that the pass needs, and looks at the model, which must live as long. One Predictor serves
 /// one thread at a time; many, each with its own, share one model. A model that takes tensors of any rank wants the rank named:
 /// `heed::Predictor<Model, 2>`.
+///
+/// It prepares the weights once, too: those of linear layers and convolutions lie in it a second time in the layout that kernels read, four times as
+/// large for 3x3 convolutions (see PreparedWeights). Weights may change between two predictions, whose second then prepares them anew. A model that
+/// is assigned as a whole may move its weights: predictions stay right, but are slow and ask for memory until there is a new Predictor.
 ///
 /// The loops' run-time library may take memory of its own: OpenMP's does once, for its first parallel region with so many threads, the back end of
 /// std::thread does in every loop. With `threads` = 1 nothing but the calling thread runs.
@@ -35,11 +40,18 @@ class Predictor {
       : model_(&model), threads_(threads > 0 ? threads : thread_count()), input_shape_(in), output_shape_(model.output_shape(in)) {
     const Tensor<input_scalar, Rank> zeros(in);
     PoolScope own(pool_);
-    // Scratch follows the threads that a loop may use, which is one inside a parallel region of the caller's.
-    for (const int allowed : {threads_, 1}) {
+    PreparedScope prepared(weights_);
+    // The first pass prepares the weights, the others fill the pool. Scratch follows the threads that a loop may use, which is one inside a parallel
+    // region of the caller's.
+    for (const int allowed : {threads_, threads_, 1}) {
       ThreadScope limit(allowed);
       model.forward(Input(zeros));
+      weights_.close();
     }
+  }
+  ~Predictor() {
+    PoolScope own(pool_);
+    weights_.clear();
   }
   Predictor(const Model&& model, const Shape& in, int threads = 0) = delete;  // the model must outlive the predictor
   Predictor(const Predictor&) = delete;
@@ -52,6 +64,7 @@ class Predictor {
   [[nodiscard]] bool predict(const Input& x, const Output& y) noexcept {
     if (x.shape() != input_shape_ || y.shape() != output_shape_) return false;
     PoolScope own(pool_);
+    PreparedScope prepared(weights_);
     ThreadScope limit(threads_);
     const auto result = model_->forward(x);
     std::copy_n(result.data(), result.size(), y.data());
@@ -60,6 +73,7 @@ class Predictor {
 
  private:
   BufferPool pool_;
+  PreparedWeights weights_;
   const Model* model_;
   int threads_;
   Shape input_shape_, output_shape_;

@@ -22,6 +22,7 @@ struct Context {
   class ShapeObserver* shapes = nullptr;         ///< told of the shapes that composed models ask of their children
   class AttentionObserver* attention = nullptr;  ///< told of attention weights, see layers/attention_observer.hpp
   class BufferPool* pool = nullptr;              ///< where tensors take their memory from instead of the process's pool, see PoolScope
+  class PreparedWeights* prepared = nullptr;     ///< where kernels keep weights in the layout that they want, see PreparedScope
 };
 
 /// The context of this thread. Change it through scopes only.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <heed/core/prepared_weights.hpp>
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/conv2d_patches.hpp>
+#include <heed/kernels/linear.hpp>
 #include <heed/kernels/winograd.hpp>
 
 namespace heed::kernels {
@@ -11,6 +13,12 @@ namespace detail {
 
 /// Scratch of a block's source. With a packed panel (256 input channels, 3x3: 295 KB) it stays in 512 KB to 1 MB of L2.
 inline constexpr Index kPatchBytes = 192 * 1024;
+
+/// What `pack_kernel` makes.
+template <class T>
+struct PackedKernel {
+  Tensor<T, 1> data;
+};
 
 /// The weights that a correlation needs, as panels [group][panel][tap, source channel][target channel] of `width` columns. Weight
 /// (target n, source s, tap k) of group 0 lies at weight[n * target_step + s * source_step + k].
@@ -130,6 +138,7 @@ bool with_winograd(const Correlation& c, Conv2dAlgorithm algorithm, const Call& 
 /// Lab notes, Zen 4, one core of 117 GFLOP/s: 114 to 117 from 24 to 256 channels on maps of 32x32 to 8x8 once the block is in L2.
 template <class T>
 void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
+  if (g.is_linear()) return linear_forward<T>({g.pixels(), g.in_channels, g.out_channels}, x, weight, bias, y);
   const Correlation c{
       g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
   if (c.images * c.pixels() == 0) return;
@@ -138,16 +147,21 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
   for (Index n = 0; bias && n < g.out_channels; ++n) padded_bias[n / g.group_out() * panels * width + n % g.group_out()] = bias[n];
   const auto winograd = [&](auto size) { winograd_correlate<size>(c, x, weight, 9 * g.in_channels, Index(9), padded_bias.data(), y); };
   if (detail::with_winograd<T>(c, g.algorithm, winograd)) return;
-  auto packed = Tensor<T, 1>::uninitialized({g.groups * panels * width * c.depth()});
-  detail::pack_kernel(
-      c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.group_in() * g.taps(), g.taps(), width, packed.data());
-  detail::correlate(c, x, packed.data(), padded_bias.data(), width, y);
+  const Index filter = g.group_in() * g.taps();
+  detail::PackedKernel<T> own;
+  const auto pack = [&](detail::PackedKernel<T>& packed) {
+    packed.data.resize({g.groups * panels * width * c.depth()});
+    detail::pack_kernel(c, g.kernel[1], weight, g.group_out() * filter, filter, g.taps(), width, packed.data.data());
+  };
+  const auto& packed = prepared(WeightRows<T>{weight, g.out_channels, filter, filter}, {g.groups, g.kernel[0], g.kernel[1]}, own, pack);
+  detail::correlate(c, x, packed.data.data(), padded_bias.data(), width, y);
 }
 
 /// dx[i] = sum over outputs o and taps k that read pixel i of dy[o] weight[k]: a correlation of dy with the rotated kernel. With a stride the
 /// pixels are taken by phase (position mod stride), each with the taps that reach it, so zeros are never multiplied.
 template <class T>
 void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight, T* dx) {
+  if (g.is_linear()) return linear_input_gradient<T>({g.pixels(), g.in_channels, g.out_channels}, weight, dy, dx);
   if (g.images * g.size[0] * g.size[1] == 0) return;
   const Index width = panel_width<T>(), panels = (g.group_in() + width - 1) / width;
   const Tensor<T, 1> no_bias({g.groups * panels * width});
@@ -179,10 +193,11 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
 /// are large), each with its own accumulator; the shards are folded in order.
 template <class T>
 void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T* d_weight) {
+  if (g.is_linear()) return linear_weight_gradient<T>({g.pixels(), g.in_channels, g.out_channels}, x, dy, d_weight);
   const Correlation c{
       g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
   if (c.images * c.pixels() == 0) return;
-  const auto winograd = [&](auto size) { winograd_weight_gradient<size>(c, x, dy, 9 * g.in_channels, Index(9), d_weight); };
+  const auto winograd = [&](auto size) { winograd_weight_gradient<size>(c, x, dy, d_weight); };
   if (detail::with_winograd<T>(c, g.algorithm, winograd)) return;
   const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width, columns = g.groups * panels, depth = c.depth();
   const PatchLayout layout(c, sizeof(T), 128, detail::kPatchBytes / static_cast<Index>(sizeof(T)), false);

@@ -28,6 +28,12 @@ struct Conv2dGeometry {
   Conv2dAlgorithm algorithm = Conv2dAlgorithm::automatic;
 
   Index taps() const { return kernel[0] * kernel[1]; }
+  /// Each output pixel reads the one input pixel at its place: a linear layer on rows of pixels.
+  bool is_linear() const {
+    return taps() == 1 && groups == 1 && stride[0] == 1 && stride[1] == 1 && size[0] == out_size[0] && size[1] == out_size[1] &&
+           padding[0] == 0 && padding[1] == 0;
+  }
+  Index pixels() const { return images * out_size[0] * out_size[1]; }
   Index group_in() const { return in_channels / groups; }
   Index group_out() const { return out_channels / groups; }
 };

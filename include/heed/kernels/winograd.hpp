@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <heed/core/prepared_weights.hpp>
 #include <heed/kernels/conv2d_patches.hpp>
-#include <heed/kernels/winograd_transforms.hpp>
+#include <heed/kernels/winograd_kernels.hpp>
 
 namespace heed::kernels {
 
@@ -97,7 +98,7 @@ struct PointRows {
   Index width, panel;
 };
 
-/// The same channel of several places, each a pointer, or at equal distances; with a number to add on the way out.
+/// The same channel of several places, each a pointer; with a number to add on the way out.
 template <class T, class P>
 struct Gather {
   const T* const* from;
@@ -110,18 +111,6 @@ struct ScatterSum {
   Index channel;
   P sum;
   HEED_INLINE void operator()(int i, const P& value) const { (value + sum).store(to[i] + channel); }
-};
-template <class P>
-struct Numbered {
-  const P* at;
-  HEED_INLINE P operator()(int i) const { return at[i]; }
-};
-template <class T, class P>
-struct Strided {
-  T* data;
-  Index step;
-  HEED_INLINE P operator()(int i) const { return P::load(data + i * step); }
-  HEED_INLINE void operator()(int i, const P& value) const { value.store(data + i * step); }
 };
 
 /// A tile's pixels to its points, channel by channel; the body for `sweep_channels`.
@@ -197,66 +186,6 @@ struct TransformTargets {
   }
 };
 
-/// A 3x3 kernel in memory, (target, source, tap), as a correlation sees it: tap (i, j) of its axes at `tap[3 i + j]`.
-struct KernelTaps {
-  Index target_step, source_step;
-  Index tap[9];
-
-  KernelTaps(const Correlation& c, Index target, Index source) : target_step(target), source_step(source) {
-    for (Index i = 0; i < 3; ++i)
-      for (Index j = 0; j < 3; ++j)
-        tap[3 * i + j] = (c.axis[0].tap_first + i * c.axis[0].tap_spacing) * 3 + c.axis[1].tap_first + j * c.axis[1].tap_spacing;
-  }
-};
-
-/// G g Gᵀ for `valid` targets of one panel and all sources.
-template <int Size, class T>
-struct TransformKernels {
-  template <class Isa>
-  HEED_INLINE static void run(const KernelTaps* kernel, const T* weight, Index valid, Index sources, T* to, Index point) {
-    using P = Packet<Isa, T>;
-    constexpr Index width = TileShape<Isa>::vectors * P::lanes;
-    T taps[9 * width];
-    std::fill_n(taps, 9 * width, T(0));
-    for (Index s = 0; s < sources; ++s, to += width) {
-      for (Index j = 0; j < valid; ++j) {
-        const T* from = weight + j * kernel->target_step + s * kernel->source_step;
-        for (int k = 0; k < 9; ++k) taps[k * width + j] = from[kernel->tap[k]];
-      }
-      for (Index v = 0; v < width; v += P::lanes)
-        transform_square<WinogradKernel<Size, T>, P>(Strided<const T, P>{taps + v, width}, Strided<T, P>{to + v, point});
-    }
-  }
-};
-
-/// weight += Gᵀ u G, the way back of TransformKernels, where u is the sum of `shards` parts, added in their order.
-template <int Size, class T>
-struct AddKernelGradients {
-  template <class Isa>
-  HEED_INLINE static void run(
-      const KernelTaps* kernel, const T* from, Index point, Index shards, Index shard, Index valid, Index sources, T* d_weight) {
-    using P = Packet<Isa, T>;
-    constexpr int side = Size + 2;
-    constexpr Index width = TileShape<Isa>::vectors * P::lanes;
-    T taps[9 * width];
-    for (Index s = 0; s < sources; ++s, from += width) {
-      for (Index v = 0; v < width; v += P::lanes) {
-        P points[side * side];
-#pragma GCC unroll 36
-        for (int i = 0; i < side * side; ++i) points[i] = P::load(from + i * point + v);
-        for (Index part = 1; part < shards; ++part)
-#pragma GCC unroll 36
-          for (int i = 0; i < side * side; ++i) points[i] = points[i] + P::load(from + part * shard + i * point + v);
-        transform_square<WinogradKernelGradient<Size, T>, P>(Numbered<P>{points}, Strided<T, P>{taps + v, width});
-      }
-      for (Index j = 0; j < valid; ++j) {
-        T* target = d_weight + j * kernel->target_step + s * kernel->source_step;
-        for (int k = 0; k < 9; ++k) target[kernel->tap[k]] += taps[k * width + j];
-      }
-    }
-  }
-};
-
 /// Work, in operations, below which waking threads costs more than it saves.
 template <int Size>
 bool too_small_for_threads(const WinogradTiles<Size>& tiles) {
@@ -284,19 +213,25 @@ void winograd_correlate(
   const detail::KernelTaps kernel(c, target_step, source_step);
   const Index width = panel_width<T>(), panels = (c.target_channels + width - 1) / width, kernel_point = c.source_channels * width + 16,
               panel = points * kernel_point;
-  auto kernels = Tensor<T, 1>::uninitialized({panels * panel});
-  // Thirty-two sources at a time balance two threads where there is one panel.
-  constexpr Index kSources = 32;
-  const Index source_parts = (c.source_channels + kSources - 1) / kSources;
   const bool small = detail::too_small_for_threads(tiles);
-  parallel_for(panels * source_parts, small ? panels * source_parts : 1, [&](Index begin, Index end) {
-    for (Index unit = begin; unit < end; ++unit) {
-      const Index n = unit / source_parts * width, s = unit % source_parts * kSources;
-      dispatch<detail::TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step,
-          std::min(width, c.target_channels - n), std::min(kSources, c.source_channels - s), kernels.data() + n / width * panel + s * width,
-          kernel_point);
-    }
-  });
+  const auto transform = [&](detail::WinogradKernels<Size, T>& kernels) {
+    // Thirty-two sources at a time balance two threads where there is one panel.
+    constexpr Index kSources = 32;
+    const Index source_parts = (c.source_channels + kSources - 1) / kSources;
+    kernels.data.resize({panels * panel});
+    parallel_for(panels * source_parts, small ? panels * source_parts : 1, [&](Index begin, Index end) {
+      for (Index unit = begin; unit < end; ++unit) {
+        const Index n = unit / source_parts * width, s = unit % source_parts * kSources;
+        dispatch<detail::TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step,
+            std::min(width, c.target_channels - n), std::min(kSources, c.source_channels - s),
+            kernels.data.data() + n / width * panel + s * width, kernel_point);
+      }
+    });
+  };
+  detail::WinogradKernels<Size, T> own;
+  // Both channels, the order of the axes and the direction of the taps: the whole layout.
+  const auto& kernels = prepared(WeightRows<T>{weight, c.target_channels, 9 * c.source_channels, 9 * c.source_channels},
+      {target_step, source_step, kernel.tap[0]}, own, transform);
 
   const Index tile = tile_rows<T>(), block = 30 / tile * tile, blocks = (tiles.count + block - 1) / block, threads = thread_count();
   const Index parts = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
@@ -323,7 +258,7 @@ void winograd_correlate(
               .a = from.data + point * from.point,
               .a_row = row,
               .a_step = 1,
-              .b = kernels.data() + p * panel + point * kernel_point,
+              .b = kernels.data.data() + p * panel + point * kernel_point,
               .b_row = width,
               .b_panel = kernel_point,
               .c = product.data + point * product.point,
@@ -336,13 +271,13 @@ void winograd_correlate(
   });
 }
 
-/// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; weights lie as in `winograd_correlate`.
+/// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; the weights of a target lie one behind the other.
 ///
 /// A unit of work is a shard of the tiles by a block of at most 64 source and 64 target channels: its sums (600 KB) and 32 transformed tiles stay in
 /// L2. With chunks of tiles in L3 two threads got 1.1 times as far as one (Granite Rapids). More channels transform a tile several times, 15 % at
 /// 256 -> 256. Shards and blocks follow from the shapes, so the number of threads changes no bit.
 template <int Size, class T>
-void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Index target_step, Index source_step, T* d_weight) {
+void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* d_weight) {
   HEED_ASSERT(fits_winograd(c));
   constexpr Index kBlock = 64, kTiles = 32, kMostShards = 8;
   constexpr int points = detail::WinogradTiles<Size>::points;
@@ -402,7 +337,8 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Ind
       }
     }
   });
-  const detail::KernelTaps kernel(c, target_step, source_step);
+  const Index target_step = 9 * c.source_channels;
+  const detail::KernelTaps kernel(c, target_step, 9);
   parallel_for(blocks * block_panels, small ? blocks * block_panels : 1, [&](Index begin, Index end) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index block = unit / block_panels, p = unit % block_panels;
@@ -410,7 +346,7 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, Ind
       if (n >= c.target_channels || s >= c.source_channels) continue;
       dispatch<detail::AddKernelGradients<Size, T>, T>(&kernel, static_cast<const T*>(sums.data() + block * sums_block + p * sums_panel),
           sums_point, shards, blocks * sums_block, std::min(width, c.target_channels - n), std::min(source_block, c.source_channels - s),
-          d_weight + n * target_step + s * source_step);
+          d_weight + n * target_step + s * 9);
     }
   });
 }
