@@ -121,6 +121,12 @@ TEST_CASE("changes that could cancel are seen") {
     weight[2000] += 1, weight[2000 + distance] -= 1;
     all = all && right(rows);
   }
+  for (std::size_t start = 0; start < 64; ++start)
+    for (std::size_t second = 1; second < 34; ++second)
+      for (std::size_t third = second + 1; third < 35; ++third) {
+        for (const std::size_t i : {start, start + second, start + third}) weight[i] = -weight[i];  // three signs
+        all = all && right(rows);
+      }
   std::rotate(weight.begin(), weight.begin() + 16, weight.end());
   CHECK(all);
   CHECK(right(rows));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -31,8 +32,9 @@ struct WeightRows {
 ///     model.forward(x);                    // prepares
 ///     model.forward(x);                    // finds what is prepared: the same bits
 ///
-/// Never stale: each use reads the weight once and compares its fingerprint with that of the weight which was prepared; after a training step it is
-/// prepared anew, in the same memory. A store serves one thread at a time. `Predictor` has one.
+/// Each use reads the weight once and compares its fingerprint (64 bits for each 4096 numbers) with that of the weight which was prepared: after a training
+/// step, or a change of one number, it is prepared anew, in the same memory. A store serves one thread at a time, and grows with each weight at a new address
+/// until it is closed. `Predictor` has one.
 class PreparedWeights {
  public:
   PreparedWeights() = default;
@@ -57,6 +59,7 @@ class PreparedWeights {
       Value& value = static_cast<Holder<Value>&>(entry).value;
       take_prints(weight, entry.prints_now);
       if (!std::equal(entry.prints.span().begin(), entry.prints.span().end(), entry.prints_now.span().begin())) {
+        entry.prints.fill(0);  // should `make` throw
         make(value);
         ++made_;
         entry.prints.swap(entry.prints_now);
@@ -94,12 +97,12 @@ class PreparedWeights {
     Value value;
   };
 
-  /// A one-to-one map of 64 bits whose high ones reach the low ones, too.
+  /// A one-to-one map of 64 bits. Turned before it is multiplied: signs, the highest bits of numbers, would stay the highest bits, and what two signs change
+  /// in one step two others could undo in the next.
   static std::uint64_t mix(std::uint64_t bits) {
-    bits *= 0x9e3779b97f4a7c15u;  // odd, without a pattern: 2^64 / golden ratio
-    return bits ^ (bits >> 32);
+    return std::rotl(bits, 29) * 0x9e3779b97f4a7c15u;  // odd, without a pattern: 2^64 / golden ratio
   }
-  /// 64 bits that follow from `bytes` bytes. If one word changes they do; other changes pass unseen with a chance of 2^-64.
+  /// 64 bits that follow from `bytes` bytes. If one word changes they do; changes of several words pass unseen with a chance of about 2^-64.
   static std::uint64_t fingerprint(const void* data, std::size_t bytes) {
     Chains chains;
     const auto* from = static_cast<const unsigned char*>(data);

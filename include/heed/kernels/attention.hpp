@@ -96,8 +96,8 @@ struct ForwardScratch {
   T *v, *largest, *sum, *before, *shift;
   unsigned char* attended;
 
-  ForwardScratch(const Attention<T>& a, Index job_rows, bool one_chunk, const TileSizes<T>& sizes)
-      : chunk_keys(one_chunk ? a.keys : std::min(a.keys, kForwardKeys)), score(a, sizes.whole_panels(chunk_keys), sizes) {
+  ForwardScratch(const Attention<T>& a, Index job_rows, const TileSizes<T>& sizes)
+      : chunk_keys(std::min(a.keys, kForwardKeys)), score(a, sizes.whole_panels(chunk_keys), sizes) {
     const Index chunk = sizes.whole_panels(chunk_keys);
     // A block shares the passes over the panels; its scores should stay near L1. Causal blocks are one tile: less above the diagonal.
     rows = std::min(sizes.rows * (a.causal ? 1 : std::clamp<Index>(24576 / (sizes.rows * (chunk + 1)), 1, 4)), job_rows);
@@ -174,9 +174,12 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           .accumulate = key > attended.begin,
           .before = state.before,
           .after = is_last ? state.sum : nullptr});
-      for (Index r = 0; r < rows && weights; ++r)  // one chunk then, see attention_forward
-        for (Index j = 0; j < block_keys; ++j)
-          weights[(head_rows + i + r) * a.keys + key + j] = scratch.score.s[r * scratch.score.s_row + j] * state.sum[r];
+      for (Index r = 0; r < rows && weights; ++r) {  // as y: what earlier chunks left is scaled, at the end all of it
+        T* row = weights + (head_rows + i + r) * a.keys;
+        for (Index j = attended.begin; j < key; ++j) row[j] *= state.before[r];
+        std::copy_n(scratch.score.s + r * scratch.score.s_row, block_keys, row + key);
+        for (Index j = attended.begin; j < key + block_keys && is_last; ++j) row[j] *= state.sum[r];
+      }
     }
   }
 }
@@ -200,7 +203,7 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
   ranges = (a.queries + job_rows - 1) / job_rows;
   const double work = 2.0 * static_cast<double>(job_rows) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width);
   const Index grain = std::max<Index>(1, static_cast<Index>(5e6 / (work + 1)));  // some 50 microseconds
-  const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, job_rows, weights != nullptr, sizes); };
+  const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, job_rows, sizes); };
   parallel_for(heads * ranges, grain, make_scratch, [&](Index begin, Index end, detail::ForwardScratch<T>& scratch) {
     for (Index job = begin; job < end; ++job) {
       const Index head = job / ranges, first = job % ranges * job_rows;
@@ -255,7 +258,7 @@ void attention_scores(const Attention<T>& problem, ScoreStage stage, T* scores) 
   if (stage == ScoreStage::scaled) a.softcap = 0;
   if (a.queries == 0 || a.keys == 0) return;
   const TileSizes<T> sizes;
-  const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, a.queries, false, sizes); };
+  const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, a.queries, sizes); };
   parallel_for(a.batches * a.heads, 1, make_scratch, [&](Index begin, Index end, detail::ForwardScratch<T>& scratch) {
     for (Index head = begin; head < end; ++head)
       detail::head_scores(a, head / a.heads, head % a.heads, scores + head * a.queries * a.keys, sizes, scratch);

@@ -108,7 +108,8 @@ struct DepthwiseRows {
         y.tap_step * x.source_size * channels, x.taps, y.taps * x.taps, taps_inside(y, i)};
   }
 
-  /// Covers the interior from target `j` on with tiles of N, fewer for the rest. A tile may overlap with the one before: the same bits again.
+  /// Covers the interior from target `j` on with tiles of N, as long as more than half of a tile is new, and then of fewer: a tile that overlaps with the one
+  /// before computes the same bits again.
   template <class Isa, int N>
   HEED_INLINE void cover(const DepthwiseRow<T>& r, Index j, Index wide, IndexRange inner) const {
     for (; inner.last - inner.first >= N * wide && inner.last - j > N / 2 * wide; j += N * wide)
@@ -244,7 +245,7 @@ struct DepthwiseWeightRows {
     inner.last -= (inner.last - inner.first) % wide;
     const IndexRange parts = wide == 1 ? IndexRange{0, x.targets} : inner;
     // Pieces of 2 KB of x; of 8 KB where several chunks of taps pass over them.
-    const Index piece = wide * std::max<Index>(8, 512 / (wide * channels)) * (taps > 9 ? 4 : 1);
+    const Index piece = wide * std::max<Index>(8, 512 / std::max<Index>(1, wide * channels)) * (taps > 9 ? 4 : 1);
     for (Index unit = begin; unit < end; ++unit) {
       const Index source_y = unit / y.targets * y.source_size + unit % y.targets * y.step + y.origin;
       DepthwiseWeightRow<T> row{&x, job->offset, job->column, job->x, job->dy + unit * x.targets * channels, sums,

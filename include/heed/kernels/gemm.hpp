@@ -200,7 +200,8 @@ struct FewRows {
 template <class T, class Epilogue = NoEpilogue>
 void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const MatrixRef<T>& b, T* c, Index c_row, bool accumulate = false,
     const std::type_identity_t<T>* bias = nullptr, const Epilogue& epilogue = {}) {
-  if (rows > 0 && depth > 0 && detail::FewRows<T>::fits(rows))
+  if (rows == 0 || cols == 0) return;
+  if (depth > 0 && detail::FewRows<T>::fits(rows))
     return detail::FewRows<T>{rows, cols, depth, a, b, c, c_row, accumulate, bias}.run(epilogue);
   PackedOperand<T> packed;
   packed.pack(depth, cols, b);

@@ -250,7 +250,7 @@ struct MaxPoolGradientRow {
       const Pool2dGeometry* g, const Index* readers_y, const Readers* readers_x, const T* dy, const Winner* winner, T* dx) {
     if (g->disjoint()) {
       const bool tiled = readers_y[0] > 0 && g->stride[1] == g->kernel[1];  // side by side
-      const Index covered = tiled ? std::min(g->size[1], g->position(1, g->out_size[1], 0)) : 0;
+      const Index covered = tiled ? std::clamp<Index>(g->position(1, g->out_size[1], 0), 0, g->size[1]) : 0;
       std::fill_n(dx + covered * g->channels, (g->size[1] - covered) * g->channels, T(0));  // pixels in no window
       if (readers_y[0] == 0) return;
       const Index window = readers_y[1] * g->out_size[1] * g->channels;
