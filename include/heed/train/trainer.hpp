@@ -90,6 +90,7 @@ class Trainer {
     require<std::runtime_error>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
         "; a smaller learning rate or gradient clipping may help");
     static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
+    d_logits_.release();  // the next step finds the memory that this one found
     if (std::isfinite(options_.max_gradient_norm)) clip_gradient_norm(parameters_, options_.max_gradient_norm);
     optimizer_.step(report.learning_rate_factor);
     ++step_;
