@@ -22,7 +22,19 @@
 using namespace heed;
 
 namespace {
+
+/// Buffers that `body` takes from the system when none lies idle.
+template <class Body>
+auto from_system(const Body& body) {
+  BufferPool& pool = BufferPool::instance();
+  pool.trim();
+  const auto before = pool.from_system();
+  body();
+  return pool.from_system() - before;
+}
+
 auto three_layers() { return Sequential(Linear<double>({3, 5}), named("middle", Linear<double>({5, 4})), Linear<double>({4, 2})); }
+
 }  // namespace
 
 TEST_CASE("Sequential runs its layers in order") {
@@ -110,19 +122,13 @@ TEST_CASE("Sequential gives the memory between its layers back as soon as it was
   Sequential model(L{}, L{}, L{}, L{}, L{}, L{}, L{}, L{}, L{}, L{});
   Tensor<float, 2> x({1 << 9, 1 << 9});
   x.fill(1);
-  BufferPool& pool = BufferPool::instance();
-  const auto from_system = [&](const auto& body) {
-    pool.trim();
-    const auto before = pool.from_system();
-    body();
-    return pool.from_system() - before;
-  };
   REQUIRE(from_system([&] { model.forward(x); }) <= 2);
   decltype(model)::Cache cache;
   std::optional<Tensor<float, 2>> y;
   REQUIRE(from_system([&] { y = model.forward(x, cache); }) == 10);  // nine inputs that backward reads, and y
   REQUIRE(from_system([&] { model.backward(*y, cache); }) <= 1);     // the gradients take the place of what was read
   y.reset();
+  const BufferPool& pool = BufferPool::instance();
   const auto settled = pool.from_system();
   for (int step = 0; step < 3; ++step) model.backward(model.forward(x, cache), cache);
   REQUIRE(pool.from_system() == settled);
@@ -293,13 +299,6 @@ TEST_CASE("only what is known to be the same runs as one") {
 TEST_CASE("a pair takes less memory than its two layers") {
   Sequential pair(BatchNorm2d<float>({.num_features = 64}), Gelu<float>());
   auto x = reference::random_tensor<float, 4>({4, 32, 32, 64}, 1);
-  BufferPool& pool = BufferPool::instance();
-  const auto from_system = [&](const auto& body) {
-    pool.trim();
-    const auto before = pool.from_system();
-    body();
-    return pool.from_system() - before;
-  };
   decltype(pair)::Cache cache;
   pair.backward(pair.forward(x, cache), cache);  // gradients have their memory
   const auto small = from_system([&] { pair.get<0>().forward(x.slice(0, 1)); });

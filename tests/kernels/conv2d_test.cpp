@@ -227,4 +227,9 @@ TEST_CASE("a kernel of one pixel that moves by one is a linear layer on pixels; 
   CHECK_FALSE(geometry(1, 1, 1, 1).is_linear());
   CHECK_FALSE(geometry(1, 1, 0, 2).is_linear());
   CHECK_FALSE(geometry(3, 1, 1, 1).is_linear());
+  for (const int axis : {0, 1}) {  // moved by a pixel, as many outputs as inputs
+    Conv2dGeometry moved = geometry(1, 1, 0, 1);
+    moved.padding[axis] = 1;
+    CHECK_FALSE(moved.is_linear());
+  }
 }

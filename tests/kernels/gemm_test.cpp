@@ -4,6 +4,7 @@
 #include "reference/random_tensor.hpp"
 
 #include <cstring>
+#include <vector>
 
 #include <heed/kernels/gemm.hpp>
 
@@ -159,7 +160,8 @@ TEMPLATE_TEST_CASE("a few rows have the bits that they have among many, wherever
         for (const bool add : {false, true}) {
           CAPTURE(depth, cols, transposed, add);
           const auto a = random_tensor<TestType, 2>({64, depth}, 1), b = random_tensor<TestType, 2>({depth, cols}, 2);
-          const auto bias = random_tensor<TestType, 1>({cols}, 3);
+          const auto numbers = random_tensor<TestType, 1>({cols}, 3);
+          const std::vector<TestType> bias(numbers.data(), numbers.data() + cols);  // not one more: the address sanitizer watches
           const auto before = random_tensor<TestType, 2>({64, cols + 3}, 4);
           const MatrixRef<TestType> right =
               transposed ? MatrixRef<TestType>{b.data(), depth}.transposed() : MatrixRef<TestType>{b.data(), cols};
