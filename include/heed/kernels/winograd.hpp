@@ -98,23 +98,39 @@ struct PointRows {
   Index width, panel;
 };
 
-/// The same channel of several places, each a pointer; with a number to add on the way out.
+/// The same channel of several places, each a pointer.
 template <class T, class P>
 struct Gather {
   const T* const* from;
   Index channel;
   HEED_INLINE P operator()(int i) const { return P::load(from[i] + channel); }
 };
-template <class T, class P>
-struct ScatterSum {
+
+/// Number i of a side x side square, or of its transpose.
+template <int side, bool transposed>
+HEED_INLINE int place(int i) {
+  return transposed ? i % side * side + i / side : i;
+}
+/// Points of a tile, and its targets, to which the bias is added on the way out or, in later parts, what is there already.
+template <int side, bool transposed, class T, class P>
+struct LoadPoints {
+  const T* data;
+  Index point;
+  HEED_INLINE P operator()(int i) const { return P::load(data + place<side, transposed>(i) * point); }
+};
+template <int side, bool transposed, bool later, class T, class P>
+struct AddTargets {
   T* const* to;
   Index channel;
-  P sum;
-  HEED_INLINE void operator()(int i, const P& value) const { (value + sum).store(to[i] + channel); }
+  P bias;
+  HEED_INLINE void operator()(int i, const P& value) const {
+    T* const target = to[place<side, transposed>(i)] + channel;
+    (value + (later ? P::load(target) : bias)).store(target);
+  }
 };
 
-/// A tile's pixels to its points, channel by channel; the body for `sweep_channels`.
-template <class Line, class T>
+/// A tile's pixels to `Rows` of its points, channel by channel; the body for `sweep_channels`.
+template <class Line, class T, class Rows = Whole>
 struct ToPoints {
   const T* const* from;
   T* to;
@@ -122,12 +138,13 @@ struct ToPoints {
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
-    transform_square<Line, P>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
+    transform_square<Line, P, Whole, Rows>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
   }
 };
 
-/// A tile's points to its targets, with the bias.
-template <class Line, class T>
+/// What `Rows` of a tile's points give to its targets. A part is transposed, since columns are what transform_square takes in part (the whole is 5 % of a
+/// convolution of 64 channels slower like that).
+template <class Line, class T, class Rows>
 struct FromPoints {
   const T* from;
   Index point;
@@ -136,12 +153,14 @@ struct FromPoints {
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
-    transform_square<Line, P>(Strided<const T, P>{from + channel, point}, ScatterSum<T, P>{to, channel, P::load(bias + channel)});
+    constexpr bool part = !std::is_same_v<Rows, Whole>, later = Rows::first(Line::in) > 0;
+    transform_square<Line, P, Rows>(LoadPoints<Line::in, part, T, P>{from + channel, point},
+        AddTargets<Line::out, part, later, T, P>{to, channel, P::load(bias + channel)});
   }
 };
 
-/// Bᵀ d B for the first `channels` of tiles [first, last), which become rows 0, 1, ... of `to`.
-template <int Size, class T>
+/// `Rows` of Bᵀ d B for the first `channels` of tiles [first, last), which become rows 0, 1, ... of `to`.
+template <int Size, class T, class Rows = Whole>
 struct TransformSource {
   template <class Isa>
   HEED_INLINE static void run(
@@ -149,7 +168,7 @@ struct TransformSource {
     const T* at[WinogradTiles<Size>::points];
     for (Index tile = first; tile < last; ++tile) {
       tiles->source(tile, x, zeros, at);
-      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T>{at, to->data + (tile - first) * to->row, to->point});
+      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T, Rows>{at, to->data + (tile - first) * to->row, to->point});
     }
   }
 };
@@ -171,8 +190,8 @@ struct TransformTargetGradient {
   }
 };
 
-/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles.
-template <int Size, class T>
+/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles, as far as `Rows` of m bring it.
+template <int Size, class T, class Rows>
 struct TransformTargets {
   template <class Isa>
   HEED_INLINE static void run(
@@ -181,7 +200,7 @@ struct TransformTargets {
     for (Index tile = first; tile < last; ++tile) {
       tiles->targets(tile, y + n, elsewhere, at);
       sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
-          FromPoints<WinogradTarget<Size, T>, T>{from->data + (tile - first) * from->row, from->point, bias + n, at});
+          FromPoints<WinogradTarget<Size, T>, T, Rows>{from->data + (tile - first) * from->row, from->point, bias + n, at});
     }
   }
 };
@@ -202,19 +221,19 @@ Index source_row(Index channels) {
 
 }  // namespace detail
 
-/// As `correlate`: target = bias + sum over taps and source channels; `bias` is padded to whole panels. The weight of target n, source s and tap k of the
-/// 3x3 kernel lies at weight[n * target_step + s * source_step + k].
-template <int Size, class T>
-void winograd_correlate(
+namespace detail {
+
+/// `winograd_correlate` in `parts`: the points' rows in that many steps, each a pass over the targets.
+template <int Size, int parts, class T>
+void winograd_correlate_in_parts(
     const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* target) {
-  HEED_ASSERT(fits_winograd(c));
-  const detail::WinogradTiles<Size> tiles(c);
-  constexpr int points = detail::WinogradTiles<Size>::points;
-  const detail::KernelTaps kernel(c, target_step, source_step);
+  const WinogradTiles<Size> tiles(c);
+  constexpr int side = WinogradTiles<Size>::side, points = side * side;
+  const KernelTaps kernel(c, target_step, source_step);
   const Index width = panel_width<T>(), panels = (c.target_channels + width - 1) / width, kernel_point = c.source_channels * width + 16,
               panel = points * kernel_point;
-  const bool small = detail::too_small_for_threads(tiles);
-  const auto transform = [&](detail::WinogradKernels<Size, T>& kernels) {
+  const bool small = too_small_for_threads(tiles);
+  const auto transform = [&](WinogradKernels<Size, T>& kernels) {
     // Thirty-two sources at a time balance two threads where there is one panel.
     constexpr Index kSources = 32;
     const Index source_parts = (c.source_channels + kSources - 1) / kSources;
@@ -222,53 +241,78 @@ void winograd_correlate(
     parallel_for(panels * source_parts, small ? panels * source_parts : 1, [&](Index begin, Index end) {
       for (Index unit = begin; unit < end; ++unit) {
         const Index n = unit / source_parts * width, s = unit % source_parts * kSources;
-        dispatch<detail::TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step,
-            std::min(width, c.target_channels - n), std::min(kSources, c.source_channels - s),
-            kernels.data.data() + n / width * panel + s * width, kernel_point);
+        dispatch<TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step, std::min(width, c.target_channels - n),
+            std::min(kSources, c.source_channels - s), kernels.data.data() + n / width * panel + s * width, kernel_point);
       }
     });
   };
-  detail::WinogradKernels<Size, T> own;
+  WinogradKernels<Size, T> own;
   // Both channels, the order of the axes and the direction of the taps: the whole layout.
   const auto& kernels = prepared(WeightRows<T>{weight, c.target_channels, 9 * c.source_channels, 9 * c.source_channels},
       {target_step, source_step, kernel.tap[0]}, own, transform);
 
   const Index tile = tile_rows<T>(), block = 30 / tile * tile, blocks = (tiles.count + block - 1) / block, threads = thread_count();
-  const Index parts = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
-  const Index panels_per_part = (panels + parts - 1) / parts, rows = block + kTileSlack, row = detail::source_row<T>(c.source_channels);
+  const Index shares = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
+  const Index panels_per_share = (panels + shares - 1) / shares, rows = block + kTileSlack, row = source_row<T>(c.source_channels);
+  constexpr int held = points / parts;
   struct Scratch {
     Tensor<T, 1> source, product, zeros;
   };
   const auto make_scratch = [&] {
-    return Scratch{Tensor<T, 1>::uninitialized({points * (rows * row + 16)}), Tensor<T, 1>::uninitialized({points * (rows * width + 16)}),
+    return Scratch{Tensor<T, 1>::uninitialized({held * (rows * row + 16)}), Tensor<T, 1>::uninitialized({held * (rows * width + 16)}),
         Tensor<T, 1>({std::max(c.source_channels, width) + width})};
   };
-  parallel_for(blocks * parts, small ? blocks * parts : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
+  parallel_for(blocks * shares, small ? blocks * shares : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
-      const Index first = unit / parts * block, last = std::min(tiles.count, first + block), part = unit % parts;
-      const detail::PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
-      const detail::PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
-      T* const zeros = scratch.zeros.data() + width;
-      dispatch<detail::TransformSource<Size, T>, T>(&tiles, first, last, c.source_channels, source, static_cast<const T*>(zeros), &from);
-      for (Index p = part * panels_per_part; p < std::min(panels, (part + 1) * panels_per_part); ++p) {
-        for (Index point = 0; point < points; ++point)
-          multiply_tiles<T>({.rows = last - first,
-              .cols = std::min(width, c.target_channels - p * width),
-              .depth = c.source_channels,
-              .a = from.data + point * from.point,
-              .a_row = row,
-              .a_step = 1,
-              .b = kernels.data.data() + p * panel + point * kernel_point,
-              .b_row = width,
-              .b_panel = kernel_point,
-              .c = product.data + point * product.point,
-              .c_row = width,
-              .slack = true,
-              .whole_tiles = true});
-        dispatch<detail::TransformTargets<Size, T>, T>(&tiles, first, last, p * width, &product, bias, scratch.zeros.data(), target);
-      }
+      const Index first = unit / shares * block, last = std::min(tiles.count, first + block), share = unit % shares;
+      const T* const zeros = scratch.zeros.data() + width;
+      const auto run = [&]<int... number>(std::integer_sequence<int, number...>) {
+        const auto run_part = [&]<class Rows>(Rows) {
+          constexpr int first_point = Rows::first(side) * side;
+          const PointRows<T> from{scratch.source.data() - first_point * (rows * row + 16), rows * row + 16, row, row, 0};
+          const PointRows<T> product{scratch.product.data() - first_point * (rows * width + 16), rows * width + 16, width, width, 0};
+          dispatch<TransformSource<Size, T, Rows>, T>(&tiles, first, last, c.source_channels, source, zeros, &from);
+          for (Index p = share * panels_per_share; p < std::min(panels, (share + 1) * panels_per_share); ++p) {
+            for (Index point = first_point; point < Rows::last(side) * side; ++point)
+              multiply_tiles<T>({.rows = last - first,
+                  .cols = std::min(width, c.target_channels - p * width),
+                  .depth = c.source_channels,
+                  .a = from.data + point * from.point,
+                  .a_row = row,
+                  .a_step = 1,
+                  .b = kernels.data.data() + p * panel + point * kernel_point,
+                  .b_row = width,
+                  .b_panel = kernel_point,
+                  .c = product.data + point * product.point,
+                  .c_row = width,
+                  .slack = true,
+                  .whole_tiles = true});
+            dispatch<TransformTargets<Size, T, Rows>, T>(&tiles, first, last, p * width, &product, bias, scratch.zeros.data(), target);
+          }
+        };
+        (run_part(Part<parts, number>{}), ...);
+      };
+      run(std::make_integer_sequence<int, parts>{});
     }
   });
+}
+
+}  // namespace detail
+
+/// As `correlate`: target = bias + sum over taps and source channels; `bias` is padded to whole panels. The weight of target n, source s and tap k of the
+/// 3x3 kernel lies at weight[n * target_step + s * source_step + k].
+///
+/// F(4x4) of more than 128 channels goes in two parts: a block's 36 points and the kernels of a panel are 2.3 MB at 256 channels, so each pushed the other
+/// out of L2 (Granite Rapids: products at 55 % of the peak, in two parts at 63 %; three parts or larger blocks the same; up to 128 channels no gain).
+template <int Size, class T>
+void winograd_correlate(
+    const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* target) {
+  HEED_ASSERT(fits_winograd(c));
+  constexpr Index kMostChannels = 128;
+  if constexpr (Size == 4)
+    if (c.source_channels > kMostChannels)
+      return detail::winograd_correlate_in_parts<Size, 2>(c, source, weight, target_step, source_step, bias, target);
+  detail::winograd_correlate_in_parts<Size, 1>(c, source, weight, target_step, source_step, bias, target);
 }
 
 /// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; the weights of a target lie one behind the other.

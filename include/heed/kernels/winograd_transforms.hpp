@@ -195,21 +195,32 @@ struct WinogradKernelGradient<4, T> {
   }
 };
 
-/// M X Mᵀ for the matrix M of `Line`: in x in packets from `load(number)`, out x out to `store(number, packet)`, each loaded right before it is used and stored
-/// right after it is made, so that what cannot stay in registers is the middle alone.
-template <class Line, class P, class Load, class Store>
+/// Part `number` of `count` equal parts of a square's rows or columns.
+template <int count, int number>
+struct Part {
+  static constexpr int first(int size) { return number * size / count; }
+  static constexpr int last(int size) { return (number + 1) * size / count; }
+};
+using Whole = Part<1, 0>;
+
+/// M X Mᵀ for the matrix M of `Line`: in x in packets from `load(number)`, out x out to `store(number, packet)`, each loaded right before it is used and
+/// stored right after it is made, so that what cannot stay in registers is the middle alone. Columns of X outside of `Columns` count as zero; only `Rows` of
+/// the result are made.
+template <class Line, class P, class Columns = Whole, class Rows = Whole, class Load, class Store>
 HEED_INLINE void transform_square(const Load& load, const Store& store) {
   constexpr int in = Line::in, out = Line::out;
   P middle[out * in];
 #pragma GCC unroll 6
   for (int j = 0; j < in; ++j) {
+    const bool taken = j >= Columns::first(in) && j < Columns::last(in);
     P line[in];
 #pragma GCC unroll 6
-    for (int i = 0; i < in; ++i) line[i] = load(i * in + j);
+    for (int i = 0; i < in; ++i) line[i] = taken ? load(i * in + j) : P::zero();
     Line::apply(line, middle + j, in);
   }
 #pragma GCC unroll 6
   for (int i = 0; i < out; ++i) {
+    if (i < Rows::first(out) || i >= Rows::last(out)) continue;
     P line[out];
     Line::apply(middle + i * in, line, 1);
 #pragma GCC unroll 6
