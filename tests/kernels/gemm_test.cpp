@@ -146,11 +146,53 @@ TEST_CASE("blocks cover every tile and panel once, differ by one at most and lea
         CHECK(blocks.panel(blocks.cols) == panels);
         for (heed::Index row = 0; row < blocks.rows; ++row) {
           const heed::Index size = blocks.tile(row + 1) - blocks.tile(row);
-          CHECK((size >= 1 && size <= blocks.most_tiles() && size >= blocks.most_tiles() - 1 && size <= 16));
+          CHECK((size >= 1 && size <= blocks.most_tiles() && size >= blocks.most_tiles() - 1 && size <= 24));
         }
         for (heed::Index col = 0; col < blocks.cols; ++col) CHECK(blocks.panel(col + 1) > blocks.panel(col));
         if (tiles * panels >= 8 * threads) CHECK(16 * blocks.rows * blocks.cols >= 15 * threads);
       }
+}
+
+TEST_CASE("a wide operand, packed in bands of rows and panels, and results beyond L2 against three loops") {
+  for (const int threads : {1, 3}) {
+    ThreadScope limit(threads);
+    check<float>(33, 1100, 100);  // bands of 8 panels, rows 32, 32, 32 and 4 at a time
+    check<float>(40, 2100, 600);  // two blocks of depth, asked for ahead
+  }
+}
+
+TEMPLATE_TEST_CASE(
+    "few columns: dot products and sums of columns against three loops, and a row has the bits that it has among many", "", float, double) {
+  using T = TestType;
+  for (const Index rows : {1, 3, 63, 65, 130, 300})
+    for (const Index depth : {1, 2, 15, 16, 17, 63, 64, 65, 130, 1100}) {
+      for (const Index cols : {1, 2, 4}) check<T>(rows, cols, depth);
+      const auto a = random_tensor<T, 2>({rows, depth}, 1), before = random_tensor<T, 2>({rows, 6}, 4);
+      const auto b = random_tensor<T, 1>({4 * depth}, 2), numbers = random_tensor<T, 1>({4}, 3);
+      for (const Index cols : {1, 2, 4})
+        for (const bool add : {false, true}) {
+          CAPTURE(rows, cols, depth, add);
+          const std::vector<T> bias(numbers.data(), numbers.data() + cols);
+          const MatrixRef<T> right = MatrixRef<T>{b.data(), depth}.transposed();
+          auto all = before, one = before;
+          kernels::gemm(rows, cols, depth, {a.data(), depth}, right, all.data(), 6, add, bias.data(), Negate());
+          for (Index i = 0; i < rows; ++i)
+            kernels::gemm(1, cols, depth, {a.data() + i * depth, depth}, right, one.data() + i * 6, 6, add, bias.data(), Negate());
+          CHECK(same_bits(all, one));
+          ThreadScope threads(3);
+          auto parallel = before;
+          kernels::gemm(rows, cols, depth, {a.data(), depth}, right, parallel.data(), 6, add, bias.data(), Negate());
+          CHECK(same_bits(all, parallel));
+          const auto expected = reference::gemm(rows, cols, depth, a.data(), depth, 1, b.data(), 1, depth);
+          double worst = 0;
+          for (Index i = 0; i < rows; ++i)
+            for (Index j = 0; j < cols; ++j)
+              worst = std::max(worst, std::abs(static_cast<double>(-all(i, j)) - (add ? static_cast<double>(before(i, j)) : 0) -
+                                               static_cast<double>(bias[static_cast<std::size_t>(j)]) -
+                                               static_cast<double>(expected[static_cast<std::size_t>(i * cols + j)])));
+          CHECK(worst < (std::is_same_v<T, float> ? 1.2e-7 : 2.3e-16) * (8 + 0.7 * static_cast<double>(depth)));
+        }
+    }
 }
 
 TEMPLATE_TEST_CASE("a few rows have the bits that they have among many, wherever B's numbers lie", "", float, double) {

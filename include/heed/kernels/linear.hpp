@@ -19,7 +19,8 @@ struct LinearSizes {
 template <class T>
 void linear_forward(const LinearSizes& s, const T* x, const T* weight, const T* bias, T* y, bool add = false) {
   const MatrixRef<T> transposed = MatrixRef<T>{weight, s.weight_row}.transposed();
-  if (detail::FewRows<T>::fits(s.rows)) return gemm(s.rows, s.out, s.in, {x, s.in}, transposed, y, s.out, add, bias);
+  const bool packs = !detail::FewRows<T>::fits(s.rows) && !detail::FewColumns<T>::fits(s.out, s.in, {x, s.in}, transposed);
+  if (!packs) return gemm(s.rows, s.out, s.in, {x, s.in}, transposed, y, s.out, add, bias);
   PackedOperand<T> own;
   const auto pack = [&](PackedOperand<T>& packed) { packed.pack(s.in, s.out, transposed); };
   gemm(s.rows, {x, s.in}, prepared(WeightRows<T>{weight, s.out, s.in, s.weight_row}, {}, own, pack), y, s.out, add, bias);
