@@ -23,7 +23,7 @@ struct NoEpilogue {
   void operator()(Index, Index, Index, Index, T*, Index) const {}
 };
 
-/// Depth of a pass over A and B, in elements: 24 tiles of A and a panel of B stay in L2, and C is read and written once a pass (256 would keep the
+/// Depth of a pass over A and B, in elements: 16 tiles of A and a panel of B stay in L2, and C is read and written once a pass (256 would keep the
 /// panel in L1 and loses 3 % to C). The cut depends on `depth` alone, so that the order of every sum is the same for any number of rows and threads.
 inline Index depth_block(Index depth) {
   constexpr Index kDepth = 512;
@@ -42,10 +42,10 @@ struct PackedOperand {
     data.resize({packed_size(depth, cols, width)});
     const Index panels = (cols + width - 1) / width, step = depth_block(depth);
     // A band of panels for each thread, 32 rows of B at a time: panel by panel, which goes from page to page, a wide B took 1.7 times as long.
-    const Index bands = depth * cols < 65536 ? 1 : thread_count(),
-                band = (panels + bands - 1) / bands;  // small ones are not worth a thread
+    // A small operand is not worth a second thread.
+    const Index bands = depth * cols < 65536 ? 1 : thread_count();
     constexpr Index kRows = 32;
-    parallel_for(panels, band, [&](Index begin, Index end) {
+    parallel_for(panels, (panels + bands - 1) / bands, [&](Index begin, Index end) {
       for (Index k = 0; k < depth; k += step) {
         const Index part = std::min(step, depth - k), rows = b.col == 1 ? kRows : part;
         for (Index i = 0; i < part; i += rows)
@@ -71,7 +71,7 @@ struct GemmBlocks {
 
   /// The cheapest cut, in products of a tile with a panel. Packing a tile of A and fetching a panel of B cost about one each, a block.
   GemmBlocks(Index all_tiles, Index all_panels, Index threads) : tiles(all_tiles), panels(all_panels) {
-    constexpr Index kMostTiles = 24;  // of A, which with `depth_block` stay in L2
+    constexpr Index kMostTiles = 16;  // of A, which with `depth_block` stay in L2
     const Index fewest = (tiles + kMostTiles - 1) / kMostTiles;
     rows = fewest;
     if (threads == 1) return;
@@ -146,159 +146,125 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
 
 namespace detail {
 
+/// A product as the caller gave it: C (rows x cols) = A (rows x depth) B (depth x cols) [+ bias] [+ C].
+template <class T>
+struct GemmProblem {
+  Index rows, cols, depth;
+  MatrixRef<T> a, b;
+  T* c;
+  Index c_row;
+  bool accumulate;
+  const T* bias;
+};
+
 /// The product for so few rows that packing B into memory would cost more than it: panels are read where they lie, or are packed and used at once. The
 /// same sums in the same order as above.
 template <class T>
 struct FewRows {
-  Index rows, cols, depth;
-  MatrixRef<T> a, b;
-  T* c;
-  Index c_row;
-  bool accumulate;
-  const T* bias;
+  GemmProblem<T> g;
 
   static bool fits(Index rows) { return 2 * rows <= panel_width<T>(); }
 
   /// Columns [col, col + count), whole panels in place or one packed into `scratch`, with a bias behind it.
-  void panels(Index col, Index count, Index width, bool packed, T* scratch) const {
-    const Index step = depth_block(depth);
-    const T* added = bias ? bias + col : nullptr;
-    if (bias && packed) {
+  void panels(Index col, Index count, bool packed, T* scratch) const {
+    const Index step = depth_block(g.depth), width = panel_width<T>();
+    const T* added = g.bias ? g.bias + col : nullptr;
+    if (g.bias && packed) {
       std::fill_n(scratch + step * width, width, T(0)), std::copy_n(added, count, scratch + step * width);
       added = scratch + step * width;
     }
-    for (Index k = 0; k < depth; k += step) {
-      const Index part = std::min(step, depth - k);
-      const T* right = b.data + k * b.row + col * b.col;
-      if (packed) pack_panels(part, count, right, b.row, b.col, width, scratch);
-      multiply_tiles<T>({.rows = rows,
+    for (Index k = 0; k < g.depth; k += step) {
+      const Index part = std::min(step, g.depth - k);
+      const T* right = g.b.data + k * g.b.row + col * g.b.col;
+      if (packed) pack_panels(part, count, right, g.b.row, g.b.col, width, scratch);
+      multiply_tiles<T>({.rows = g.rows,
           .cols = count,
           .depth = part,
-          .a = a.data + k * a.col,
-          .a_row = a.row,
-          .a_step = a.col,
+          .a = g.a.data + k * g.a.col,
+          .a_row = g.a.row,
+          .a_step = g.a.col,
           .b = packed ? scratch : right,
-          .b_row = packed ? width : b.row,
+          .b_row = packed ? width : g.b.row,
           .b_panel = width,
-          .c = c + col,
-          .c_row = c_row,
-          .accumulate = accumulate || k > 0,
-          .bias = k + part == depth ? added : nullptr});
+          .c = g.c + col,
+          .c_row = g.c_row,
+          .accumulate = g.accumulate || k > 0,
+          .bias = k + part == g.depth ? added : nullptr});
     }
   }
   template <class Epilogue>
   void run(const Epilogue& epilogue) const {
-    const Index width = panel_width<T>(), count = (cols + width - 1) / width, in_place = b.col == 1 ? cols / width : 0;
-    const auto make_scratch = [&] { return Tensor<T, 1>::uninitialized({in_place * width < cols ? (depth_block(depth) + 1) * width : 0}); };
-    const Index grain = std::max<Index>(1, 65536 / (depth * width));  // what is worth a thread
+    const Index width = panel_width<T>(), count = (g.cols + width - 1) / width;
+    const Index in_place = g.b.col == 1 ? g.cols / width * width : 0;  // columns that are read where they lie
+    const auto make_scratch = [&] { return Tensor<T, 1>::uninitialized({in_place < g.cols ? (depth_block(g.depth) + 1) * width : 0}); };
+    const Index grain = std::max<Index>(1, 65536 / (g.depth * width));  // what is worth a thread
     parallel_for(count, grain, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
-      const Index first = begin * width, last = std::min(cols, end * width), packed = std::max(begin, std::min(end, in_place)) * width;
-      if (packed > first) panels(first, packed - first, width, false, nullptr);
-      for (Index col = packed; col < last; col += width) panels(col, std::min(width, last - col), width, true, scratch.data());
-      epilogue(0, rows, first, last - first, c + first, c_row);
+      const Index first = begin * width, last = std::min(g.cols, end * width), packed = std::clamp(in_place, first, last);
+      if (first < packed) panels(first, packed - first, false, nullptr);
+      for (Index col = packed; col < last; col += width) panels(col, std::min(width, last - col), true, scratch.data());
+      epilogue(0, g.rows, first, last - first, g.c + first, g.c_row);
     });
   }
 };
 
-/// The product with so few columns that a panel would be nearly empty (a linear layer with one output, or the gradients of one with one input).
-/// Chosen by columns, depth and layout, never by rows, so a row keeps its bits. On Granite Rapids 1x1000 by 1000x1 took 3.7 us instead of 0.04.
+/// The product with so few columns that a panel would be nearly empty, as dot products: rows of A and columns of B that lie one number behind the other (a
+/// linear layer with one output). Never chosen by the number of rows, so a row keeps its bits. (Granite Rapids: 1x1000 by 1000x1 3.7 us in a panel, 0.04
+/// like this; 1000x3 by 3x3 would take four times as long.)
 template <class T>
 struct FewColumns {
-  Index rows, cols, depth;
-  MatrixRef<T> a, b;
-  T* c;
-  Index c_row;
-  bool accumulate;
-  const T* bias;
+  GemmProblem<T> g;
 
-  static bool by_columns(Index cols, Index depth, const MatrixRef<T>& a) { return a.row == 1 && cols == 1 && (a.col != 1 || depth == 1); }
-  /// (1000x3 by 3x3 as dot products: four times as long.)
-  static bool by_dots(Index cols, Index depth, const MatrixRef<T>& a, const MatrixRef<T>& b) {
+  static bool fits(Index cols, Index depth, const MatrixRef<T>& a, const MatrixRef<T>& b) {
     return a.col == 1 && b.row == 1 && cols <= 4 && depth >= 16 * cols;
   }
-  static bool fits(Index cols, Index depth, const MatrixRef<T>& a, const MatrixRef<T>& b) {
-    return by_columns(cols, depth, a) || by_dots(cols, depth, a, b);
-  }
 
-  HEED_INLINE void put(Index i, Index j, T sum) const {
-    if (bias) sum = sum + bias[j];
-    T& target = c[i * c_row + j];
-    target = accumulate ? T(target + sum) : sum;
-  }
-  /// Rows of A, which are contiguous, times columns of B: lanes run over the depth.
+  /// Four sums a lane, so that one need not wait for another.
   template <class Isa>
-  HEED_INLINE void dots(Index begin, Index end) const {
+  HEED_INLINE static T dot(const T* x, const T* y, Index depth) {
     using P = Packet<Isa, T>;
     constexpr Index lanes = P::lanes;
+    P sums[4] = {P::zero(), P::zero(), P::zero(), P::zero()};
+    Index k = 0;
+    for (; k + 4 * lanes <= depth; k += 4 * lanes)
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) sums[i] = P::fma(P::load(x + k + i * lanes), P::load(y + k + i * lanes), sums[i]);
+    for (; k < depth; k += lanes) sums[0] = P::fma(P::load_partial(x + k, depth - k), P::load_partial(y + k, depth - k), sums[0]);
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum();
+  }
+  template <class Isa>
+  HEED_INLINE static void run(const GemmProblem<T>* g, Index begin, Index end) {
     for (Index i = begin; i < end; ++i)
-      for (Index j = 0; j < cols; ++j) {
-        const T *x = a.data + i * a.row, *y = b.data + j * b.col;
-        P s0 = P::zero(), s1 = P::zero(), s2 = P::zero(), s3 = P::zero();
-        Index k = 0;
-        for (; k + 4 * lanes <= depth; k += 4 * lanes) {
-          s0 = P::fma(P::load(x + k), P::load(y + k), s0), s1 = P::fma(P::load(x + k + lanes), P::load(y + k + lanes), s1);
-          s2 = P::fma(P::load(x + k + 2 * lanes), P::load(y + k + 2 * lanes), s2);
-          s3 = P::fma(P::load(x + k + 3 * lanes), P::load(y + k + 3 * lanes), s3);
-        }
-        for (; k < depth; k += lanes) s0 = P::fma(P::load_partial(x + k, depth - k), P::load_partial(y + k, depth - k), s0);
-        put(i, j, ((s0 + s1) + (s2 + s3)).sum());
+      for (Index j = 0; j < g->cols; ++j) {
+        const T sum = dot<Isa>(g->a.data + i * g->a.row, g->b.data + j * g->b.col, g->depth) + (g->bias ? g->bias[j] : T(0));
+        T& target = g->c[i * g->c_row + j];
+        target = g->accumulate ? T(target + sum) : sum;
       }
-  }
-  /// Columns of A, which are contiguous, times numbers of B: lanes run over the rows, `Vectors` of them at a time.
-  template <class Isa, int Vectors>
-  HEED_INLINE void column_sums(Index i, Index count) const {
-    using P = Packet<Isa, T>;
-    constexpr Index lanes = P::lanes;
-    T sums[Vectors * lanes] = {};
-    for (Index first = 0, step = depth_block(depth); first < depth; first += step) {
-      P s[Vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) s[v] = P::zero();
-      for (Index k = first; k < std::min(depth, first + step); ++k) {
-        const T* x = a.data + k * a.col + i;
-        const P y = P::load_broadcast(b.data + k * b.row);
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) s[v] = P::fma(Vectors > 1 ? P::load(x + v * lanes) : P::load_partial(x, count), y, s[v]);
-      }
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) (P::load(sums + v * lanes) + s[v]).store(sums + v * lanes);
-    }
-    for (Index l = 0; l < count; ++l) put(i + l, 0, sums[l]);
-  }
-  template <class Isa>
-  HEED_INLINE void columns(Index begin, Index end) const {
-    constexpr Index lanes = Packet<Isa, T>::lanes;
-    Index i = begin;
-    for (; i + 4 * lanes <= end; i += 4 * lanes) column_sums<Isa, 4>(i, 4 * lanes);
-    for (; i < end; i += lanes) column_sums<Isa, 1>(i, std::min(lanes, end - i));
-  }
-  template <class Isa>
-  HEED_INLINE static void run(const FewColumns* product, Index begin, Index end) {
-    if (by_columns(product->cols, product->depth, product->a))
-      product->template columns<Isa>(begin, end);
-    else
-      product->template dots<Isa>(begin, end);
   }
   template <class Epilogue>
   void run(const Epilogue& epilogue) const {
-    parallel_for(rows, (65536 / (depth * cols) / 64 + 1) * 64, [&](Index begin, Index end) {
-      dispatch<FewColumns, T>(this, begin, end);
-      epilogue(begin, end - begin, 0, cols, c + begin * c_row, c_row);
+    const Index grain = std::max<Index>(1, 65536 / (g.depth * g.cols));  // what is worth a thread
+    parallel_for(g.rows, grain, [&](Index begin, Index end) {
+      dispatch<FewColumns, T>(&g, begin, end);
+      epilogue(begin, end - begin, 0, g.cols, g.c + begin * g.c_row, g.c_row);
     });
   }
 };
 
 }  // namespace detail
 
-/// C (rows x cols) = A (rows x depth) B (depth x cols) [+ bias] [+ C]. Either operand may be a transposed view.
+/// C (rows x cols) = A (rows x depth) B (depth x cols) [+ bias] [+ C]. Either operand may be a transposed view. Sums as above, except for dot products
+/// (`FewColumns`), which run over the depth in the lanes of vectors; the same bits for any number of rows and threads.
 template <class T, class Epilogue = NoEpilogue>
 void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const MatrixRef<T>& b, T* c, Index c_row, bool accumulate = false,
     const std::type_identity_t<T>* bias = nullptr, const Epilogue& epilogue = {}) {
   if (rows == 0 || cols == 0) return;
-  if (depth > 0 && detail::FewColumns<T>::fits(cols, depth, a, b))
-    return detail::FewColumns<T>{rows, cols, depth, a, b, c, c_row, accumulate, bias}.run(epilogue);
-  if (depth > 0 && detail::FewRows<T>::fits(rows))
-    return detail::FewRows<T>{rows, cols, depth, a, b, c, c_row, accumulate, bias}.run(epilogue);
+  // One column, made of columns that lie one number behind the other, is a row of the transposed product: Cᵀ = Bᵀ Aᵀ.
+  if constexpr (std::is_same_v<Epilogue, NoEpilogue>)
+    if (cols == 1 && rows > 1 && c_row == 1 && a.row == 1 && !bias)
+      return gemm(1, rows, depth, b.transposed(), a.transposed(), c, rows, accumulate);
+  const detail::GemmProblem<T> problem{rows, cols, depth, a, b, c, c_row, accumulate, bias};
+  if (depth > 0 && detail::FewColumns<T>::fits(cols, depth, a, b)) return detail::FewColumns<T>{problem}.run(epilogue);
+  if (depth > 0 && detail::FewRows<T>::fits(rows)) return detail::FewRows<T>{problem}.run(epilogue);
   PackedOperand<T> packed;
   packed.pack(depth, cols, b);
   gemm(rows, a, packed, c, c_row, accumulate, bias, epilogue);

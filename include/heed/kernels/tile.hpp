@@ -160,8 +160,8 @@ struct ProductPanel {
   Index n;
   const T* b;
 
-  /// Brings what a tile will add to, and its share of the next panel of B, into L2 while the tile is multiplied. (Linear layers of an encoder,
-  /// Granite Rapids: 6 to 12 %. Where all lies in L2 it costs 3 %.)
+  /// Brings what a tile will add to, and its share of the next panel of B, into L2 while the tile is multiplied. (Granite Rapids: linear layers of
+  /// 1576 x 768 -> 3072 and back 6 to 7 %, of 4096 x 256 -> 1024 nothing.)
   template <int Rows>
   HEED_INLINE void ask_ahead([[maybe_unused]] Index row) const {
 #if HEED_HAS_VECTORS

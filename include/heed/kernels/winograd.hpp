@@ -111,12 +111,13 @@ template <int side, bool transposed>
 HEED_INLINE int place(int i) {
   return transposed ? i % side * side + i / side : i;
 }
-/// Points of a tile, and its targets, to which the bias is added on the way out or, in later parts, what is there already.
-template <int side, bool transposed, class T, class P>
+/// Points of a tile, of which `data` holds those from number `first` on, and its targets, to which the bias is added on the way out or, in later parts,
+/// what is there already.
+template <int side, bool transposed, int first, class T, class P>
 struct LoadPoints {
   const T* data;
   Index point;
-  HEED_INLINE P operator()(int i) const { return P::load(data + place<side, transposed>(i) * point); }
+  HEED_INLINE P operator()(int i) const { return P::load(data + (place<side, transposed>(i) - first) * point); }
 };
 template <int side, bool transposed, bool later, class T, class P>
 struct AddTargets {
@@ -142,8 +143,8 @@ struct ToPoints {
   }
 };
 
-/// What `Rows` of a tile's points give to its targets. A part is transposed, since columns are what transform_square takes in part (the whole is 5 % of a
-/// convolution of 64 channels slower like that).
+/// What `Rows` of a tile's points give to its targets. A part is transposed, since transform_square takes some columns; the whole is not, which would cost a
+/// convolution of 64 channels 5 %.
 template <class Line, class T, class Rows>
 struct FromPoints {
   const T* from;
@@ -154,7 +155,7 @@ struct FromPoints {
   template <class P>
   HEED_INLINE void at(Index channel) const {
     constexpr bool part = !std::is_same_v<Rows, Whole>, later = Rows::first(Line::in) > 0;
-    transform_square<Line, P, Rows>(LoadPoints<Line::in, part, T, P>{from + channel, point},
+    transform_square<Line, P, Rows>(LoadPoints<Line::in, part, Rows::first(Line::in) * Line::in, T, P>{from + channel, point},
         AddTargets<Line::out, part, later, T, P>{to, channel, P::load(bias + channel)});
   }
 };
@@ -219,10 +220,6 @@ Index source_row(Index channels) {
   return row * static_cast<Index>(sizeof(T)) % 2048 == 0 ? row + 16 : row;
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// `winograd_correlate` in `parts`: the points' rows in that many steps, each a pass over the targets.
 template <int Size, int parts, class T>
 void winograd_correlate_in_parts(
@@ -266,33 +263,32 @@ void winograd_correlate_in_parts(
     for (Index unit = begin; unit < end; ++unit) {
       const Index first = unit / shares * block, last = std::min(tiles.count, first + block), share = unit % shares;
       const T* const zeros = scratch.zeros.data() + width;
-      const auto run = [&]<int... number>(std::integer_sequence<int, number...>) {
-        const auto run_part = [&]<class Rows>(Rows) {
-          constexpr int first_point = Rows::first(side) * side;
-          const PointRows<T> from{scratch.source.data() - first_point * (rows * row + 16), rows * row + 16, row, row, 0};
-          const PointRows<T> product{scratch.product.data() - first_point * (rows * width + 16), rows * width + 16, width, width, 0};
-          dispatch<TransformSource<Size, T, Rows>, T>(&tiles, first, last, c.source_channels, source, zeros, &from);
-          for (Index p = share * panels_per_share; p < std::min(panels, (share + 1) * panels_per_share); ++p) {
-            for (Index point = first_point; point < Rows::last(side) * side; ++point)
-              multiply_tiles<T>({.rows = last - first,
-                  .cols = std::min(width, c.target_channels - p * width),
-                  .depth = c.source_channels,
-                  .a = from.data + point * from.point,
-                  .a_row = row,
-                  .a_step = 1,
-                  .b = kernels.data.data() + p * panel + point * kernel_point,
-                  .b_row = width,
-                  .b_panel = kernel_point,
-                  .c = product.data + point * product.point,
-                  .c_row = width,
-                  .slack = true,
-                  .whole_tiles = true});
-            dispatch<TransformTargets<Size, T, Rows>, T>(&tiles, first, last, p * width, &product, bias, scratch.zeros.data(), target);
-          }
-        };
-        (run_part(Part<parts, number>{}), ...);
+      const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
+      const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
+      const auto run = [&]<class Rows>(Rows) {
+        dispatch<TransformSource<Size, T, Rows>, T>(&tiles, first, last, c.source_channels, source, zeros, &from);
+        for (Index p = share * panels_per_share; p < std::min(panels, (share + 1) * panels_per_share); ++p) {
+          const T* const right = kernels.data.data() + p * panel + Rows::first(side) * side * kernel_point;
+          for (Index point = 0; point < held; ++point)
+            multiply_tiles<T>({.rows = last - first,
+                .cols = std::min(width, c.target_channels - p * width),
+                .depth = c.source_channels,
+                .a = from.data + point * from.point,
+                .a_row = row,
+                .a_step = 1,
+                .b = right + point * kernel_point,
+                .b_row = width,
+                .b_panel = kernel_point,
+                .c = product.data + point * product.point,
+                .c_row = width,
+                .slack = true,
+                .whole_tiles = true});
+          dispatch<TransformTargets<Size, T, Rows>, T>(&tiles, first, last, p * width, &product, bias, scratch.zeros.data(), target);
+        }
       };
-      run(std::make_integer_sequence<int, parts>{});
+      static_assert(parts <= 2);
+      run(Part<parts, 0>{});
+      if constexpr (parts == 2) run(Part<2, 1>{});
     }
   });
 }

@@ -205,7 +205,7 @@ using Whole = Part<1, 0>;
 
 /// M X Mᵀ for the matrix M of `Line`: in x in packets from `load(number)`, out x out to `store(number, packet)`, each loaded right before it is used and
 /// stored right after it is made, so that what cannot stay in registers is the middle alone. Columns of X outside of `Columns` count as zero; only `Rows` of
-/// the result are made.
+/// the result are made, numbered from the first of them.
 template <class Line, class P, class Columns = Whole, class Rows = Whole, class Load, class Store>
 HEED_INLINE void transform_square(const Load& load, const Store& store) {
   constexpr int in = Line::in, out = Line::out;
@@ -224,7 +224,7 @@ HEED_INLINE void transform_square(const Load& load, const Store& store) {
     P line[out];
     Line::apply(middle + i * in, line, 1);
 #pragma GCC unroll 6
-    for (int j = 0; j < out; ++j) store(i * out + j, line[j]);
+    for (int j = 0; j < out; ++j) store((i - Rows::first(out)) * out + j, line[j]);
   }
 }
 
