@@ -221,6 +221,9 @@ TEST_CASE("a tensor that could not be made larger is empty and usable") {
     CHECK(Reluctant::alive == 5);
   }
   CHECK(Reluctant::alive == 0);
+  { Tensor<Reluctant, 2> one({1, 1}); }
+  CHECK(Reluctant::alive == 0);
+  CHECK(BufferPool::instance().used_bytes() == used);
 #if !HEED_TEST_HAS_ADDRESS_SANITIZER  // it stops the program instead
   Tensor<float, 2> x = counted({2, 3});
   CHECK_THROWS_AS(x.resize({1, Index{1} << 60}), std::bad_alloc);
@@ -284,7 +287,7 @@ TEST_CASE("maps, references, blocks, vectors and transposes are wrapped where th
   CHECK(wrap(matrix.row(2))(0, 3) == 11);
   CHECK_THROWS_WITH(wrap(matrix.leftCols(3)), contains("the rows of the 3x3 Eigen matrix begin 4 elements apart"));
   CHECK_THROWS_AS(wrap(matrix.leftCols(3)), ShapeError);
-  CHECK_THROWS_AS(wrap(matrix.leftCols(1)), ShapeError);  // a column of a row-major matrix
+  CHECK_THROWS_AS(wrap(matrix.leftCols(1)), ShapeError);           // a column of a row-major matrix
   CHECK(wrap(matrix.topLeftCorner(1, 3)).shape() == Shape{1, 3});  // one row has no gaps
   CHECK(copy(matrix.leftCols(3))(2, 2) == 10);
 

@@ -53,7 +53,8 @@ const Pool2dGeometry kCases[] = {geometry(1, 1, 2, 1, 1, 1, 0, 1), geometry(2, 6
     // disjoint windows: side by side, with clipped ones at both ends, with gaps, and hanging over
     geometry(2, 7, 8, 17, 1, 2, 0, 1), geometry(2, 8, 12, 24, 2, 3, 1, 1), geometry(1, 9, 13, 5, 2, 5, 1, 2),
     geometry(1, 8, 10, 6, 2, 3, 0, 1, true), geometry(1, 8, 13, 7, 2, 5, 1, 2, true), geometry(1, 5, 16, 33, 3, 4, 0, 1),
-    geometry(1, 7, 3, 4, 2, 4, 1, 1), geometry(1, 2, 3, 24, 2, 6, 1, 1, true)};
+    geometry(1, 7, 3, 4, 2, 4, 1, 1), geometry(1, 2, 3, 24, 2, 6, 1, 1, true), geometry(1, 8, 12, 72, 2, 3, 1, 1),
+    geometry(1, 7, 10, 65, 1, 2, 0, 1)};
 
 }  // namespace
 
@@ -183,6 +184,23 @@ TEST_CASE("max pooling passes NaN on and knows minus infinity") {
   heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
   CHECK(y[3] == -5);
   CHECK(winner[3] == 2);
+}
+
+TEST_CASE("disjoint windows between whose taps the image lies have won nothing") {
+  // The rows of the one window lie beside the image; of the others the first row and column of windows do, and the last row.
+  for (const Pool2dGeometry& g : {geometry(1, 2, 6, 3, 2, 7, 1, 3), geometry(1, 3, 7, 3, 1, 5, 5, 3)}) {
+    INFO(g.size[0] << 'x' << g.size[1]);
+    REQUIRE(g.disjoint());
+    const Index in = g.size[0] * g.size[1] * 3, out = g.out_size[0] * g.out_size[1] * 3, room = 64;
+    const auto x = noise<float>(in, 1, 6), dy = noise<float>(out, 2, 64);
+    Tensor<float, 1> y({out}), dx({in + 2 * room}), dx_expected({in});
+    Tensor<std::uint8_t, 1> winner({out}), winner_expected({out});
+    dx.fill(99);
+    heed::kernels::max_pool2d_forward(g, x.data(), y.data(), winner.data());
+    heed::kernels::max_pool2d_backward(g, dy.data(), std::as_const(winner).data(), dx.data() + room);
+    reference::max_pool2d(g, x.data(), dy.data(), y.data(), winner_expected.data(), dx_expected.data());
+    for (Index i = 0; i < dx.size(); ++i) REQUIRE(dx[i] == (i < room || i >= in + room ? 99 : dx_expected[i - room]));
+  }
 }
 
 TEST_CASE("pooling gives the same bits for any number of threads") {

@@ -52,13 +52,18 @@ void check(const kernels::SoftmaxShape& shape, double range, double tolerance) {
   CHECK(same_bits(d_in_place, dx));
   CHECK(same_bits(y_in_place, dx));
   CHECK(same_bits(log_in_place, log_dx));
+  Tensor<T, 3> again(x.shape()), log_again(x.shape());
+  kernels::softmax_backward_again(shape, x.data(), dy.data(), again.data());
+  kernels::log_softmax_backward_again(shape, x.data(), dy.data(), log_again.data());
+  CHECK(same_bits(again, dx));
+  CHECK(same_bits(log_again, log_dx));
 }
 
 }  // namespace
 
 TEST_CASE("softmax and its logarithm against the formulas over awkward sizes") {
   for (Index rows : {1, 3, 200})
-    for (Index width : {1, 2, 7, 8, 15, 16, 17, 33, 100, 1000})
+    for (Index width : {1, 2, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 1000})
       for (double range : {1.0, 10.0, 80.0}) {
         if (rows * width > 20000) continue;
         // The argument x - max is rounded to 6e-8 of itself; beyond some 10 its exponential is too small to show it.
@@ -96,6 +101,9 @@ TEST_CASE("where everything is masked weights and gradients are zero") {
       kernels::softmax_backward(shape, y.data(), dy.data(), dx.data());
       kernels::log_softmax_forward(shape, x.data(), log_y.data());
       kernels::log_softmax_backward(shape, log_y.data(), dy.data(), log_dx.data());
+      Tensor<float, 1> again(x.shape());
+      kernels::softmax_backward_again(shape, x.data(), dy.data(), again.data());
+      CHECK(same_bits(again, dx));
       for (Index i = 0; i < x.size(); ++i) {
         REQUIRE(std::isfinite(dx[i]));
         REQUIRE(std::isfinite(log_dx[i]));
@@ -129,13 +137,16 @@ TEST_CASE("huge scores, masked scores, not a number") {
 
 TEST_CASE("a row with NaN is NaN, whatever the payload") {
   for (std::uint32_t bits : {0x7fc00000u, 0x7fc00001u, 0x7fc000ffu, 0x7fc001ffu, 0x7f800001u, 0x7fffffffu, 0xffc00001u, 0xffffffffu})
-    for (Index width : {1, 5, 40})
+    for (Index width : {1, 5, 16, 20, 40})
       for (Index where = 0; where < width; ++where) {
         INFO(std::hex << bits << std::dec << " at " << where << " of " << width);
         auto x = random_tensor<float, 2>({1, width}, 7);
         std::memcpy(&x[where], &bits, sizeof bits);
         Tensor<float, 2> y({1, width});
         kernels::softmax_forward({1, width}, x.data(), y.data());
+        for (Index j = 0; j < width; ++j) REQUIRE(std::isnan(y[j]));
+        const auto dy = random_tensor<float, 2>({1, width}, 8);
+        kernels::softmax_backward_again({1, width}, x.data(), dy.data(), y.data());
         for (Index j = 0; j < width; ++j) REQUIRE(std::isnan(y[j]));
       }
 }
@@ -147,6 +158,16 @@ TEST_CASE("a row far below zero is an ordinary row") {
     kernels::softmax_forward({1, width}, x.data(), y.data());
     for (Index j = 0; j < width; ++j) CHECK(y[j] == Approx(1.0 / static_cast<double>(width)));
   }
+}
+
+TEST_CASE("the largest number is found wherever it stands") {
+  for (Index width : {2, 16, 17, 20, 32, 33, 70})
+    for (Index where = 0; where < width; ++where) {
+      Tensor<float, 2> x({1, width}), y({1, width});
+      x[where] = 200;  // e^200 is no float
+      kernels::softmax_forward({1, width}, x.data(), y.data());
+      for (Index j = 0; j < width; ++j) REQUIRE(y[j] == (j == where ? 1 : 0));
+    }
 }
 
 TEST_CASE("the softmax of a row does not depend on threads or on other rows") {

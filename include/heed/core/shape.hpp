@@ -46,9 +46,14 @@ class Shape {
   }
   /// Are `times` such tensors at most PTRDIFF_MAX elements? Axes of size 0 count as 1, so that rows() and parts are safe, too.
   bool fits(Index times) const {
-    Index most = PTRDIFF_MAX / (times > 1 ? times : 1);
-    for (Index size : *this) most = size < 0 ? 0 : most / (size > 1 ? size : 1);
-    return most > 0;
+    constexpr Index kSmall =
+        Index{1} << (sizeof(Index) * 4 - 1);  // two such numbers can be multiplied; a division costs as much as a row of a small layer
+    Index product = times > 1 ? times : 1;
+    for (Index size : *this) {
+      if (size < 0 || ((product | size) >= kSmall && size > PTRDIFF_MAX / product)) return false;
+      if (size > 1) product *= size;
+    }
+    return true;
   }
 
   /// Number of elements (1 for rank 0).

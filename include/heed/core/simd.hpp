@@ -200,7 +200,9 @@ struct Packet<Isa, T> {
       return {__builtin_ia32_loadupd512_mask(p, broadcast(fill).v, first_lanes(count))};
 #endif
     Packet r = broadcast(fill);
-    for (Index i = 0; i < count; ++i) r.v[i] = p[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i)  // constant positions stay in the register
+      if (i < count) r.v[i] = p[i];
     return r;
   }
   HEED_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }

@@ -239,8 +239,10 @@ class Tensor : public TensorView<const T, Rank> {
   }
   /// Leaves an empty tensor.
   void free() noexcept {
-    if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_n(data(), capacity_);
-    BufferPool::current().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));
+    if (capacity_ > 0) {
+      if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_n(data(), capacity_);
+      BufferPool::current().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));
+    }
     this->data_ = nullptr;
     this->shape_ = Shape{};
     capacity_ = 0;

@@ -141,14 +141,14 @@ template <class T>
 Tensor<T, 1> batch_norm_affine(const BatchNormRows& r, const T* mean_rest, const T* inv_std, const T* weight, const T* bias) {
   const Index f = r.features;
   auto affine = Tensor<T, 1>::uninitialized({r.groups * 2 * f});
-  for (Index column = 0; column < r.groups * f; ++column) {
-    const Index j = column % f;
-    const T scale = weight ? T(inv_std[column] * weight[j]) : inv_std[column];
-    const T shift = bias ? bias[j] : T(0);
-    T* to = affine.data() + column / f * 2 * f + j;
-    to[0] = scale;
-    to[f] = mean_rest ? T(shift - mean_rest[column] * scale) : shift;
-  }
+  T* to = affine.data();
+  for (Index first = 0; first < r.groups * f; first += f, to += 2 * f)
+    for (Index j = 0; j < f; ++j) {
+      const T scale = weight ? T(inv_std[first + j] * weight[j]) : inv_std[first + j];
+      const T shift = bias ? bias[j] : T(0);
+      to[j] = scale;
+      to[f + j] = mean_rest ? T(shift - mean_rest[first + j] * scale) : shift;
+    }
   return affine;
 }
 
@@ -211,16 +211,18 @@ void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_
     const detail::ChunkMoments<T> m{end - begin, f, x + begin * f, out, out + f, out + 2 * f};
     dispatch<detail::ChunkMoments<T>, T>(&m);
   });
-  parallel_for(r.groups * r.sets(), 256, [&](Index first, Index last) {
+  const Index sets = r.sets(), chunk_rows = r.chunk_rows();  // each a division, which in the loop took longer than the sums of a column
+  parallel_for(r.groups * sets, 256, [&](Index first, Index last) {
+    Index group = first / sets, chunks = r.chunks_of(group), before = r.chunks_before(group), rows = r.count(group);
     for (Index set = first; set < last; ++set) {
-      const Index group = set / r.sets(), chunks = r.chunks_of(group);
+      if (set == (group + 1) * sets) ++group, chunks = r.chunks_of(group), before = r.chunks_before(group), rows = r.count(group);
       const Index column = set * r.joined, end = column + r.joined;
       double count = 0;
       Fold total = Fold(0), m2 = Fold(0);
       for (Index c = column; c < end; ++c)
         for (Index i = 0; i < chunks; ++i) {
-          const T* part = moments.data() + (r.chunks_before(group) + i) * 3 * f + c % f;
-          const double n = static_cast<double>(std::min(r.chunk_rows(), r.count(group) - i * r.chunk_rows()));
+          const T* part = moments.data() + (before + i) * 3 * f + c - group * f;
+          const double n = static_cast<double>(std::min(chunk_rows, rows - i * chunk_rows));
           const Fold off = Fold(part[f]) / Fold(n), chunk_mean = Fold(part[0]) + off, delta = chunk_mean - total;
           m2 += Fold(part[2 * f]) - off * off * Fold(n) + delta * delta * Fold(count * n / (count + n));
           count += n;
@@ -248,13 +250,21 @@ void batch_norm_inv_std(Index count, const T* variance, double eps, T* inv_std) 
 template <class T>
 void batch_norm_update_running(const BatchNormRows& r, const T* mean, const T* variance, double momentum, T* running_mean, T* running_var) {
   using Fold = detail::fold_type<T>;
+  struct Shares {
+    double mean, variance;
+  };
+  const auto shares = [&](Index group) -> Shares {
+    const double n = static_cast<double>(r.count(group)), share = n / static_cast<double>(r.rows);
+    HEED_ASSERT(n > 1);
+    return {share, share * n / (n - 1)};
+  };
+  const Shares first = shares(0), last = shares(r.groups - 1);  // all but the last group are equal
   for (Index j = 0; j < r.features; ++j) {
     Fold batch_mean = Fold(0), batch_var = Fold(0);
     for (Index group = 0; group < r.groups; ++group) {
-      const double n = static_cast<double>(r.count(group)), share = n / static_cast<double>(r.rows);
-      batch_mean += Fold(mean[group * r.features + j]) * Fold(share);
-      HEED_ASSERT(n > 1);
-      batch_var += Fold(variance[group * r.features + j]) * Fold(share * n / (n - 1));
+      const Shares& share = group + 1 == r.groups ? last : first;
+      batch_mean += Fold(mean[group * r.features + j]) * Fold(share.mean);
+      batch_var += Fold(variance[group * r.features + j]) * Fold(share.variance);
     }
     running_mean[j] = T(Fold(running_mean[j]) * Fold(1 - momentum) + batch_mean * Fold(momentum));
     running_var[j] = T(Fold(running_var[j]) * Fold(1 - momentum) + batch_var * Fold(momentum));
@@ -290,11 +300,10 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
   constexpr bool kActivated = !std::is_same_v<Activation, NoActivation>;
   const Index f = r.features, groups = r.groups;
   auto factors = Tensor<T, 1>::uninitialized({groups * 3 * f});  // a, b, c of each group: dx = dy a + (x - mean) b + c
-  const auto a_of = [&](Index column) { return weight ? T(weight[column % f] * inv_std[column]) : inv_std[column]; };
   if (fixed_statistics) {
     for (Index column = 0; column < groups * f; ++column) {
       T* to = factors.data() + column / f * 3 * f + column % f;
-      to[0] = a_of(column), to[f] = T(0), to[2 * f] = T(0);
+      to[0] = weight ? T(weight[column % f] * inv_std[column]) : inv_std[column], to[f] = T(0), to[2 * f] = T(0);
     }
   }
   const bool summed = !fixed_statistics || d_weight || d_bias;
@@ -314,15 +323,17 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
       dispatch<detail::ChunkGradientSums<T>, T>(&s);
     });
     parallel_for(summed ? r.sets() : 0, 64, [&](Index first, Index last) {
-      for (Index set = first; set < last; ++set)
-        for (Index group = 0; group < groups; ++group) {
+      for (Index group = 0; group < groups; ++group) {  // groups one after another, so that the divisions are made once each
+        const Index chunks = r.chunks_of(group), before = r.chunks_before(group);
+        const Fold share = Fold(1 / static_cast<double>(r.count(group) * r.joined));
+        for (Index set = first; set < last; ++set) {
           const Index begin = set * r.joined, end = begin + r.joined;
           const Fold scale = Fold(inv_std[group * f + begin]);
           Fold all = Fold(0), all_n = Fold(0);  // Σ weight dy and Σ weight dy n
           for (Index j = begin; j < end; ++j) {
             Fold sum = Fold(0), product = Fold(0);
-            for (Index i = 0; i < r.chunks_of(group); ++i) {
-              const T* part = sums.data() + (r.chunks_before(group) + i) * 2 * f + j;
+            for (Index i = 0; i < chunks; ++i) {
+              const T* part = sums.data() + (before + i) * 2 * f + j;
               sum += Fold(part[0]), product += Fold(part[f]);
             }
             if (mean_rest) product -= Fold(mean_rest[group * f + j]) * sum;
@@ -332,13 +343,14 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
             all += w * sum, all_n += w * sum_n;
           }
           if (fixed_statistics) continue;
-          const Fold count = Fold(static_cast<double>(r.count(group) * r.joined)), b = -scale * scale * all_n / count;
-          const Fold c = -scale * all / count - (mean_rest ? b * Fold(mean_rest[group * f + begin]) : Fold(0));
+          const Fold b = -scale * scale * all_n * share;
+          const Fold c = -scale * all * share - (mean_rest ? b * Fold(mean_rest[group * f + begin]) : Fold(0));
           for (Index j = begin; j < end; ++j) {
             T* to = factors.data() + group * 3 * f + j;
-            to[0] = a_of(group * f + j), to[f] = T(b), to[2 * f] = T(c);
+            to[0] = weight ? T(weight[j] * inv_std[group * f + j]) : inv_std[group * f + j], to[f] = T(b), to[2 * f] = T(c);
           }
         }
+      }
     });
   }
   detail::for_each_chunk(r, [&](Index group, Index begin, Index end, Index) {

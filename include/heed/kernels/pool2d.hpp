@@ -4,112 +4,15 @@
 #include <cmath>
 #include <cstdint>
 
-#include <heed/core/parallel.hpp>
-#include <heed/kernels/channel_sweep.hpp>
+#include <heed/kernels/pool2d_windows.hpp>
 
-// Pooling over windows of channels-last images: channels go to vector lanes, the taps of a window are walked. Backward passes are written from
-// the side of the input pixel (which windows look at me, and what do they send), so every dx is written once and rows are independent.
+// Pooling over windows of channels-last images: channels go to vector lanes, the taps of a window are walked. Where windows overlap, backward passes
+// are written from the side of the input pixel (which windows look at me, and what do they send), so every dx is written once and rows are
+// independent; disjoint windows send to their pixels themselves.
 
 namespace heed::kernels {
 
-/// The numbers of a 2-d pooling. Pairs are {vertical, horizontal}. A sequence is an image of height 1.
-struct Pool2dGeometry {
-  Index images;
-  Index size[2], out_size[2], channels;
-  Index kernel[2], stride[2], padding[2], dilation[2];  ///< padding: before the first row and column
-  Index padding_end[2];                                 ///< behind the last; averages may count it
-
-  Index taps() const { return kernel[0] * kernel[1]; }
-  /// Position of tap `k` of window `o`.
-  Index position(int axis, Index o, Index k) const { return o * stride[axis] + k * dilation[axis] - padding[axis]; }
-  /// First tap of window `o` that lies in the image, and one past the last.
-  Index first_tap(int axis, Index o) const {
-    const Index start = position(axis, o, 0);
-    return start >= 0 ? 0 : std::min(kernel[axis], (-start + dilation[axis] - 1) / dilation[axis]);
-  }
-  Index end_tap(int axis, Index o) const {
-    const Index start = position(axis, o, 0);
-    return start >= size[axis] ? 0 : std::min(kernel[axis], (size[axis] - 1 - start) / dilation[axis] + 1);
-  }
-  /// Windows [inner_begin, inner_end) have all their taps in the image; there may be none.
-  Index inner_begin(int axis) const { return std::min(out_size[axis], (padding[axis] + stride[axis] - 1) / stride[axis]); }
-  Index inner_end(int axis) const {
-    const Index last = size[axis] - 1 - position(axis, 0, kernel[axis] - 1);  // where the last tap of window 0 can move by so much
-    return last < 0 ? inner_begin(axis) : std::clamp(last / stride[axis] + 1, inner_begin(axis), out_size[axis]);
-  }
-  /// Whether no pixel lies in two windows.
-  bool disjoint() const { return stride[0] > dilation[0] * (kernel[0] - 1) && stride[1] > dilation[1] * (kernel[1] - 1); }
-  /// Taps of window `o` in the image, or with `include_pad` in the image and its padding: not what ceil mode lets hang over.
-  Index counted(int axis, Index o, bool include_pad) const {
-    if (!include_pad) return std::max<Index>(0, end_tap(axis, o) - first_tap(axis, o));
-    const Index room = size[axis] + padding_end[axis] - position(axis, o, 0);
-    return std::clamp<Index>((room + dilation[axis] - 1) / dilation[axis], 0, kernel[axis]);
-  }
-};
-
-/// What an average divides by: the counted taps of its window, or `fixed` where that is not 0.
-struct PoolDivisor {
-  bool count_include_pad = true;
-  Index fixed = 0;
-
-  /// The factor of 1 / divisor that belongs to window `o` of an axis. 0 where nothing is counted.
-  double factor(const Pool2dGeometry& g, int axis, Index o) const {
-    const Index divisor = fixed == 0 ? g.counted(axis, o, count_include_pad) : axis == 0 ? fixed : 1;
-    return divisor == 0 ? 0 : 1 / static_cast<double>(divisor);
-  }
-};
-
-/// Windows along an axis: ⌊(size + padding + padding_end - dilation (kernel - 1) - 1) / stride⌋ + 1, or with ceil mode ⌈…⌉ + 1 as long as the last
-/// window starts in the image or the padding before it (torch.nn.MaxPool2d, ONNX MaxPool). 0 if the kernel does not fit.
-inline Index pool2d_windows(Index size, Index kernel, Index stride, Index padding, Index padding_end, Index dilation, bool ceil_mode) {
-  const Index room = size + padding + padding_end - dilation * (kernel - 1) - 1;
-  if (room < 0) return 0;
-  const Index windows = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-  return ceil_mode && (windows - 1) * stride >= size + padding ? windows - 1 : windows;
-}
-
 namespace detail {
-
-/// Who reads the input positions along an axis: of(i) is a count, and then so many pairs of a window and the tap through which it reads i.
-class Readers {
- public:
-  Readers(const Pool2dGeometry& g, int axis)
-      : row_(1 + 2 * g.kernel[axis]), table_(Tensor<Index, 1>::uninitialized({g.size[axis] * row_})) {
-    for (Index i = 0; i < g.size[axis]; ++i) {
-      Index *count = table_.data() + i * row_, *to = count + 1;
-      for (Index k = 0; k < g.kernel[axis]; ++k) {
-        const Index shifted = i + g.padding[axis] - k * g.dilation[axis];
-        if (shifted >= 0 && shifted % g.stride[axis] == 0 && shifted / g.stride[axis] < g.out_size[axis])
-          *to++ = shifted / g.stride[axis], *to++ = k;
-      }
-      *count = (to - count) / 2;
-    }
-  }
-  const Index* of(Index i) const { return table_.data() + i * row_; }
-  /// From one position to the next.
-  Index row() const { return row_; }
-
- private:
-  Index row_;
-  Tensor<Index, 1> table_;
-};
-
-/// Calls `row.template window<Isa, Width>(ox, first tap, end tap)` for each window of a row of y. Windows that have all their taps in the image and
-/// are 2 or 3 wide know so when they are compiled; Width 0 is any other.
-template <class Isa, class Row>
-HEED_INLINE void for_each_window(const Pool2dGeometry& g, const Row& row) {
-  const Index begin = g.inner_begin(1), end = g.inner_end(1), width = g.kernel[1];
-  for (Index ox = 0; ox < g.out_size[1]; ++ox) {
-    if (ox < begin || ox >= end)
-      row.template window<Isa, 0>(ox, g.first_tap(1, ox), g.end_tap(1, ox));
-    else if (width == 2)
-      row.template window<Isa, 2>(ox, 0, 2);
-    else if (width == 3)
-      row.template window<Isa, 3>(ox, 0, 3);
-    else
-      row.template window<Isa, 0>(ox, 0, width);
-  }
-}
 
 /// Keeps the larger of two numbers and where it was seen; a number that is not larger leaves the first one (so the first maximum wins), and
 /// NaN, which the maximum passes over, is remembered in `nan`.
@@ -166,25 +69,32 @@ struct MaxWindow {
 
 template <class T, class Winner>
 struct MaxPoolRow {
-  const Pool2dGeometry& g;
-  Index oy;
-  const T* image;
+  const PoolRow<T>& taps;
+  Index kernel_width, channels;
   T* y;
   Winner* winner;
 
   template <class Isa>
-  HEED_INLINE static void run(const Pool2dGeometry* g, Index oy, const T* image, T* y, Winner* winner) {
-    for_each_window<Isa>(*g, MaxPoolRow{*g, oy, image, y, winner});
+  HEED_INLINE static void run(const Pool2dGeometry* g, Index begin, Index end, const T* x, T* y, Winner* winner) {
+    run_for_channels<Isa, MaxPoolRow>(g->channels, g, begin, end, x, y, winner);
+  }
+  template <class Isa>
+  HEED_INLINE static void rows(const Pool2dGeometry* g, Index begin, Index end, const T* x, T* y, Winner* winner) {
+    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1);
+    for (RowWalk at(*g, begin); at.row < end; at.next()) {
+      const PoolRow<T> taps(*g, at.oy, x + at.image);
+      Winner* to = winner;
+      if constexpr (!std::is_void_v<Winner>) to += at.out();
+      for_each_window<Isa>(*g, inner_begin, inner_end, MaxPoolRow{taps, g->kernel[1], g->channels, y + at.out(), to});
+    }
   }
   template <class Isa, int Width>
   HEED_INLINE void window(Index ox, Index first, Index end) const {
-    const Index row = g.size[1] * g.channels;
-    const T* x = image + g.position(0, oy, 0) * row + g.position(1, ox, 0) * g.channels;
     Winner* to = winner;
-    if constexpr (!std::is_void_v<Winner>) to += ox * g.channels;
-    sweep_channels<Isa, T>(0, g.channels,
-        MaxWindow<T, Winner, Width>{x, g.dilation[0] * row, g.dilation[1] * g.channels, {g.first_tap(0, oy), first},
-            {g.end_tap(0, oy), end}, g.kernel[1], y + ox * g.channels, to});
+    if constexpr (!std::is_void_v<Winner>) to += ox * channels;
+    sweep_channels<Isa, T>(0, channels,
+        MaxWindow<T, Winner, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
+            kernel_width, y + ox * channels, to});
   }
 };
 
@@ -254,7 +164,7 @@ struct MaxPoolGradientRow {
       std::fill_n(dx + covered * g->channels, (g->size[1] - covered) * g->channels, T(0));  // pixels in no window
       if (readers_y[0] == 0) return;
       const Index window = readers_y[1] * g->out_size[1] * g->channels;
-      for_each_window<Isa>(*g, MaxPoolGradientRow{*g, readers_y[2], dy + window, winner + window, dx});
+      for_each_window<Isa>(*g, g->inner_begin(1), g->inner_end(1), MaxPoolGradientRow{*g, readers_y[2], dy + window, winner + window, dx});
     } else {
       MaxPixel<T, Winner> pixel{readers_y, readers_x->of(0), g->kernel[1], g->out_size[1], g->channels, dy, winner, dx};
       for (Index ix = 0; ix < g->size[1]; ++ix) {
@@ -270,13 +180,6 @@ struct MaxPoolGradientRow {
             dx + g.position(1, ox, 0) * g.channels});
   }
 };
-
-/// PoolDivisor::factor of all windows along an axis.
-inline Tensor<double, 1> divisor_factors(const Pool2dGeometry& g, const PoolDivisor& divisor, int axis) {
-  auto factors = Tensor<double, 1>::uninitialized({g.out_size[axis]});
-  for (Index o = 0; o < g.out_size[axis]; ++o) factors[o] = divisor.factor(g, axis, o);
-  return factors;
-}
 
 /// y[c] = factor * sum of x over the taps of a window.
 template <class T, int Width>
@@ -305,24 +208,89 @@ struct AverageWindow {
 
 template <class T>
 struct AveragePoolRow {
-  const Pool2dGeometry& g;
-  Index oy;
+  const PoolRow<T>& taps;
+  Index channels;
   double factor_y;
   const double* factors_x;
-  const T* image;
   T* y;
 
   template <class Isa>
-  HEED_INLINE static void run(const Pool2dGeometry* g, Index oy, double factor_y, const double* factors_x, const T* image, T* y) {
-    for_each_window<Isa>(*g, AveragePoolRow{*g, oy, factor_y, factors_x, image, y});
+  HEED_INLINE static void run(
+      const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* x, T* y) {
+    run_for_channels<Isa, AveragePoolRow>(g->channels, g, begin, end, factors_y, factors_x, x, y);
+  }
+  template <class Isa>
+  HEED_INLINE static void rows(
+      const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* x, T* y) {
+    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1);
+    for (RowWalk at(*g, begin); at.row < end; at.next()) {
+      const PoolRow<T> taps(*g, at.oy, x + at.image);
+      for_each_window<Isa>(*g, inner_begin, inner_end, AveragePoolRow{taps, g->channels, factors_y[at.oy], factors_x, y + at.out()});
+    }
   }
   template <class Isa, int Width>
   HEED_INLINE void window(Index ox, Index first, Index end) const {
-    const Index row = g.size[1] * g.channels;
-    const T* x = image + g.position(0, oy, 0) * row + g.position(1, ox, 0) * g.channels;
-    sweep_channels<Isa, T>(0, g.channels,
-        AverageWindow<T, Width>{x, g.dilation[0] * row, g.dilation[1] * g.channels, {g.first_tap(0, oy), first}, {g.end_tap(0, oy), end},
-            T(factor_y * factors_x[ox]), y + ox * g.channels});
+    sweep_channels<Isa, T>(0, channels,
+        AverageWindow<T, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
+            T(factor_y * factors_x[ox]), y + ox * channels});
+  }
+};
+
+/// dx[tap, c] = factor * dy[c] for the taps of a window.
+template <class T, int Width>
+struct AverageTaps {
+  T* dx;                     ///< tap (0, 0), which may lie outside of the image
+  Index tap_row, tap_pixel;  ///< elements from tap to tap
+  Index first[2], end[2];
+  T factor;
+  const T* dy;
+
+  template <class P>
+  HEED_INLINE void at(Index channel) const {
+    const P d = P::load(dy + channel) * P::broadcast(factor);
+    for (Index ky = first[0]; ky < end[0]; ++ky) {
+      T* row = dx + ky * tap_row + channel;
+      if constexpr (Width > 0) {
+#pragma GCC unroll 4
+        for (int kx = 0; kx < Width; ++kx) d.store(row + kx * tap_pixel);
+      } else {
+        for (Index kx = first[1]; kx < end[1]; ++kx) d.store(row + kx * tap_pixel);
+      }
+    }
+  }
+};
+
+/// Of disjoint windows.
+template <class T>
+struct AveragePoolScatter {
+  const PoolRow<T>& taps;
+  T* dx;
+  Index channels;
+  double factor_y;
+  const double* factors_x;
+  const T* dy;
+
+  template <class Isa>
+  HEED_INLINE static void run(
+      const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* dy, T* dx) {
+    run_for_channels<Isa, AveragePoolScatter>(g->channels, g, begin, end, factors_y, factors_x, dy, dx);
+  }
+  template <class Isa>
+  HEED_INLINE static void rows(
+      const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* dy, T* dx) {
+    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1);
+    for (RowWalk at(*g, begin); at.row < end; at.next()) {
+      clear_band(*g, at.oy, dx + at.image);
+      const PoolRow<T> taps(*g, at.oy, dx + at.image);
+      for_each_window<Isa>(*g, inner_begin, inner_end,
+          AveragePoolScatter{taps, dx + (taps.x - dx), g->channels, factors_y[at.oy], factors_x, dy + at.out()});
+    }
+  }
+  template <class Isa, int Width>
+  HEED_INLINE void window(Index ox, Index first, Index end) const {
+    sweep_channels<Isa, T>(0, channels,
+        AverageTaps<T, Width>{dx + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
+            T(factor_y * factors_x[ox]), dy + ox * channels});
   }
 };
 
@@ -360,8 +328,27 @@ struct AveragePoolGradientRow {
   }
 };
 
-/// Rows that are worth a thread.
-inline Index pool_grain(const Pool2dGeometry& g, Index row_pixels) { return 1 + 16384 / std::max<Index>(1, row_pixels * g.channels); }
+inline constexpr Index kScatterChannels = 64;
+
+/// Of disjoint windows with few channels: dx[winner] = dy, element by element, on a cleared dx. (In packets, each tap asks whether it won: 20 channels
+/// took twice as long.)
+template <class T, class Winner>
+void max_pool_scatter(const Pool2dGeometry& g, Index begin, Index end, const T* dy, const Winner* winner, T* dx) {
+  Index offset[256];
+  for (Index ky = 0, tap = 0; ky < g.kernel[0]; ++ky)
+    for (Index kx = 0; kx < g.kernel[1]; ++kx, ++tap) offset[tap] = (ky * g.dilation[0] * g.size[1] + kx * g.dilation[1]) * g.channels;
+  const Index inner_begin = g.inner_begin(1), inner_end = g.inner_end(1);
+  for (RowWalk at(g, begin); at.row < end; at.next()) {
+    clear_band(g, at.oy, dx + at.image);
+    const PoolRow<T> taps(g, at.oy, dx + at.image);
+    Index from = at.out(), to = taps.x - dx;
+    for (Index ox = 0; ox < g.out_size[1]; ++ox, to += taps.window, from += g.channels) {
+      const bool inside = ox >= inner_begin && ox < inner_end;
+      if (taps.first >= taps.end || (!inside && g.first_tap(1, ox) >= g.end_tap(1, ox))) continue;  // nothing to win
+      for (Index c = 0; c < g.channels; ++c) dx[to + c + offset[winner[from + c]]] = dy[from + c];
+    }
+  }
+}
 
 }  // namespace detail
 
@@ -370,22 +357,22 @@ inline Index pool_grain(const Pool2dGeometry& g, Index row_pixels) { return 1 + 
 /// window makes its y NaN. Parallel over rows of y.
 template <class T, class Winner>
 void max_pool2d_forward(const Pool2dGeometry& g, const T* x, T* y, Winner* winner) {
-  const Index image = g.size[0] * g.size[1] * g.channels, row = g.out_size[1] * g.channels;
   parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]), [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      const Index oy = i % g.out_size[0];
-      const T* from = x + i / g.out_size[0] * image;
-      if (winner)
-        dispatch<detail::MaxPoolRow<T, Winner>, T>(&g, oy, from, y + i * row, winner + i * row);
-      else
-        dispatch<detail::MaxPoolRow<T, void>, T>(&g, oy, from, y + i * row, static_cast<void*>(nullptr));
-    }
+    if (winner)
+      dispatch<detail::MaxPoolRow<T, Winner>, T>(&g, begin, end, x, y, winner);
+    else
+      dispatch<detail::MaxPoolRow<T, void>, T>(&g, begin, end, x, y, static_cast<void*>(nullptr));
   });
 }
 
 /// dx[i, c] = sum of dy[o, c] over the windows o whose winner is pixel i. Parallel over rows of x.
 template <class T, class Winner>
 void max_pool2d_backward(const Pool2dGeometry& g, const T* dy, const Winner* winner, T* dx) {
+  if constexpr (sizeof(Winner) == 1) {
+    if (g.disjoint() && g.channels < detail::kScatterChannels)
+      return parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1] * g.taps()),
+          [&](Index begin, Index end) { detail::max_pool_scatter(g, begin, end, dy, winner, dx); });
+  }
   const detail::Readers readers_y(g, 0), readers_x(g, 1);
   const Index out_image = g.out_size[0] * g.out_size[1] * g.channels, row = g.size[1] * g.channels;
   parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
@@ -416,19 +403,19 @@ void max_pool2d_indices(const Pool2dGeometry& g, const Winner* winner, std::int6
 template <class T>
 void avg_pool2d_forward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* x, T* y) {
   const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
-  const Index image = g.size[0] * g.size[1] * g.channels, row = g.out_size[1] * g.channels;
-  parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]), [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i)
-      dispatch<detail::AveragePoolRow<T>, T>(
-          &g, i % g.out_size[0], factors_y[i % g.out_size[0]], factors_x.data(), x + i / g.out_size[0] * image, y + i * row);
-  });
+  parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]),
+      [&](Index begin, Index end) { dispatch<detail::AveragePoolRow<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), x, y); });
 }
 
 /// dx[i, c] = sum over the windows o that read pixel i of dy[o, c] / divisor(o). Parallel over rows of x.
 template <class T>
 void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* dy, T* dx) {
-  const detail::Readers readers_y(g, 0), readers_x(g, 1);
   const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
+  if (g.disjoint())
+    return parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1] * g.taps()), [&](Index begin, Index end) {
+      dispatch<detail::AveragePoolScatter<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), dy, dx);
+    });
+  const detail::Readers readers_y(g, 0), readers_x(g, 1);
   const Index out_image = g.out_size[0] * g.out_size[1] * g.channels, row = g.size[1] * g.channels;
   parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i)

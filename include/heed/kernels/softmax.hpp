@@ -53,10 +53,38 @@ HEED_INLINE Packet<Isa, T> row_shift(Index width, const T* x) {
   return finite_shift(P::broadcast(top.largest()));
 }
 
+/// The softmax of a row that fits `Count` packets, which stays in registers. (Written and read again, rows of 3 or 10 numbers took four times as long: a
+/// load waits for a masked store beside it.)
+template <int Count, class Isa, class T>
+HEED_INLINE void short_softmax_row(Index width, const T* x, Packet<Isa, T> (&y)[Count]) {
+  using P = Packet<Isa, T>;
+#pragma GCC unroll 2
+  for (int i = 0; i < Count; ++i) y[i] = P::load_partial(x + i * P::lanes, width - i * P::lanes, T(-HUGE_VAL));
+  P top = y[0], sum = P::zero();
+#pragma GCC unroll 2
+  for (int i = 1; i < Count; ++i) top = P::max(top, y[i]);
+  const P shift = finite_shift(P::broadcast(top.largest()));
+#pragma GCC unroll 2
+  for (int i = 0; i < Count; ++i) sum = sum + (y[i] = exponential(y[i] - shift));
+  const P factor = P::broadcast(T(1)) / sum_or_one(P::broadcast(sum.sum()));
+#pragma GCC unroll 2
+  for (int i = 0; i < Count; ++i) y[i] = y[i] * factor;
+}
+template <int Count, class Isa, class T>
+HEED_INLINE void short_softmax_row(Index width, const T* x, T* y) {
+  using P = Packet<Isa, T>;
+  P values[Count];
+  short_softmax_row<Count, Isa>(width, x, values);
+#pragma GCC unroll 2
+  for (int i = 0; i < Count; ++i) values[i].store_partial(y + i * P::lanes, width - i * P::lanes);
+}
+
 /// y = softmax of one row; y may be x. `width` > 0.
 template <class Isa, class T>
 HEED_INLINE void softmax_row(Index width, const T* x, T* y) {
   using P = Packet<Isa, T>;
+  if (width <= P::lanes) return short_softmax_row<1, Isa>(width, x, y);
+  if (width <= 2 * P::lanes) return short_softmax_row<2, Isa>(width, x, y);
   const P shift = row_shift<Isa>(width, x);
   P sum = P::zero();
   for (Index j = 0; j < width; j += P::lanes) {
@@ -132,25 +160,51 @@ HEED_INLINE Packet<Isa, T> softmax_gradient(
     return P::select_greater(P::broadcast(T(-1e30)), top, P::zero(), dy - exponential(y) * total);
 }
 
+template <bool Log, class Isa, class T>
+HEED_INLINE void softmax_backward_row(Index width, const T* y, const T* dy, T* dx) {
+  using P = Packet<Isa, T>;
+  P sum = P::zero(), top = P::broadcast(y[0]);
+  for (Index j = 0; j < width; j += P::lanes) {
+    const Index left = width - j;
+    if constexpr (Log)
+      sum = sum + P::load_partial(dy + j, left), top = P::max(top, P::load_partial(y + j, left, y[0]));
+    else
+      sum = P::fma(P::load_partial(y + j, left), P::load_partial(dy + j, left), sum);
+  }
+  const P total = P::broadcast(sum.sum()), largest = P::broadcast(top.largest());
+  for (Index j = 0; j < width; j += P::lanes) {
+    const Index left = width - j;
+    softmax_gradient<Log>(P::load_partial(y + j, left), P::load_partial(dy + j, left), total, largest).store_partial(dx + j, left);
+  }
+}
+
 template <class T, bool Log>
 struct SoftmaxBackwardRows {
   template <class Isa>
   HEED_INLINE static void run(Index rows, Index width, const T* y, const T* dy, T* dx) {
+    for (Index i = 0; i < rows; ++i) softmax_backward_row<Log, Isa>(width, y + i * width, dy + i * width, dx + i * width);
+  }
+};
+
+/// Forward and backward of a row at once, y in the place of dx or, where it fits, in a register. The bits are those of the two.
+template <class T, bool Log>
+struct SoftmaxAgainRows {
+  template <class Isa>
+  HEED_INLINE static void run(Index rows, Index width, const T* x, const T* dy, T* dx) {
     using P = Packet<Isa, T>;
-    for (Index i = 0; i < rows; ++i, y += width, dy += width, dx += width) {
-      P sum = P::zero(), top = P::broadcast(y[0]);
-      for (Index j = 0; j < width; j += P::lanes) {
-        const Index left = width - j;
-        if constexpr (Log)
-          sum = sum + P::load_partial(dy + j, left), top = P::max(top, P::load_partial(y + j, left, y[0]));
-        else
-          sum = P::fma(P::load_partial(y + j, left), P::load_partial(dy + j, left), sum);
+    for (Index i = 0; i < rows; ++i, x += width, dy += width, dx += width) {
+      if constexpr (Log) {
+        log_softmax_row<Isa>(width, x, dx);
+      } else if (width <= P::lanes) {
+        P y[1];
+        short_softmax_row<1, Isa>(width, x, y);
+        const P d = P::load_partial(dy, width);
+        softmax_gradient<false>(y[0], d, P::broadcast(P::fma(y[0], d, P::zero()).sum()), y[0]).store_partial(dx, width);
+        continue;
+      } else {
+        softmax_row<Isa>(width, x, dx);
       }
-      const P total = P::broadcast(sum.sum()), largest = P::broadcast(top.largest());
-      for (Index j = 0; j < width; j += P::lanes) {
-        const Index left = width - j;
-        softmax_gradient<Log>(P::load_partial(y + j, left), P::load_partial(dy + j, left), total, largest).store_partial(dx + j, left);
-      }
+      softmax_backward_row<Log, Isa>(width, dx, dy, dx);
     }
   }
 };
@@ -173,6 +227,15 @@ struct SoftmaxBackwardColumns {
       for (Index k = j; k < stop; k += inner)
         softmax_gradient<Log>(P::load_partial(y + k, left), P::load_partial(dy + k, left), sum, top).store_partial(dx + k, left);
     }
+  }
+};
+
+template <class T, bool Log>
+struct SoftmaxAgainColumns {
+  template <class Isa>
+  HEED_INLINE static void run(Index begin, Index end, Index width, Index inner, const T* x, const T* dy, T* dx) {
+    SoftmaxForwardColumns<T, Log>::template run<Isa>(begin, end, width, inner, x, dx);
+    SoftmaxBackwardColumns<T, Log>::template run<Isa>(begin, end, width, inner, dx, dy, dx);
   }
 };
 
@@ -206,6 +269,12 @@ void softmax_backward(const SoftmaxShape& shape, const T* y, const T* dy, T* dx)
   detail::along_axis<T, detail::SoftmaxBackwardRows<T, false>, detail::SoftmaxBackwardColumns<T, false>>(shape, y, dy, dx);
 }
 
+/// The same from x instead of y, which is computed again; dx may be neither x nor dy.
+template <class T>
+void softmax_backward_again(const SoftmaxShape& shape, const T* x, const T* dy, T* dx) {
+  detail::along_axis<T, detail::SoftmaxAgainRows<T, false>, detail::SoftmaxAgainColumns<T, false>>(shape, x, dy, dx);
+}
+
 /// y = x - log of the sum of e^x along the axis; y may be x.
 template <class T>
 void log_softmax_forward(const SoftmaxShape& shape, const T* x, T* y) {
@@ -215,6 +284,11 @@ void log_softmax_forward(const SoftmaxShape& shape, const T* x, T* y) {
 template <class T>
 void log_softmax_backward(const SoftmaxShape& shape, const T* y, const T* dy, T* dx) {
   detail::along_axis<T, detail::SoftmaxBackwardRows<T, true>, detail::SoftmaxBackwardColumns<T, true>>(shape, y, dy, dx);
+}
+/// The same from x instead of y, which is computed again; dx may be neither x nor dy.
+template <class T>
+void log_softmax_backward_again(const SoftmaxShape& shape, const T* x, const T* dy, T* dx) {
+  detail::along_axis<T, detail::SoftmaxAgainRows<T, true>, detail::SoftmaxAgainColumns<T, true>>(shape, x, dy, dx);
 }
 
 }  // namespace heed::kernels

@@ -7,7 +7,7 @@
 namespace heed {
 
 /// What Softmax and LogSoftmax share: an axis, along which elements compete. Derived gives `static constexpr const char* kKind` and
-/// `static constexpr bool kLog`. The cache is a view of x and no memory: backward computes y again, in the place of dx.
+/// `static constexpr bool kLog`. The cache is a view of x and no memory: backward computes y again, row by row.
 template <class Derived, class T>
 class SoftmaxLayer : public LayerBase<Derived> {
  public:
@@ -46,12 +46,10 @@ class SoftmaxLayer : public LayerBase<Derived> {
     require_filled(Derived::kKind, cache.shape);
     require_gradient_shape(Derived::kKind, dy.shape(), cache.shape, cache.shape.rows());
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
-    run(cache.shape, cache.x, dx.data());  // y
-    const T* y = dx.data();
     if constexpr (Derived::kLog)
-      kernels::log_softmax_backward(kernel_shape(cache.shape), y, dy.data(), dx.data());
+      kernels::log_softmax_backward_again(kernel_shape(cache.shape), cache.x, dy.data(), dx.data());
     else
-      kernels::softmax_backward(kernel_shape(cache.shape), y, dy.data(), dx.data());
+      kernels::softmax_backward_again(kernel_shape(cache.shape), cache.x, dy.data(), dx.data());
     return dx;
   }
 

@@ -41,9 +41,10 @@ class Window2d {
     require<ShapeError>(in.rank() == (image_ ? 4 : 3), layer_, ": input ", in, " has ", in.rank(), " axes, (",
         image_ ? "images, height, width, channels" : "sequences, tokens, channels", ") are expected");
     const Index height = windows(0, image_ ? in[1] : 1), width = windows(1, in[-2]);
-    require<ShapeError>(height > 0 && width > 0, layer_, ": the kernel does not fit into the input (input ", in, ", padding ",
-        image_ ? padding_.to_string() : Padding1d(padding_.left, padding_.right).to_string(), ", kernel_size ", shown(kernel_size_),
-        ", dilation ", shown(dilation_), ")");
+    if (height <= 0 || width <= 0)  // the words are put together only then
+      fail<ShapeError>(layer_, ": the kernel does not fit into the input (input ", in, ", padding ",
+          image_ ? padding_.to_string() : Padding1d(padding_.left, padding_.right).to_string(), ", kernel_size ", shown(kernel_size_),
+          ", dilation ", shown(dilation_), ")");
     return image_ ? image_shape(in[0], height, width, channels) : token_shape(in[0], width, channels);
   }
   Shape output_shape(const Shape& in) const { return output_shape(in, in.features()); }
