@@ -80,6 +80,17 @@ struct Packet<Scalar, T> {
   }
 };
 
+/// Asks the memory for `count` numbers from p on, which need not be there. Fewer than half a cache line are not worth an instruction.
+template <int count, class T>
+HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
+#if HEED_HAS_VECTORS
+  constexpr int line = 64 / static_cast<int>(sizeof(T));
+  if constexpr (2 * count >= line)
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i += line) __builtin_prefetch(p + i);
+#endif
+}
+
 /// As many whole 32-bit numbers as a packet has lanes, for hashing; arithmetic is modulo 2^32.
 template <class Isa, class T>
 struct WholePacket;

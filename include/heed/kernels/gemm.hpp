@@ -106,8 +106,6 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
   constexpr Index kFewPanels = 4;
   const bool conflict = static_cast<std::size_t>(std::max(a.row, a.col)) * sizeof(T) % 2048 == 0 && rows > 4;
   const bool in_place = !conflict && panels < kFewPanels * blocks.cols && (a.col == 1 || a.row == 1);
-  constexpr std::size_t kNear = std::size_t{2} << 20;  // bytes that L2 may hold
-  const bool far = static_cast<std::size_t>((rows + b.depth) * b.cols) * sizeof(T) > kNear;
   Tensor<T, 1> padded_bias({bias ? panels * b.width : 0});
   if (bias) std::copy_n(bias, b.cols, padded_bias.data());
   const auto make_scratch = [&] {
@@ -136,8 +134,7 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
             .c_row = c_row,
             .tiles = !in_place,
             .accumulate = accumulate || k > 0,
-            .bias = bias && k + part == b.depth ? padded_bias.data() + col : nullptr,
-            .far = far});
+            .bias = bias && k + part == b.depth ? padded_bias.data() + col : nullptr});
       }
       epilogue(row, count, col, cols, target, c_row);
     }
