@@ -84,7 +84,7 @@ struct Packet<Scalar, T> {
 template <int count, class T>
 HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
 #if HEED_HAS_VECTORS
-  constexpr int line = 64 / static_cast<int>(sizeof(T));
+  constexpr int size = static_cast<int>(sizeof(T)), line = size < 64 ? 64 / size : 1;
   if constexpr (2 * count >= line)
 #pragma GCC unroll 8
     for (int i = 0; i < count; i += line) __builtin_prefetch(p + i);

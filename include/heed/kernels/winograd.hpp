@@ -174,8 +174,8 @@ struct TransformSource {
   }
 };
 
-/// A dy Aᵀ for the same tiles, in panels.
-template <int Size, class T>
+/// `Rows` of A dy Aᵀ for the same tiles, in panels.
+template <int Size, class T, class Rows>
 struct TransformTargetGradient {
   template <class Isa>
   HEED_INLINE static void run(
@@ -185,7 +185,8 @@ struct TransformTargetGradient {
       tiles->targets(tile, dy, zeros, at);
       for (Index n = 0; n < channels; n += to->width) {
         T* target = to->data + n / to->width * to->panel + (tile - first) * to->row - n;
-        sweep_channels<Isa, T>(n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T>{at, target, to->point});
+        sweep_channels<Isa, T>(
+            n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T, Rows>{at, target, to->point});
       }
     }
   }
@@ -313,14 +314,15 @@ void winograd_correlate(
 
 /// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; the weights of a target lie one behind the other.
 ///
-/// A unit of work is a shard of the tiles by a block of at most 64 source and 64 target channels: its sums (600 KB) and 32 transformed tiles stay in
-/// L2. With chunks of tiles in L3 two threads got 1.1 times as far as one (Granite Rapids). More channels transform a tile several times, 15 % at
-/// 256 -> 256. Shards and blocks follow from the shapes, so the number of threads changes no bit.
+/// A unit of work is a shard of the tiles by a block of at most 128 source and 128 target channels by, with F(4x4), half of the points: sums, 1.2 MB, and 64
+/// transformed tiles, 1.3 MB, which come from L2 mostly. (Granite Rapids, blocks of 64 channels and 32 tiles, where all points are within 1.2 MB: 6 to 40 %
+/// slower, most at 128 channels, which were transformed twice and whose sums were read twice as often; three parts, 48 or 96 tiles within 5 %. With
+/// chunks of tiles in L3 two threads got 1.1 times as far as one.) Shards and blocks follow from the shapes, so the number of threads changes no bit.
 template <int Size, class T>
 void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* d_weight) {
   HEED_ASSERT(fits_winograd(c));
-  constexpr Index kBlock = 64, kTiles = 32, kMostShards = 8;
-  constexpr int points = detail::WinogradTiles<Size>::points;
+  constexpr Index kBlock = 128, kTiles = 64, kMostShards = 8;
+  constexpr int side = detail::WinogradTiles<Size>::side, points = side * side, parts = Size == 4 ? 2 : 1, held = points / parts;
   const detail::WinogradTiles<Size> tiles(c);
   const Index width = panel_width<T>();
   // Channels in equal blocks, those of targets in whole panels.
@@ -330,7 +332,7 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
   const Index block_panels = (panels + panel_blocks - 1) / panel_blocks, target_block = block_panels * width;
   const Index target_blocks = (panels + block_panels - 1) / block_panels, blocks = source_blocks * target_blocks;
   const Index tile_blocks = (tiles.count + kTiles - 1) / kTiles;
-  const Index wanted = std::clamp<Index>(2 * kMostShards / blocks, 2, kMostShards), most = std::max<Index>(1, tile_blocks / 4);
+  const Index wanted = std::clamp<Index>(2 * kMostShards / (blocks * parts), 2, kMostShards), most = std::max<Index>(1, tile_blocks / 4);
   const Index shard_tiles = (tile_blocks + std::min(wanted, most) - 1) / std::min(wanted, most) * kTiles;
   const Index shards = (tiles.count + shard_tiles - 1) / shard_tiles;
 
@@ -343,38 +345,46 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
   };
   const auto make_scratch = [&] {
     Scratch scratch{
-        Tensor<T, 1>::uninitialized({points * (kTiles * row + 16)}), Tensor<T, 1>::uninitialized({points * (block_panels * panel + 16)})};
+        Tensor<T, 1>::uninitialized({held * (kTiles * row + 16)}), Tensor<T, 1>::uninitialized({held * (block_panels * panel + 16)})};
     if (c.target_channels % target_block != 0) scratch.gradient.fill(T(0));  // whole panels are read
     return scratch;
   };
   const bool small = detail::too_small_for_threads(tiles);
-  parallel_for(shards * blocks, small ? shards * blocks : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
+  parallel_for(shards * blocks * parts, small ? shards * blocks * parts : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     const detail::PointRows<T> from{scratch.source.data(), kTiles * row + 16, row, row, 0};
     const detail::PointRows<T> to{scratch.gradient.data(), block_panels * panel + 16, width, width, panel};
     for (Index unit = begin; unit < end; ++unit) {
-      const Index shard = unit / blocks, s = unit % blocks / target_blocks * source_block, n = unit % target_blocks * target_block;
+      const Index shard = unit / (blocks * parts), block = unit / parts % blocks;
+      const Index s = block / target_blocks * source_block, n = block % target_blocks * target_block;
       const Index sources = std::min(source_block, c.source_channels - s), targets = std::min(target_block, c.target_channels - n);
-      T* const unit_sums = sums.data() + unit * sums_block;
-      for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
-        const Index last = std::min(tiles.count, first + kTiles);
-        dispatch<detail::TransformSource<Size, T>, T>(&tiles, first, last, sources, x + s, zeros.data(), &from);
-        dispatch<detail::TransformTargetGradient<Size, T>, T>(&tiles, first, last, targets, dy + n, zeros.data(), &to);
-        for (Index point = 0; point < points; ++point)
-          for (Index p = 0; p * width < targets; ++p)
-            multiply_tiles<T>({.rows = sources,
-                .cols = width,
-                .depth = last - first,
-                .a = from.data + point * from.point,
-                .a_row = 1,
-                .a_step = row,
-                .b = to.data + point * to.point + p * panel,
-                .b_row = width,
-                .b_panel = panel,
-                .c = unit_sums + point * sums_point + p * sums_panel,
-                .c_row = width,
-                .slack = true,
-                .accumulate = first > shard * shard_tiles});
-      }
+      const auto run = [&]<class Rows>(Rows) {
+        T* const unit_sums = sums.data() + (shard * blocks + block) * sums_block + Rows::first(side) * side * sums_point;
+        for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
+          const Index last = std::min(tiles.count, first + kTiles);
+          dispatch<detail::TransformSource<Size, T, Rows>, T>(&tiles, first, last, sources, x + s, zeros.data(), &from);
+          dispatch<detail::TransformTargetGradient<Size, T, Rows>, T>(&tiles, first, last, targets, dy + n, zeros.data(), &to);
+          for (Index point = 0; point < held; ++point)
+            for (Index p = 0; p * width < targets; ++p)
+              multiply_tiles<T>({.rows = sources,
+                  .cols = width,
+                  .depth = last - first,
+                  .a = from.data + point * from.point,
+                  .a_row = 1,
+                  .a_step = row,
+                  .b = to.data + point * to.point + p * panel,
+                  .b_row = width,
+                  .b_panel = panel,
+                  .c = unit_sums + point * sums_point + p * sums_panel,
+                  .c_row = width,
+                  .slack = true,
+                  .accumulate = first > shard * shard_tiles});
+        }
+      };
+      static_assert(parts <= 2);
+      if (unit % parts == 0)
+        run(Part<parts, 0>{});
+      else
+        run(Part<parts, parts - 1>{});
     }
   });
   const Index target_step = 9 * c.source_channels;
