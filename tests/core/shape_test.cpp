@@ -3,7 +3,9 @@
 
 #include <heed/core/shape.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <new>
 
 using namespace heed;
 
@@ -22,6 +24,14 @@ TEST_CASE("a shape reads as rows x features") {
   Index product = 1;
   for (Index size : images) product *= size;
   CHECK(product == images.size());
+}
+
+TEST_CASE("the axes that a new shape does not have are 0") {
+  alignas(Shape) unsigned char memory[2][sizeof(Shape)];
+  std::fill_n(memory[0], sizeof memory, static_cast<unsigned char>(0xee));
+  asm volatile("" : : "r"(memory) : "memory");  // so that this is not left out
+  const Shape *none = new (memory[0]) Shape, *one = new (memory[1]) Shape{5};
+  for (int axis = 0; axis < Shape::kMaxRank; ++axis) CHECK(((*none)[axis] == 0 && (*one)[axis] == (axis == 0 ? 5 : 0)));
 }
 
 TEST_CASE("shapes of rank 0 and 1 and empty axes") {

@@ -126,6 +126,16 @@ void check_numbers(const std::vector<Number>& numbers) {
   }
 }
 
+/// float as double and back, where it is rounded.
+struct Widened {
+  template <class Isa>
+  HEED_INLINE static void run(const float* from, const double* wide, double* loaded, float* stored) {
+    using P = Packet<Isa, double>;
+    P::load_numbers(from).store(loaded);
+    P::load(wide).store_numbers(stored);
+  }
+};
+
 /// The sum of the lanes in the order that Packet promises: halves are added until one lane is left.
 template <class T>
 T tree_sum(std::vector<T> v) {
@@ -135,6 +145,19 @@ T tree_sum(std::vector<T> v) {
 }
 
 }  // namespace
+
+TEST_CASE("numbers in float are widened to double and rounded on the way back, on every instruction set") {
+  for (IsaLevel level : available()) {
+    const std::size_t lanes = lanes_of<double>(level);
+    INFO("level " << static_cast<int>(level));
+    std::vector<float> from(lanes), stored(lanes);
+    std::vector<double> wide(lanes), loaded(lanes);
+    for (std::size_t i = 0; i < lanes; ++i)
+      from[i] = 0.1f * static_cast<float>(i) - 0.35f, wide[i] = 3e9 + 1.0 / 3 * static_cast<double>(i);
+    run_on<Widened>(level, static_cast<const float*>(from.data()), static_cast<const double*>(wide.data()), loaded.data(), stored.data());
+    for (std::size_t i = 0; i < lanes; ++i) CHECK((loaded[i] == static_cast<double>(from[i]) && stored[i] == static_cast<float>(wide[i])));
+  }
+}
 
 TEMPLATE_TEST_CASE("every packet operation does what the loop does, on every instruction set", "", float, double) {
   using T = TestType;

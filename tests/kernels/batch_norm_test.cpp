@@ -99,14 +99,22 @@ TEMPLATE_TEST_CASE("batch norm kernels agree with the formulas", "", float, doub
 TEST_CASE("batch norm of features far from zero keeps their digits") {
   const BatchNormRows r{10000, 3, 1, 10000};
   Problem<float> p(r, 10000, 1);  // x itself is rounded to 1e-3, which the reference sees too
+  for (Index i = 0; i < p.dy.size(); ++i) p.dy[i] += 0.25f + 0.5f * (p.x[i] - 10000);  // no mean of it is near 0
   p.statistics(kEps);
-  Tensor<float, 1> y({p.x.size()}), expected({p.x.size()}), dx({p.x.size()});
+  Tensor<float, 1> y({p.x.size()}), expected({p.x.size()}), dx({p.x.size()}), dx_expected({p.x.size()});
+  Tensor<float, 1> d_weight({3}), d_bias({3}), d_weight_expected({3});
   heed::kernels::batch_norm_forward<float>(r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), nullptr, nullptr, y.data());
-  long double unused = 0;
-  for (Index j = 0; j < 3; ++j)
+  heed::kernels::batch_norm_backward<float>(r, p.x.data(), p.dy.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), nullptr, false,
+      dx.data(), d_weight.data(), d_bias.data());
+  for (Index j = 0; j < 3; ++j) {
+    long double d_w = 0, unused = 0;
     reference::batch_norm_column(r, p.x.data(), p.dy.data(), 0, j, kEps, 1.0L, 0.0L, false,
-        reference::batch_norm_column(r, p.x.data(), 0, j), expected.data(), dx.data(), &unused, &unused);
+        reference::batch_norm_column(r, p.x.data(), 0, j), expected.data(), dx_expected.data(), &d_w, &unused);
+    d_weight_expected[j] = static_cast<float>(d_w);
+  }
   CHECK(largest_error(y, expected, 4) < 32);  // a mean in float alone would be off by 4000 of these
+  CHECK(largest_error(dx, dx_expected, 4) < 32);
+  CHECK(largest_error(d_weight, d_weight_expected, 5000) < 32);  // sums of 10000 numbers around 0.5
 }
 
 TEST_CASE("batch norm of a constant feature gives the bias and no gradient") {

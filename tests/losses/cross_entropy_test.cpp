@@ -219,6 +219,15 @@ TEST_CASE("nothing to take the mean of: 0, with zero gradients") {
   CHECK(losses.size() == 0);
 }
 
+TEST_CASE("a label without weight whose logit is minus infinity adds nothing") {
+  const auto logits = matrix<float>(2, 3, {1, 2, -kInfinity, 4, 5, 6});
+  Tensor<float, 2> d;
+  const CrossEntropyLoss<float> loss({.weight = {1, 1, 0}, .reduction = Reduction::sum});
+  const double second = loss.value(matrix<float>(1, 3, {4, 5, 6}), std::vector<int>{1});
+  CHECK(loss(logits, std::vector<int>{2, 1}, d) == second);
+  for (Index c = 0; c < 3; ++c) CHECK(d[c] == 0);
+}
+
 TEST_CASE("tensors of any rank are rows of classes") {
   const Case c(12, 5, 0.1, true, true, Reduction::mean);
   const auto logits = matrix<double>(12, 5, c.logits), targets = matrix<double>(12, 5, c.targets);

@@ -23,16 +23,27 @@ class Shape {
  public:
   static constexpr int kMaxRank = 8;  // attention cases need 5 axes; 8 fills one cache line with the rank left over
 
-  Shape() = default;
-  Shape(std::initializer_list<Index> sizes) {
+  Shape() {  // a loop, because g++ clears a tensor's 88 bytes by a string instruction otherwise, at the price of two small buffers
+#pragma GCC unroll 8
+    for (int i = 0; i < kMaxRank; ++i) sizes_[i] = 0;
+  }
+  Shape(std::initializer_list<Index> sizes) : Shape() {
     require<ShapeError>(sizes.size() <= kMaxRank, "Shape: ", sizes.size(), " axes given, at most ", kMaxRank, " are supported");
     for (Index size : sizes) push_back(size);
   }
   /// `count` sizes read from `sizes`.
   template <class Integer>
-  Shape(const Integer* sizes, std::size_t count) {
+  Shape(const Integer* sizes, std::size_t count) : Shape() {
     require<ShapeError>(count <= kMaxRank, "Shape: ", count, " axes given, at most ", kMaxRank, " are supported");
     for (std::size_t i = 0; i < count; ++i) push_back(static_cast<Index>(sizes[i]));
+  }
+
+  /// The same as `=` for a shape of that rank. Axis by axis: a vector would wait for the stores of numbers that made the shape.
+  template <int Rank>
+  void take(const Shape& other) {
+#pragma GCC unroll 8
+    for (int i = 0; i < Rank; ++i) sizes_[i] = other.sizes_[i];
+    rank_ = Rank;
   }
 
   int rank() const { return rank_; }
@@ -90,7 +101,7 @@ class Shape {
   }
 
  private:
-  Index sizes_[kMaxRank] = {};
+  Index sizes_[kMaxRank];
   int rank_ = 0;
 };
 

@@ -57,15 +57,17 @@ struct Packet<Scalar, T> {
   T sum() const { return v; }
   T largest() const { return v; }
 
-  /// Whole numbers of a smaller type (uint8_t, int32_t), one a lane, as T.
+  /// Numbers of a smaller type (uint8_t, int32_t, float), one a lane, as T; on the way back they are cut or rounded.
   template <class Number>
   static Packet load_numbers(const Number* p) {
-    return {T(static_cast<std::int32_t>(*p))};
+    if constexpr (std::is_integral_v<Number>) return {T(static_cast<std::int32_t>(*p))};
+    if constexpr (!std::is_integral_v<Number>) return {T(*p)};
   }
   template <class Number>
   void store_numbers(Number* p) const {
     using Source = std::conditional_t<std::is_floating_point_v<T>, T, double>;  // number-like types convert to double
-    *p = static_cast<Number>(static_cast<Source>(v));
+    if constexpr (std::is_same_v<Number, T>) *p = v;
+    if constexpr (!std::is_same_v<Number, T>) *p = static_cast<Number>(static_cast<Source>(v));
   }
 
   static void transpose(Packet (&)[1]) {}
@@ -282,7 +284,7 @@ struct Packet<Isa, T> {
     return r;
   }
 
-  /// Whole numbers of a smaller type (uint8_t, int32_t), one a lane, as T.
+  /// Numbers of a smaller type (uint8_t, int32_t, float), one a lane, as T; on the way back they are cut or rounded.
   template <class Number>
   HEED_INLINE static Packet load_numbers(const Number* p) {
     // g++ 12 widens bytes to 32 bits lane by lane, but step by step it does not.
@@ -292,13 +294,18 @@ struct Packet<Isa, T> {
     typedef std::int32_t Wide __attribute__((vector_size(lanes * 4)));
     Numbers numbers;
     std::memcpy(&numbers, p, sizeof numbers);
+    if constexpr (std::is_floating_point_v<Number>) return {__builtin_convertvector(numbers, Vector)};
     return {__builtin_convertvector(__builtin_convertvector(__builtin_convertvector(numbers, Steps), Wide), Vector)};
   }
   template <class Number>
   HEED_INLINE void store_numbers(Number* p) const {
     typedef Number Numbers __attribute__((vector_size(lanes * sizeof(Number))));
     typedef std::int32_t Wide __attribute__((vector_size(lanes * 4)));
-    const Numbers numbers = __builtin_convertvector(__builtin_convertvector(v, Wide), Numbers);
+    Numbers numbers;
+    if constexpr (std::is_floating_point_v<Number>)
+      numbers = __builtin_convertvector(v, Numbers);
+    else
+      numbers = __builtin_convertvector(__builtin_convertvector(v, Wide), Numbers);
     std::memcpy(p, &numbers, sizeof numbers);
   }
 

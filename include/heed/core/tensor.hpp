@@ -186,7 +186,7 @@ class Tensor : public TensorView<const T, Rank> {
       this->data_ = obtain(count, fresh);
       capacity_ = count;
     }
-    this->shape_ = shape;
+    this->shape_.template take<Rank>(shape);
   }
   /// The elements as one axis; the memory moves along, so views of this tensor stay valid as long as the result lives.
   Tensor<T, 1> flattened() && {

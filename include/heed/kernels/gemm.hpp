@@ -4,6 +4,7 @@
 #include <limits>
 
 #include <heed/core/parallel.hpp>
+#include <heed/kernels/narrow_rows.hpp>
 #include <heed/kernels/pack.hpp>
 
 namespace heed::kernels {
@@ -247,6 +248,44 @@ struct FewColumns {
   }
 };
 
+/// The product of narrow rows, without gaps between them, with a small B: a row a lane. Never chosen by the number of rows, so a row keeps its bits.
+/// (Linear layers: 1000x1 to 1 2.9 -> 1.6 us, 1000x3 to 3 4.3 -> 3.0, 1x1 to 1 109 -> 34 ns; 1000x8 to 8 would take 1.7 times as long.)
+template <class T>
+struct NarrowProduct {
+  GemmProblem<T> g;
+
+  static bool fits(Index cols, Index depth, const MatrixRef<T>& a, Index c_row) {
+    constexpr Index most = NarrowRows<Scalar, T>::most_features;
+    return cols <= most && depth <= most && cols * depth <= 36 && a.col == 1 && a.row == depth && c_row == cols;
+  }
+
+  template <class Isa>
+  HEED_INLINE static void run(const GemmProblem<T>* g, Index begin, Index end) {
+    using P = Packet<Isa, T>;
+    using Rows = NarrowRows<Isa, T>;
+    for (Index first = begin; first < end; first += Rows::most_rows) {
+      const Index part = std::min(Rows::most_rows, end - first);
+      const Rows a(part, g->depth, g->a.data + first * g->depth);
+      T* c = g->c + first * g->c_row;
+      Rows result(0, g->cols, c);
+      for (Index i = 0; i < part; i += P::lanes)
+        for (Index j = 0; j < g->cols; ++j) {
+          P sum = P::zero();
+          for (Index k = 0; k < g->depth; ++k) sum = P::fma(a.load(i, k), P::broadcast(g->b.data[k * g->b.row + j * g->b.col]), sum);
+          result.set(i, j, g->bias ? sum + P::broadcast(g->bias[j]) : sum);
+        }
+      result.store(part, g->cols, c, g->accumulate);
+    }
+  }
+  template <class Epilogue>
+  void run(const Epilogue& epilogue) const {
+    parallel_for(g.rows, 8192, [&](Index begin, Index end) {
+      dispatch<NarrowProduct, T>(&g, begin, end);
+      epilogue(begin, end - begin, 0, g.cols, g.c + begin * g.c_row, g.c_row);
+    });
+  }
+};
+
 }  // namespace detail
 
 /// C (rows x cols) = A (rows x depth) B (depth x cols) [+ bias] [+ C]. Either operand may be a transposed view. Sums as above, except for dot products
@@ -260,6 +299,7 @@ void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const Matr
     if (cols == 1 && rows > 1 && c_row == 1 && a.row == 1 && !bias)
       return gemm(1, rows, depth, b.transposed(), a.transposed(), c, rows, accumulate);
   const detail::GemmProblem<T> problem{rows, cols, depth, a, b, c, c_row, accumulate, bias};
+  if (depth > 0 && detail::NarrowProduct<T>::fits(cols, depth, a, c_row)) return detail::NarrowProduct<T>{problem}.run(epilogue);
   if (depth > 0 && detail::FewColumns<T>::fits(cols, depth, a, b)) return detail::FewColumns<T>{problem}.run(epilogue);
   if (depth > 0 && detail::FewRows<T>::fits(rows)) return detail::FewRows<T>{problem}.run(epilogue);
   PackedOperand<T> packed;

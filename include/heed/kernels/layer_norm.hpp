@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include <heed/core/parallel.hpp>
-#include <heed/core/simd.hpp>
+#include <heed/kernels/narrow_rows.hpp>
 
 namespace heed::kernels {
 
@@ -31,6 +32,8 @@ struct LayerNormForward {
   template <class Isa>
   HEED_INLINE static void run(Index rows, const LayerNormShape<T>* shape, const T* x, T* y, T* mean, T* inv_std) {
     using std::sqrt;
+    if constexpr (Packet<Isa, T>::lanes > 1)
+      if (shape->width <= NarrowRows<Isa, T>::most_features) return narrow<Isa>(rows, *shape, x, y, mean, inv_std);
     for (Index i = 0; i < rows; ++i) {
       const Index width = shape->width;
       const T count = T(static_cast<double>(width));
@@ -48,6 +51,40 @@ struct LayerNormForward {
   }
 
  private:
+  /// The same with a row a lane.
+  template <class Isa>
+  HEED_INLINE static void narrow(Index rows, const LayerNormShape<T>& shape, const T* x, T* y, T* mean, T* inv_std) {
+    using P = Packet<Isa, T>;
+    using Rows = NarrowRows<Isa, T>;
+    const Index width = shape.width;
+    const P count = P::broadcast(T(static_cast<double>(width)));
+    for (Index begin = 0; begin < rows; begin += Rows::most_rows) {
+      const Index part = std::min(Rows::most_rows, rows - begin);
+      Rows v(part, width, x + begin * width);
+      for (Index i = 0; i < part; i += P::lanes) {
+        P center = P::zero(), off = P::zero(), squares = P::zero();
+        for (Index j = 0; shape.centered && j < width; ++j) center = center + v.load(i, j);
+        center = center / count;
+        for (Index j = 0; j < width; ++j) {
+          const P d = v.load(i, j) - center;
+          off = off + d, squares = P::fma(d, d, squares);
+        }
+        off = shape.centered ? off / count : P::zero();
+        center = center + off;
+        const P variance = P::max(squares / count - off * off, P::zero());
+        const P scale = P::broadcast(T(1)) / P::sqrt(variance + P::broadcast(T(shape.eps)));
+        for (Index j = 0; j < width; ++j) {
+          P value = (v.load(i, j) - center) * scale;
+          if (shape.weight) value = value * P::broadcast(shape.weight[j]);
+          if (shape.bias) value = value + P::broadcast(shape.bias[j]);
+          v.set(i, j, value);
+        }
+        if (mean) center.store_partial(mean + begin + i, part - i);
+        if (inv_std) scale.store_partial(inv_std + begin + i, part - i);
+      }
+      v.store(part, width, y + begin * width);
+    }
+  }
   template <class Isa>
   HEED_INLINE static T sum(Index width, const T* x) {
     using P = Packet<Isa, T>;
@@ -95,6 +132,8 @@ struct LayerNormBackward {
     using P = Packet<Isa, T>;
     const Index width = shape->width;
     const T* weight = shape->weight;
+    if constexpr (Packet<Isa, T>::lanes > 1)
+      if (width <= NarrowRows<Isa, T>::most_features) return narrow<Isa>(rows, *shape, x, dy, mean, inv_std, dx, add, d_weight, d_bias);
     for (Index i = 0; i < rows; ++i, x += width, dy += width, dx += width) {
       // y = n * weight + bias with n = (x - mean) inv_std: the gradient g = dy * weight arrives at n.
       const T center = shape->centered ? mean[i] : T(0);
@@ -119,6 +158,41 @@ struct LayerNormBackward {
         if (add) value = value + P::load_partial(dx + j, left);
         value.store_partial(dx + j, left);
       }
+    }
+  }
+
+ private:
+  /// The same with a row a lane.
+  template <class Isa>
+  HEED_INLINE static void narrow(Index rows, const LayerNormShape<T>& shape, const T* x, const T* dy, const T* mean, const T* inv_std,
+      T* dx, bool add, T* d_weight, T* d_bias) {
+    using P = Packet<Isa, T>;
+    using Rows = NarrowRows<Isa, T>;
+    const Index width = shape.width;
+    const P count = P::broadcast(T(static_cast<double>(width)));
+    P weight_sums[Rows::most_features], bias_sums[Rows::most_features];
+    for (Index j = 0; j < width; ++j) weight_sums[j] = bias_sums[j] = P::zero();
+    for (Index begin = 0; begin < rows; begin += Rows::most_rows) {
+      const Index part = std::min(Rows::most_rows, rows - begin);
+      Rows n(part, width, x + begin * width), g(part, width, dy + begin * width);
+      for (Index i = 0; i < part; i += P::lanes) {
+        const P m = shape.centered ? P::load_partial(mean + begin + i, part - i) : P::zero();
+        const P s = P::load_partial(inv_std + begin + i, part - i);
+        P sum = P::zero(), sum_n = P::zero();
+        for (Index j = 0; j < width; ++j) {
+          const P d = g.load(i, j), normalized = (n.load(i, j) - m) * s, dn = shape.weight ? d * P::broadcast(shape.weight[j]) : d;
+          sum = sum + dn, sum_n = P::fma(dn, normalized, sum_n);
+          weight_sums[j] = P::fma(d, normalized, weight_sums[j]), bias_sums[j] = bias_sums[j] + d;
+          n.set(i, j, normalized), g.set(i, j, dn);
+        }
+        const P average = shape.centered ? sum / count : P::zero(), average_n = sum_n / count;
+        for (Index j = 0; j < width; ++j) g.set(i, j, (g.load(i, j) - average - n.load(i, j) * average_n) * s);
+      }
+      g.store(part, width, dx + begin * width, add);
+    }
+    for (Index j = 0; j < width; ++j) {
+      if (d_weight) d_weight[j] += weight_sums[j].sum();
+      if (d_bias) d_bias[j] += bias_sums[j].sum();
     }
   }
 };

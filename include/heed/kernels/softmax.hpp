@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include <heed/core/parallel.hpp>
-#include <heed/core/simd.hpp>
 #include <heed/kernels/exponential.hpp>
+#include <heed/kernels/narrow_rows.hpp>
 
 // Softmax and its logarithm. The largest element is taken off first, so nothing overflows; -inf has the weight 0. Where everything is -inf there
 // is nothing to choose from: all weights are 0 (their logarithms -inf) and so are the gradients. Rows that hold NaN or +inf become NaN.
@@ -239,13 +239,45 @@ struct SoftmaxAgainColumns {
   }
 };
 
+/// Contiguous rows, those of few elements as columns.
+template <class T, class Rows, class Columns>
+struct WideOrNarrowRows {
+  template <class Isa, class... Tensors>
+  HEED_INLINE static void run(Index rows, Index width, Tensors... tensors) {
+    using Narrow = NarrowRows<Isa, T>;
+    if constexpr (Packet<Isa, T>::lanes > 1)
+      if (width <= Narrow::most_features) {
+        for (Index i = 0; i < rows; i += Narrow::most_rows)
+          narrow<Isa>(std::min(Narrow::most_rows, rows - i), width, (tensors + i * width)...);
+        return;
+      }
+    Rows::template run<Isa>(rows, width, tensors...);
+  }
+
+ private:
+  template <class Isa>
+  HEED_INLINE static void narrow(Index rows, Index width, const T* x, T* y) {
+    NarrowRows<Isa, T> v(rows, width, x);
+    Columns::template run<Isa>(0, rows, width, v.most_rows, v.elements[0], v.elements[0]);
+    v.store(rows, width, y);
+  }
+  template <class Isa>
+  HEED_INLINE static void narrow(Index rows, Index width, const T* x, const T* dy, T* dx) {
+    const NarrowRows<Isa, T> v(rows, width, x), d(rows, width, dy);
+    NarrowRows<Isa, T> result(0, width, x);
+    Columns::template run<Isa>(0, rows, width, v.most_rows, v.elements[0], d.elements[0], result.elements[0]);
+    result.store(rows, width, dx);
+  }
+};
+
 /// Runs `Rows` over contiguous rows, or `Columns` over blocks of neighbouring columns, in parallel; `tensors` all have the shape.
 template <class T, class Rows, class Columns, class... Tensors>
 void along_axis(const SoftmaxShape& s, Tensors... tensors) {
   if (s.width == 0 || s.inner == 0) return;
   if (s.inner == 1)
-    return parallel_for(s.outer, 1 + 8192 / (1 + s.width),
-        [&](Index begin, Index end) { dispatch<Rows, T>(end - begin, s.width, (tensors + begin * s.width)...); });
+    return parallel_for(s.outer, 1 + 8192 / (1 + s.width), [&](Index begin, Index end) {
+      dispatch<WideOrNarrowRows<T, Rows, Columns>, T>(end - begin, s.width, (tensors + begin * s.width)...);
+    });
   constexpr Index kBlock = 64;  // columns; four cache lines of float
   const Index blocks = (s.inner + kBlock - 1) / kBlock;
   parallel_for(s.outer * blocks, 1 + 8192 / (1 + s.width * std::min(kBlock, s.inner)), [&](Index begin, Index end) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <heed/kernels/row_exponentials.hpp>
 #include <heed/losses/class_targets.hpp>
 #include <heed/losses/loss_base.hpp>
 
@@ -68,6 +69,8 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
     double share, evenly;
 
     bool ignored(Index r) const { return labels.ignored(r); }
+    /// The one class with a target, or -1.
+    Index only(Index r) const { return evenly == 0 ? labels[r] : -1; }
     Value operator()(Index r, Index c) const { return Value(weight(c) * ((labels[r] == c ? share : 0.0) + evenly)); }
   };
 
@@ -79,6 +82,7 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
     double share, evenly;
 
     bool ignored(Index) const { return false; }
+    Index only(Index) const { return -1; }
     Value operator()(Index r, Index c) const { return Value(weight(c)) * (Value(share) * Value(targets[r * classes + c]) + Value(evenly)); }
   };
 
@@ -98,14 +102,14 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
         if (d_z) std::fill_n(d_z, width, T(0));
         return Value(0);
       }
-      Value largest(z[0]), sum(0);
-      for (Index c = 1; c < width; ++c)
-        if (Value(z[c]) > largest) largest = Value(z[c]);
-      for (Index c = 0; c < width; ++c) {
-        const Value e = exp(Value(z[c]) - largest);  // at most 1, and 1 for the largest: nothing overflows, the sum is not 0
-        sum += e;
-        if (d_z) d_z[c] = static_cast<T>(e);
+      if (const Index c = targets.only(r); c >= 0) {  // the other classes add nothing
+        const Value a = targets(r, c), factor = Value(scale) * a;
+        const auto [largest, sum] = kernels::row_exponentials(width, z, factor, d_z);
+        const Value under = Value(z[c]) - largest;
+        if (d_z) d_z[c] = static_cast<T>(factor * (exp(under) / sum - Value(1)));  // of numbers that may be nearly equal: in Value
+        return a == Value(0) ? a : a * (log(sum) - under);
       }
+      const auto [largest, sum] = kernels::row_exponentials(width, z, Value(1), d_z);
       const Value log_sum = log(sum);
       Value loss(0), total(0);
       for (Index c = 0; c < width; ++c) {
@@ -115,7 +119,7 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
         total += a;
       }
       if (d_z)
-        for (Index c = 0; c < width; ++c) d_z[c] = static_cast<T>(Value(scale) * (total / sum * Value(d_z[c]) - targets(r, c)));
+        for (Index c = 0; c < width; ++c) d_z[c] = static_cast<T>(Value(scale) * (total * Value(d_z[c]) - targets(r, c)));
       return loss;
     }
   };
