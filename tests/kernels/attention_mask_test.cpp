@@ -129,3 +129,16 @@ TEMPLATE_TEST_CASE("attention_mask: masked scores, and NaN that stays NaN", "[at
         CHECK(static_cast<double>(x) == Approx(2 + 0.25 * static_cast<double>(j) * 1.4426950408889634));
     }
 }
+
+TEMPLATE_TEST_CASE("attention_mask: padding alone, behind a sequence's keys in a later chunk", "[attention_mask]", float, double) {
+  auto a = sized<TestType>(2, 1, 3, 100);
+  const Index lengths[] = {100, 75};
+  a.key_lengths = lengths;
+  for (const Index b : {0, 1})
+    for (const Index keys : {36, 30, 11, 1}) {  // of the chunk from key 64 on
+      std::vector<TestType> s(3 * 64, TestType(2));
+      mask_scores<TestType>({&a, b, 0, 0, 3, 64, keys, 64, s.data(), 64});
+      for (Index i = 0; i < 3 * 64; ++i)
+        REQUIRE(s[static_cast<std::size_t>(i)] == TestType(i % 64 < std::min(keys, lengths[b] - 64) ? 2 : kMaskedScore));
+    }
+}

@@ -35,7 +35,8 @@ TEMPLATE_TEST_CASE("a block of scores is cap(scale q k) - slope |distance| + bia
         scratch.flag_row = flags.data();
         scratch.number_keys(chunk);
         pack_transposed(a.k.at(0, head), a.k.row, keys, width, nullptr, scratch.packed_k);
-        const ScoreBlock<T> block = score_block(a, 0, head, first, rows, 0, keys, nullptr, sizes, scratch);
+        FetchAhead nothing;
+        const ScoreBlock<T> block = score_block(a, 0, head, first, rows, 0, keys, nullptr, sizes, scratch, nothing);
         REQUIRE(block.padded == chunk);
         for (Index i = 0; i < rows; ++i)
           for (Index j = 0; j < chunk; ++j) {

@@ -15,7 +15,7 @@ using namespace heed;
 
 namespace {
 
-enum class Function { exp2, exp, expm1, tanh };
+enum class Function { exp2, exp, expm1, tanh, small_tanh };
 
 template <class T>
 struct Evaluate {
@@ -29,6 +29,11 @@ struct Evaluate {
       if (f == Function::exp) r = kernels::exponential(p);
       if (f == Function::expm1) r = kernels::expm1_of_nonpositive(p);
       if (f == Function::tanh) r = kernels::hyperbolic_tangent(p);
+      if (f == Function::small_tanh) {
+        P one[1] = {p};
+        kernels::small_tangents(one);
+        r = one[0];
+      }
       r.store(y + i);
     }
   }
@@ -104,6 +109,59 @@ TEMPLATE_TEST_CASE("exponential: e^x - 1 and tanh keep their digits near 0", "[e
   }
 }
 
+TEMPLATE_TEST_CASE("exponential: tanh of numbers that are mostly small", "[exponential]", float, double) {
+  const auto tanh = [](long double x) { return std::tanh(x); };
+  for (double range : {1e-15, 1e-5, 0.1, 1.0}) {
+    INFO(range);
+    check_relative<TestType>(Function::small_tanh, -range, -range / 1e5, 2, tanh);
+    check_relative<TestType>(Function::small_tanh, range / 1e5, range, 2, tanh);
+  }
+  check_relative<TestType>(Function::small_tanh, -30, -1, 3, tanh);
+  check_relative<TestType>(Function::small_tanh, 1, 1000, 3, tanh);
+}
+
+namespace {
+
+template <class T>
+struct FourTangents {
+  template <class Isa>
+  HEED_INLINE static void run(const T* x, T* y, Index count) {
+    using P = Packet<Isa, T>;
+    for (Index i = 0; i + 4 * P::lanes <= count; i += 4 * P::lanes) {
+      P four[4];
+      for (int n = 0; n < 4; ++n) four[n] = P::load(x + i + n * P::lanes);
+      kernels::small_tangents(four);
+      for (int n = 0; n < 4; ++n) four[n].store(y + i + n * P::lanes);
+    }
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("exponential: tanh of small numbers has the same bits beside large ones", "[exponential]", float, double) {
+  using T = TestType;
+  const std::vector<T> small = grid<T>(-1, 1);
+  const T others[] = {T(-1.5), T(40), T(HUGE_VAL), T(-HUGE_VAL), T(1e30), T(NAN)};
+  std::vector<T> mixed = small, y(kCount), found(kCount);
+  for (std::size_t i = 0; i < kCount; i += 7) mixed[i] = others[i % std::size(others)];
+  for_every_isa<FourTangents<T>, T>([&](const char*) { found.insert(found.end(), y.begin(), y.end()); }, small.data(), y.data(), kCount);
+  std::size_t isa_first = kCount;
+  for_every_isa<FourTangents<T>, T>(
+      [&](const char* isa) {
+        INFO(isa);
+        for (std::size_t i = 0; i < kCount; ++i) {
+          if (i % 7 != 0)
+            REQUIRE(y[i] == found[isa_first + i]);
+          else if (std::isnan(mixed[i]))
+            REQUIRE(std::isnan(y[i]));
+          else
+            REQUIRE(static_cast<double>(y[i]) == Approx(std::tanh(static_cast<double>(mixed[i]))).epsilon(1e-6));
+        }
+        isa_first += kCount;
+      },
+      mixed.data(), y.data(), kCount);
+}
+
 TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float, double) {
   using T = TestType;
   const T infinity = T(HUGE_VAL), nan = T(NAN);
@@ -160,7 +218,7 @@ TEMPLATE_TEST_CASE("exponential: NaN goes through, whatever its payload", "[expo
       x.push_back(nan);
     }
   std::vector<T> y(x.size());
-  for (Function f : {Function::exp2, Function::exp, Function::expm1, Function::tanh})
+  for (Function f : {Function::exp2, Function::exp, Function::expm1, Function::tanh, Function::small_tanh})
     for_every_isa<Evaluate<T>, T>(
         [&](const char* isa) {
           INFO(isa << ", function " << static_cast<int>(f));

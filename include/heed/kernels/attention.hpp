@@ -35,26 +35,30 @@ struct SoftmaxBlock {
 template <class T>
 struct SoftmaxRows {
   template <class Isa, bool Drop>
-  HEED_INLINE static T exponentials(const ScoreBlock<T>& x, Index i, T* s, T largest) {
+  HEED_INLINE static void exponentials(const ScoreBlock<T>& x, const SoftmaxBlock<T>& state) {
     using P = Packet<Isa, T>;
     constexpr Index lanes = P::lanes;
-    const P shift = P::broadcast(largest);
-    P sum0 = P::zero(), sum1 = P::zero();
-    if constexpr (Drop) {
-      const RowDropout<Isa, T> dropout(*x.problem, x.b, x.h, x.query + i);
-      for (Index j = 0; j < x.padded; j += 2 * lanes) {
-        const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
-        sum0 = sum0 + e0, sum1 = sum1 + e1;
-        dropout.keep(x.key + j, e0).store(s + j), dropout.keep(x.key + j + lanes, e1).store(s + j + lanes);
+    const Index rows = x.rows, padded = x.padded;
+    for (Index i = 0; i < rows; ++i) {
+      T* s = x.scores + i * x.row;
+      const P shift = P::broadcast(state.shift[i]);
+      P sum0 = P::zero(), sum1 = P::zero();
+      if constexpr (Drop) {
+        const RowDropout<Isa, T> dropout(*x.problem, x.b, x.h, x.query + i);
+        for (Index j = 0; j < padded; j += 2 * lanes) {
+          const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
+          sum0 = sum0 + e0, sum1 = sum1 + e1;
+          dropout.keep(x.key + j, e0).store(s + j), dropout.keep(x.key + j + lanes, e1).store(s + j + lanes);
+        }
+      } else {
+        for (Index j = 0; j < padded; j += 2 * lanes) {
+          const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
+          sum0 = sum0 + e0, sum1 = sum1 + e1;
+          e0.store(s + j), e1.store(s + j + lanes);
+        }
       }
-    } else {
-      for (Index j = 0; j < x.padded; j += 2 * lanes) {
-        const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
-        sum0 = sum0 + e0, sum1 = sum1 + e1;
-        e0.store(s + j), e1.store(s + j + lanes);
-      }
+      state.sum[i] = state.sum[i] * state.before[i] + (sum0 + sum1).sum();
     }
-    return (sum0 + sum1).sum();
   }
 
   template <class Isa>
@@ -76,12 +80,10 @@ struct SoftmaxRows {
       state->before[i] = state->sum[i] == T(0) ? T(0) : exp2_of_nonpositive(Packet<Scalar, T>{state->largest[i] - state->shift[i]}).v;
       state->largest[i] = largest;
     }
-    const bool drop = x.problem->dropout.active();
-    for (Index i = 0; i < x.rows; ++i) {
-      T *s = x.scores + i * x.row, shift = state->shift[i];
-      const T sum = drop ? exponentials<Isa, true>(x, i, s, shift) : exponentials<Isa, false>(x, i, s, shift);
-      state->sum[i] = state->sum[i] * state->before[i] + sum;
-    }
+    if (x.problem->dropout.active())
+      exponentials<Isa, true>(x, *state);
+    else
+      exponentials<Isa, false>(x, *state);
   }
 };
 
@@ -120,10 +122,22 @@ struct ForwardScratch {
   }
 };
 
+/// What a job reads and writes: asked for while the one before it runs.
+template <class T>
+FetchAhead forward_ahead(const Attention<T>& a, const HeadRows<T>& y, Index head) {
+  const Index b = head / a.heads, h = head % a.heads, kv = a.kv_head(h);
+  FetchAhead ahead;
+  ahead.add(a.k.at(b, kv), a.k.row, a.keys, a.width);
+  ahead.add(a.q.at(b, h), a.q.row, a.queries, a.width);
+  ahead.add(a.v.at(b, kv), a.v.row, a.keys, a.value_width);
+  ahead.add(y.at(b, h), y.row, a.queries, a.value_width);
+  return ahead;
+}
+
 /// Queries [first, last) of one head.
 template <class T>
 void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index last, const HeadRows<T>& y, T* log_sum, T* weights,
-    const TileSizes<T>& sizes, ForwardScratch<T>& scratch) {
+    const TileSizes<T>& sizes, ForwardScratch<T>& scratch, FetchAhead& ahead) {
   const Index kv = a.kv_head(h), head_rows = (b * a.heads + h) * a.queries;
   const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, 0, a.keys, scratch.attended);
   const auto finish_empty = [&](Index i) {  // no key attended: y = 0, and a log-sum whose weights are 0
@@ -147,7 +161,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
         for (Index r = 0; r < rows && key == attended.begin; ++r) finish_empty(i + r);
         continue;
       }
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, flags, sizes, scratch.score);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, flags, sizes, scratch.score, ahead);
       const SoftmaxBlock<T> state{scratch.largest + (i - first), scratch.sum + (i - first), scratch.before, scratch.shift};
       dispatch<SoftmaxRows<T>, T>(&block, &state);
       const bool is_last = key + keys >= block_end;
@@ -159,7 +173,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           state.sum[r] = sum == T(0) ? T(0) : T(T(a.dropout.scale()) / sum);
         }
       }
-      multiply_tiles<T>({.rows = rows,
+      const TileProduct<T> product{.rows = rows,
           .cols = a.value_width,
           .depth = block_keys,
           .a = scratch.score.s,
@@ -173,7 +187,8 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           .slack = true,
           .accumulate = key > attended.begin,
           .before = state.before,
-          .after = is_last ? state.sum : nullptr});
+          .after = is_last ? state.sum : nullptr};
+      multiply_tiles(product, ahead);
       for (Index r = 0; r < rows && weights; ++r) {  // as y: what earlier chunks left is scaled, at the end all of it
         T* row = weights + (head_rows + i + r) * a.keys;
         for (Index j = attended.begin; j < key; ++j) row[j] *= state.before[r];
@@ -202,13 +217,18 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
   }
   ranges = (a.queries + job_rows - 1) / job_rows;
   const double work = 2.0 * static_cast<double>(job_rows) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width);
-  const Index grain = std::max<Index>(1, static_cast<Index>(5e6 / (work + 1)));  // some 50 microseconds
+  // Some 50 microseconds, and where heads are many an eighth of a thread's share: the next head of a range is asked for ahead.
+  const Index grain = std::max({Index(1), static_cast<Index>(5e6 / (work + 1)), heads * ranges / (8 * thread_count())});
+  const bool fetches = ranges == 1 && a.keys <= kForwardKeys &&
+                       fetching_pays<T>(a.batches * (a.heads * a.queries + a.kv_heads * a.keys) * (a.width + a.value_width));
   const auto make_scratch = [&] { return detail::ForwardScratch<T>(a, job_rows, sizes); };
   parallel_for(heads * ranges, grain, make_scratch, [&](Index begin, Index end, detail::ForwardScratch<T>& scratch) {
     for (Index job = begin; job < end; ++job) {
       const Index head = job / ranges, first = job % ranges * job_rows;
+      FetchAhead ahead;
+      if (fetches && job + 1 < end) ahead = detail::forward_ahead(a, y, head + 1);
       detail::forward_head(
-          a, head / a.heads, head % a.heads, first, std::min(a.queries, first + job_rows), y, log_sum, weights, sizes, scratch);
+          a, head / a.heads, head % a.heads, first, std::min(a.queries, first + job_rows), y, log_sum, weights, sizes, scratch, ahead);
     }
   });
 }
@@ -228,13 +248,14 @@ void head_scores(const Attention<T>& a, Index b, Index h, T* scores, const TileS
   const Index kv = a.kv_head(h);
   const AttendedKeys attended = attended_keys(a, b, h, 0, a.queries, 0, a.keys, scratch.attended);
   std::fill_n(scores, a.queries * a.keys, T(-HUGE_VAL));
+  FetchAhead nothing;
   for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
     const Index keys = std::min(scratch.chunk_keys, attended.end - key);
     const unsigned char* flags = attended.flags_from(key);
     pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.score.packed_k);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, a.queries - i);
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, keys, flags, sizes, scratch.score);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, keys, flags, sizes, scratch.score, nothing);
       for (Index r = 0; r < rows; ++r)
         for (Index j = 0; j < keys; ++j) {
           const T score = block.scores[r * block.row + j];

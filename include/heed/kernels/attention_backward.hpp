@@ -167,8 +167,7 @@ struct BackwardScratch {
     const Index chunk = sizes.whole_panels(std::min(a.keys, kBackwardKeys));
     rows = std::min(kBackwardTiles * sizes.rows, a.queries);
     v_row = sizes.whole_vectors(a.value_width) + sizes.lanes;
-    const bool masks = a.mask || a.key_mask || a.bias;
-    const bool copy_k = masks || needs_copy(a.k.row, a.width, sizes);
+    const bool copy_k = a.mask || a.key_mask || a.bias || needs_copy(a.k.row, a.width, sizes);
     const Index padded = rows + kTileSlack;
     memory = cut_scratch<T>({
         {&score.packed_k, chunk * a.width},
@@ -185,8 +184,7 @@ struct BackwardScratch {
         {&score.numbers, score.numbers_size(a, chunk)},
     });
     score.number_keys(chunk);
-    std::fill_n(score.s, padded * score.s_row, T(0)),
-        std::fill_n(grad, padded * score.s_row, T(0));  // tiles read what lies between the rows
+    for (T* scores : {score.s, grad}) std::fill_n(scores, padded * score.s_row, T(0));  // tiles read what lies between the rows
     flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk});
     attended = flags.data(), score.flag_row = attended + chunk;
   }
@@ -215,14 +213,30 @@ struct SummedKeys {
   }
 };
 
+/// What the job of a key head reads and writes first: asked for while the one before it runs.
+template <class T>
+FetchAhead backward_ahead(const Attention<T>& a, const AttentionGradients<T>& g, Index kv_head) {
+  const Index b = kv_head / a.kv_heads, kv = kv_head % a.kv_heads, h = kv * (a.heads / a.kv_heads);
+  FetchAhead ahead;
+  ahead.add(a.k.at(b, kv), a.k.row, a.keys, a.width), ahead.add(a.v.at(b, kv), a.v.row, a.keys, a.value_width);
+  ahead.add(g.dy.at(b, h), g.dy.row, a.queries, a.value_width), ahead.add(a.q.at(b, h), a.q.row, a.queries, a.width);
+  ahead.add(g.dq.at(b, h), g.dq.row, a.queries, a.width);
+  ahead.add(g.dv.at(b, kv), g.dv.row, a.keys, a.value_width), ahead.add(g.dk.at(b, kv), g.dk.row, a.keys, a.width);
+  return ahead;
+}
+
 /// dk and dv of keys [key_begin, key_end) of one key head, written; dq of its query heads written, or with `add_dq` added to `dq`; d_bias of the batch
 /// and d_slopes of all heads, where they are not null, added.
 template <class T>
 void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index b, Index kv, Index key_begin, Index key_end,
-    const HeadRows<T>& dq, bool add_dq, T* d_bias, T* d_slopes, const TileSizes<T>& sizes, BackwardScratch<T>& scratch) {
+    const HeadRows<T>& dq, bool add_dq, T* d_bias, T* d_slopes, const TileSizes<T>& sizes, BackwardScratch<T>& scratch, FetchAhead& ahead) {
   const Index group = a.heads / a.kv_heads;
   const auto clear = [&](Index from, Index to) {
     clear_rows(g.dk, b, kv, from, to, a.width), clear_rows(g.dv, b, kv, from, to, a.value_width);
+  };
+  const auto multiply = [&](TileProduct<T> product) {
+    product.slack = true;
+    multiply_tiles(product, ahead);
   };
   SummedKeys summed;
   for (Index h = kv * group; h < (kv + 1) * group; ++h) {
@@ -258,8 +272,8 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           scratch.delta[r] += sum * T(g.d_weights_factor);
         }
       // S = q kᵀ and dy vᵀ, then weights and dS in their place
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, attended.flags, sizes, scratch.score);
-      multiply_tiles<T>({.rows = rows,
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, attended.flags, sizes, scratch.score, ahead);
+      multiply({.rows = rows,
           .cols = padded,
           .depth = a.value_width,
           .a = scratch.dy,
@@ -270,13 +284,12 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width * a.value_width,
           .c = scratch.grad,
           .c_row = scratch.score.s_row,
-          .slack = true,
           .whole_tiles = true});
       const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, whole_rows, &g,
           d_bias ? d_bias + h * g.d_bias.head : nullptr, d_slopes ? d_slopes + h : nullptr};
       dispatch<GradientRows<T>, T>(&gradient);
       // dq += dS k, dv += (P ∘ D)ᵀ dy, dk += dSᵀ q
-      multiply_tiles<T>({.rows = rows,
+      multiply({.rows = rows,
           .cols = a.width,
           .depth = block_keys,
           .a = scratch.grad,
@@ -287,9 +300,8 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width,
           .c = dq.at(b, h, i),
           .c_row = dq.row,
-          .slack = true,
           .accumulate = add_dq});
-      multiply_tiles<T>({.rows = block_keys,
+      multiply({.rows = block_keys,
           .cols = a.value_width,
           .depth = rows,
           .a = scratch.score.s,
@@ -300,9 +312,8 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width,
           .c = g.dv.at(b, kv, key),
           .c_row = g.dv.row,
-          .slack = true,
           .accumulate = !first_sum});
-      multiply_tiles<T>({.rows = block_keys,
+      multiply({.rows = block_keys,
           .cols = a.width,
           .depth = rows,
           .a = scratch.grad,
@@ -313,7 +324,6 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           .b_panel = sizes.width,
           .c = g.dk.at(b, kv, key),
           .c_row = g.dk.row,
-          .slack = true,
           .accumulate = !first_sum});
     }
   }
@@ -385,13 +395,19 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
     return !to.d_bias ? nullptr : shards.size > 0 ? to.d_bias.data + b / job_batches * shards.size : to.d_bias.data + b * to.d_bias.batch;
   };
   Tensor<T, 1> slopes({g.d_slopes ? a.batches * chunks * a.heads : 0});  // each chunk of a head has its own
-  const auto run = [&](Index job, Index first_chunk, Index last_chunk, const HeadRows<T>& dq, detail::BackwardScratch<T>& scratch) {
+  const bool fetches = job_batches == 1 && chunks == 1 &&
+                       fetching_pays<T>(a.batches * (a.heads * a.queries + a.kv_heads * a.keys) * 2 * (a.width + a.value_width));
+  const auto run = [&](Index job, bool next_follows, Index first_chunk, Index last_chunk, const HeadRows<T>& dq,
+                       detail::BackwardScratch<T>& scratch) {
     const Index first = job / head_jobs * job_batches, kv = job % head_jobs * job_heads;
     for (Index b = first; b < std::min(a.batches, first + job_batches); ++b)
       for (Index h = kv; h < kv + job_heads; ++h)
-        for (Index c = first_chunk; c < last_chunk; ++c)
+        for (Index c = first_chunk; c < last_chunk; ++c) {
+          FetchAhead ahead;
+          if (fetches && (next_follows || h + 1 < kv + job_heads)) ahead = detail::backward_ahead(a, to, b * a.kv_heads + h + 1);
           detail::backward_chunk(a, to, b, h, c * kBackwardKeys, std::min(a.keys, (c + 1) * kBackwardKeys), dq, c > first_chunk, bias_of(b),
-              g.d_slopes ? slopes.data() + (b * chunks + c) * a.heads : nullptr, sizes, scratch);
+              g.d_slopes ? slopes.data() + (b * chunks + c) * a.heads : nullptr, sizes, scratch, ahead);
+        }
   };
 
   const Index threads = thread_count();
@@ -399,9 +415,9 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   if (threads == 1 || chunks == 1 || jobs >= 2 * threads || chunks_share) {
     const double work = 5.0 * static_cast<double>(a.queries) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width) *
                         static_cast<double>(a.heads / a.kv_heads * job_batches * job_heads);
-    const Index grain = std::max<Index>(1, static_cast<Index>(1e7 / (work + 1)));  // some 100 microseconds
+    const Index grain = std::max({Index(1), static_cast<Index>(1e7 / (work + 1)), jobs / (8 * threads)});  // as forward
     parallel_for(jobs, grain, make_scratch, [&](Index begin, Index end, detail::BackwardScratch<T>& scratch) {
-      for (Index job = begin; job < end; ++job) run(job, 0, chunks, g.dq, scratch);
+      for (Index job = begin; job < end; ++job) run(job, job + 1 < end, 0, chunks, g.dq, scratch);
     });
   } else {
     // Waves of chunks; the parts of dq are added in the order of the chunks, as above, so the length of a wave changes no bit.
@@ -412,7 +428,7 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
       parallel_for(jobs * count, 1, make_scratch, [&](Index begin, Index end, detail::BackwardScratch<T>& scratch) {
         for (Index job = begin; job < end; ++job) {
           const HeadRows<T> dq{parts.data() + job % count * part, a.heads * a.queries * a.width, a.queries * a.width, a.width};
-          run(job / count, c + job % count, c + job % count + 1, dq, scratch);
+          run(job / count, false, c + job % count, c + job % count + 1, dq, scratch);
         }
       });
       parallel_for(rows, std::max<Index>(1, 16384 / (a.width + 1)), [&](Index begin, Index end) {

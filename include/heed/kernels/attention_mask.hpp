@@ -208,27 +208,56 @@ struct MaskScores {
     }
   }
 
+  /// Caps `Count` packets of scores; `slope`, if not null, takes the derivative.
+  template <class Isa, int Count>
+  HEED_INLINE static void cap(const Packet<Isa, T>& in, const Packet<Isa, T>& out, T* s, T* slope) {
+    using P = Packet<Isa, T>;
+    const P one = P::broadcast(T(1));
+    P t[Count];
+#pragma GCC unroll 8
+    for (int n = 0; n < Count; ++n) t[n] = P::load(s + n * P::lanes) * in;
+    small_tangents(t);
+#pragma GCC unroll 8
+    for (int n = 0; n < Count; ++n) {
+      if (slope) (one - t[n] * t[n]).store(slope + n * P::lanes);
+      (t[n] * out).store(s + n * P::lanes);
+    }
+  }
+
+  template <class Isa>
+  HEED_INLINE static void mask_behind(Index end, Index padded, T* s) {
+    using P = Packet<Isa, T>;
+    using W = WholePacket<Isa, T>;
+    constexpr Index lanes = P::lanes;
+    const W last = W::broadcast(static_cast<std::uint32_t>(end));
+    for (Index j = end / lanes * lanes; j < padded; j += lanes)
+      W::select_less(W::count_from(static_cast<std::uint32_t>(j)), last, P::load(s + j), P::broadcast(T(kMaskedScore))).store(s + j);
+  }
+
   template <class Isa>
   HEED_INLINE static void run(const ScoreBlock<T>* block) {
     using P = Packet<Isa, T>;
     const ScoreBlock<T>& x = *block;
     const Attention<T>& a = *x.problem;
-    using W = WholePacket<Isa, T>;
     const Index lanes = P::lanes;
     const P masked = P::broadcast(T(kMaskedScore));
+    if (!(a.causal || a.softcap > 0 || a.slopes || a.bias || a.mask || x.flags)) {  // nothing but padding (T = 64: 2 %)
+      const Index end = std::clamp<Index>(a.visible_keys(x.b, x.query) - x.key, 0, x.keys);
+      for (Index i = 0; i < x.rows; ++i) mask_behind<Isa>(end, x.padded, x.scores + i * x.row);
+      return;
+    }
     for (Index i = 0; i < x.rows; ++i) {
       T* s = x.scores + i * x.row;
       const Index query = x.query + i, end = std::clamp<Index>(a.visible_keys(x.b, query) - x.key, 0, x.keys);
       const Index end_padded = std::min(x.padded, (end + lanes - 1) / lanes * lanes);
       if (a.softcap > 0) {
-        const P in = P::broadcast(T(kLn2 / a.softcap)), out = P::broadcast(T(a.softcap * kLog2E)), one = P::broadcast(T(1));
-        for (Index j = 0; j < end_padded; j += lanes) {
-          const P t = hyperbolic_tangent(P::load(s + j) * in);
-          if (x.slope) (one - t * t).store(x.slope + i * x.row + j);
-          (t * out).store(s + j);
-        }
+        const P in = P::broadcast(T(kLn2 / a.softcap)), out = P::broadcast(T(a.softcap * kLog2E));
+        T* slope = x.slope ? x.slope + i * x.row : nullptr;
+        Index j = 0;
+        for (; j + 4 * lanes <= end_padded; j += 4 * lanes) cap<Isa, 4>(in, out, s + j, slope ? slope + j : nullptr);
+        for (; j < end_padded; j += lanes) cap<Isa, 1>(in, out, s + j, slope ? slope + j : nullptr);
         // The scores behind are masked and their dS is 0, but 0 times what the memory held before need not be.
-        for (Index j = end_padded; x.slope && j < x.padded; j += lanes) P::zero().store(x.slope + i * x.row + j);
+        for (; slope && j < x.padded; j += lanes) P::zero().store(slope + j);
       }
       if (a.slopes) add_distances<Isa>(x, i, end_padded, s);
       if (a.bias) {
@@ -251,9 +280,7 @@ struct MaskScores {
         select_row<Isa>(flags, end, x.padded, s);
       }
       if (x.flags) select_row<Isa>(x.flags, end, x.padded, s);
-      const W last = W::broadcast(static_cast<std::uint32_t>(end));
-      for (Index j = end / lanes * lanes; j < x.padded; j += lanes)
-        W::select_less(W::count_from(static_cast<std::uint32_t>(j)), last, P::load(s + j), masked).store(s + j);
+      mask_behind<Isa>(end, x.padded, s);
     }
   }
 };

@@ -35,11 +35,11 @@ struct ScoreScratch {
 /// Scores, in base 2, of queries [i, i + rows) of head h of sequence b against the packed keys [key, key + keys), with soft cap, distances, bias and masks.
 template <class T>
 ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Index rows, Index key, Index keys, const unsigned char* flags,
-    const TileSizes<T>& sizes, const ScoreScratch<T>& scratch) {
+    const TileSizes<T>& sizes, const ScoreScratch<T>& scratch, FetchAhead& ahead) {
   const Index padded = sizes.whole_panels(keys);
   copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * detail::kLog2E), scratch.scaled_q, scratch.q_row,
       sizes.with_slack(rows));
-  multiply_tiles<T>({.rows = rows,
+  const TileProduct<T> product{.rows = rows,
       .cols = padded,
       .depth = a.width,
       .a = scratch.scaled_q,
@@ -51,7 +51,8 @@ ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Inde
       .c = scratch.s,
       .c_row = scratch.s_row,
       .slack = true,
-      .whole_tiles = true});
+      .whole_tiles = true};
+  multiply_tiles(product, ahead);
   const ScoreBlock<T> block{&a, b, h, i, rows, key, keys, padded, scratch.s, scratch.s_row, flags, scratch.slope, scratch.flag_row,
       scratch.bias_row, scratch.numbers};
   mask_scores(block);

@@ -54,6 +54,16 @@ struct ExpPolynomial {
 template <class T>
 inline constexpr ExpPolynomial<T> kExpPolynomial;
 
+/// c[0], c[1], ... in tanh x = x + x³ (c[0] + c[1] x² + ...) for |x| <= 1 (Remez; error 5.5e-8 and 1.2e-17).
+template <class T>
+inline constexpr double kTanhPolynomial[] = {-0.333333333333329448, 0.133333333332928712, -0.0539682539534266527, 0.0218694882598284769,
+    -0.00886323245174843052, 0.0035921056066463787, -0.00145572132805130856, 0.000589618688272449565, -0.000238043866677169411,
+    9.47681712065822404e-05, -3.60866213443095627e-05, 1.2341328804679084e-05, -3.41967983866241365e-06, 6.54495733634858704e-07,
+    -6.26932400540328083e-08};
+template <>
+inline constexpr double kTanhPolynomial<float>[] = {-0.333329868365835237, 0.13326409663670616, -0.0534987418673919187,
+    0.0203598238893275937, -0.00625939455490761678, 0.001058282270471613};
+
 /// 1 + c[0] r + c[1] r² + ...
 template <class Isa, class T, int Terms>
 HEED_INLINE Packet<Isa, T> polynomial(const Packet<Isa, T>& r, const double (&c)[Terms]) {
@@ -177,6 +187,32 @@ HEED_INLINE Packet<Isa, T> hyperbolic_tangent(const Packet<Isa, T>& x) {
   } else {
     const P t = expm1_of_nonpositive(P::max(x, -x) * P::broadcast(T(-2))), y = t / (P::broadcast(T(2)) + t);
     return P::select_greater(x, P::zero(), -y, y);
+  }
+}
+
+/// tanh of packets whose lanes are mostly within ±1, to about two units in the last place there: a polynomial if all of them are, else both ways. Each lane
+/// has the same bits whatever its neighbours hold. (A soft cap by `hyperbolic_tangent`, whose division takes 16 cycles: 1.24 times the time without.)
+template <class Isa, class T, int Count>
+HEED_INLINE void small_tangents(Packet<Isa, T> (&x)[Count]) {
+  using P = Packet<Isa, T>;
+  if constexpr (std::is_same_v<Isa, Scalar>) {
+    for (P& packet : x) packet = hyperbolic_tangent(packet);
+  } else {
+    constexpr const auto& c = detail::kTanhPolynomial<T>;
+    P square[Count], y[Count], largest = P::zero();
+#pragma GCC unroll 8
+    for (int n = 0; n < Count; ++n) {
+      square[n] = x[n] * x[n], largest = P::max(square[n], largest);  // in this order NaN is passed over
+      P p = P::broadcast(T(c[std::size(c) - 1]));
+#pragma GCC unroll 16
+      for (int i = static_cast<int>(std::size(c)) - 2; i >= 0; --i) p = P::fma(p, square[n], P::broadcast(T(c[i])));
+      y[n] = P::fma(p * square[n], x[n], x[n]);
+    }
+    if (largest.largest() > T(1))
+#pragma GCC unroll 8
+      for (int n = 0; n < Count; ++n) y[n] = P::select_greater(square[n], P::broadcast(T(1)), hyperbolic_tangent(x[n]), y[n]);
+#pragma GCC unroll 8
+    for (int n = 0; n < Count; ++n) x[n] = y[n];
   }
 }
 

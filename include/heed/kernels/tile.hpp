@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <heed/core/simd.hpp>
+#include <heed/kernels/fetch_ahead.hpp>
 
 namespace heed::kernels {
 
@@ -157,12 +158,21 @@ struct TileProduct {
 namespace detail {
 
 /// One panel of a product: columns [n, n + Vectors * lanes) of C. `Neighbours`: the rows of A lie one behind the other, in tiles or in place.
-template <class Isa, class T, int Vectors, bool Neighbours>
+template <class Isa, class T, int Vectors, bool Neighbours, class Ahead>
 struct ProductPanel {
   using P = Packet<Isa, T>;
   const TileProduct<T>& p;
   Index n;
   const T* b;
+  Ahead* ahead;  // FetchAhead, or void for none
+
+  template <int Rows, class Walk>
+  HEED_INLINE void multiply(const Walk& walk, P (&acc)[Rows][Vectors]) const {
+    if constexpr (std::is_same_v<Ahead, FetchAhead>)
+      multiply_tile<Isa, T, Rows, Vectors>(p.depth, FetchingWalk<Walk>{walk, ahead->take(p.depth, b)}, b, p.b_row, acc);
+    else
+      multiply_tile<Isa, T, Rows, Vectors>(p.depth, walk, b, p.b_row, acc);
+  }
 
   template <int Rows>
   HEED_INLINE void tile(Index row) const {
@@ -180,9 +190,9 @@ struct ProductPanel {
     if constexpr (Neighbours) {
       constexpr Index tile = TileShape<Isa>::rows;
       const T* a = p.a + (p.tiles ? row / tile * p.a_row + row % tile : row);
-      multiply_tile<Isa, T, Rows, Vectors>(p.depth, NeighbouringRows<T>{a, p.tiles ? tile : p.a_step}, b, p.b_row, acc);
+      multiply(NeighbouringRows<T>{a, p.tiles ? tile : p.a_step}, acc);
     } else {
-      multiply_tile<Isa, T, Rows, Vectors>(p.depth, RowStride<T>(p.a + row * p.a_row, p.a_row, p.a_step), b, p.b_row, acc);
+      multiply(RowStride<T>(p.a + row * p.a_row, p.a_row, p.a_step), acc);
     }
     if (p.bias)
 #pragma GCC unroll 16
@@ -231,26 +241,26 @@ struct ProductPanel {
 
 template <class T>
 struct MultiplyTiles {
-  template <class Isa, bool Neighbours>
-  HEED_INLINE static void panels(const TileProduct<T>& p) {
+  template <class Isa, bool Neighbours, class Ahead>
+  HEED_INLINE static void panels(const TileProduct<T>& p, Ahead* ahead) {
     constexpr int rows = TileShape<Isa>::rows, vectors = TileShape<Isa>::vectors;
     constexpr Index lanes = Packet<Isa, T>::lanes, width = vectors * lanes;
     const bool slack = p.slack || p.tiles;
     for (Index n = 0; n < p.cols; n += width) {
       const T* b = p.b + n / width * p.b_panel;
       if (p.whole_tiles || p.cols - n > lanes)
-        for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, vectors, Neighbours>{p, n, b});
+        for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, vectors, Neighbours, Ahead>{p, n, b, ahead});
       else
-        for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, 1, Neighbours>{p, n, b});  // half a panel: half the work
+        for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, 1, Neighbours, Ahead>{p, n, b, ahead});  // half a panel: half the work
     }
   }
 
-  template <class Isa>
-  HEED_INLINE static void run(const TileProduct<T>* product) {
+  template <class Isa, class Ahead>
+  HEED_INLINE static void run(const TileProduct<T>* product, Ahead* ahead) {
     if (product->tiles || product->a_row == 1)
-      panels<Isa, true>(*product);
+      panels<Isa, true>(*product, ahead);
     else
-      panels<Isa, false>(*product);
+      panels<Isa, false>(*product, ahead);
   }
 };
 
@@ -259,7 +269,14 @@ struct MultiplyTiles {
 /// Runs the product on the calling thread with the best instruction set.
 template <class T>
 void multiply_tiles(const TileProduct<T>& product) {
-  dispatch<detail::MultiplyTiles<T>, T>(&product);
+  dispatch<detail::MultiplyTiles<T>, T>(&product, static_cast<const void*>(nullptr));
+}
+
+/// The same, which meanwhile asks the memory for what will be used soon.
+template <class T>
+void multiply_tiles(const TileProduct<T>& product, FetchAhead& ahead) {
+  if (ahead.empty()) return multiply_tiles(product);
+  dispatch<detail::MultiplyTiles<T>, T>(&product, &ahead);
 }
 
 }  // namespace heed::kernels
