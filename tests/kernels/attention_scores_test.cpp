@@ -37,9 +37,9 @@ TEMPLATE_TEST_CASE("a block of scores is cap(scale q k) - slope |distance| + bia
         pack_transposed(a.k.at(0, head), a.k.row, keys, width, nullptr, scratch.packed_k);
         FetchAhead nothing;
         const ScoreBlock<T> block = score_block(a, 0, head, first, rows, 0, keys, nullptr, sizes, scratch, nothing);
-        REQUIRE(block.padded == chunk);
+        REQUIRE(block.padded == sizes.whole_vectors(keys));
         for (Index i = 0; i < rows; ++i)
-          for (Index j = 0; j < chunk; ++j) {
+          for (Index j = 0; j < block.padded; ++j) {
             INFO("causal " << causal << ", softcap " << softcap << ", more " << more << ", row " << i << ", key " << j);
             const Index position = first + i + 2;
             const double found = static_cast<double>(block.scores[i * block.row + j]);

@@ -34,30 +34,43 @@ struct SoftmaxBlock {
 /// Turns scores into weights that are still to be divided by the row's sum.
 template <class T>
 struct SoftmaxRows {
-  template <class Isa, bool Drop>
-  HEED_INLINE static void exponentials(const ScoreBlock<T>& x, const SoftmaxBlock<T>& state) {
+  struct KeepAll {
+    template <class P>
+    HEED_INLINE P keep(Index, const P& x) const {
+      return x;
+    }
+  };
+  /// The sum of a row's exponentials, before dropout; those that it keeps are stored.
+  template <class Isa, class Dropout>
+  HEED_INLINE static T row_sum(T* s, Index padded, T largest, const Dropout& dropout, Index key) {
     using P = Packet<Isa, T>;
     constexpr Index lanes = P::lanes;
-    const Index rows = x.rows, padded = x.padded;
+    const P shift = P::broadcast(largest);
+    P sum0 = P::zero(), sum1 = P::zero();
+    Index j = 0;
+    for (; j + lanes < padded; j += 2 * lanes) {
+      const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
+      sum0 = sum0 + e0, sum1 = sum1 + e1;
+      dropout.keep(key + j, e0).store(s + j), dropout.keep(key + j + lanes, e1).store(s + j + lanes);
+    }
+    if (j < padded) {
+      const P e = exp2_of_nonpositive(P::load(s + j) - shift);
+      sum0 = sum0 + e;
+      dropout.keep(key + j, e).store(s + j);
+    }
+    return (sum0 + sum1).sum();
+  }
+  template <class Isa, bool Drop>
+  HEED_INLINE static void exponentials(const ScoreBlock<T>& x, const SoftmaxBlock<T>& state) {
+    const Index rows = x.rows,
+                padded = x.padded;  // for g++, which otherwise reads them, and all constants, again for each row: 1 % at T = 64
     for (Index i = 0; i < rows; ++i) {
-      T* s = x.scores + i * x.row;
-      const P shift = P::broadcast(state.shift[i]);
-      P sum0 = P::zero(), sum1 = P::zero();
-      if constexpr (Drop) {
-        const RowDropout<Isa, T> dropout(*x.problem, x.b, x.h, x.query + i);
-        for (Index j = 0; j < padded; j += 2 * lanes) {
-          const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
-          sum0 = sum0 + e0, sum1 = sum1 + e1;
-          dropout.keep(x.key + j, e0).store(s + j), dropout.keep(x.key + j + lanes, e1).store(s + j + lanes);
-        }
-      } else {
-        for (Index j = 0; j < padded; j += 2 * lanes) {
-          const P e0 = exp2_of_nonpositive(P::load(s + j) - shift), e1 = exp2_of_nonpositive(P::load(s + j + lanes) - shift);
-          sum0 = sum0 + e0, sum1 = sum1 + e1;
-          e0.store(s + j), e1.store(s + j + lanes);
-        }
-      }
-      state.sum[i] = state.sum[i] * state.before[i] + (sum0 + sum1).sum();
+      T *s = x.scores + i * x.row, sum = T(0);
+      if constexpr (Drop)
+        sum = row_sum<Isa>(s, padded, state.shift[i], RowDropout<Isa, T>(*x.problem, x.b, x.h, x.query + i), x.key);
+      else
+        sum = row_sum<Isa>(s, padded, state.shift[i], KeepAll{}, x.key);
+      state.sum[i] = state.sum[i] * state.before[i] + sum;
     }
   }
 
@@ -70,7 +83,9 @@ struct SoftmaxRows {
     for (Index i = 0; i < x.rows; ++i) {
       const T* s = x.scores + i * x.row;
       P m0 = P::broadcast(state->largest[i]), m1 = m0;
-      for (Index j = 0; j < x.padded; j += 2 * lanes) m0 = P::max(m0, P::load(s + j)), m1 = P::max(m1, P::load(s + j + lanes));
+      Index j = 0;
+      for (; j + lanes < x.padded; j += 2 * lanes) m0 = P::max(m0, P::load(s + j)), m1 = P::max(m1, P::load(s + j + lanes));
+      if (j < x.padded) m0 = P::max(m0, P::load(s + j));
       state->shift[i] = P::max(m0, m1).largest();
     }
     for (Index i = 0; i < x.rows; ++i) {

@@ -257,7 +257,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       }
       const bool first_sum = summed.empty();
       summed.extend(key, key + block_keys, clear);
-      const Index padded = sizes.whole_panels(block_keys);
+      const Index padded = sizes.whole_vectors(block_keys);
       const T* dy_rows = g.dy.at(b, h, i);
       copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, sizes.with_slack(rows));
       const RightRows<T> q = right_rows<T>(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, sizes, scratch.q);

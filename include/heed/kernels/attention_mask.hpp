@@ -157,7 +157,7 @@ template <class T>
 struct ScoreBlock {
   const Attention<T>* problem;
   Index b, h, query, rows, key, keys;
-  Index padded;  ///< keys rounded up to whole panels: what the rows hold
+  Index padded;  ///< keys rounded up to whole vectors: what the rows hold
   T* scores;
   Index row;                             ///< elements from row to row
   const unsigned char* flags = nullptr;  ///< of attended keys, from `key` on

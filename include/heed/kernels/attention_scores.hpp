@@ -36,7 +36,7 @@ struct ScoreScratch {
 template <class T>
 ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Index rows, Index key, Index keys, const unsigned char* flags,
     const TileSizes<T>& sizes, const ScoreScratch<T>& scratch, FetchAhead& ahead) {
-  const Index padded = sizes.whole_panels(keys);
+  const Index padded = sizes.whole_vectors(keys);
   copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * detail::kLog2E), scratch.scaled_q, scratch.q_row,
       sizes.with_slack(rows));
   const TileProduct<T> product{.rows = rows,

@@ -148,7 +148,7 @@ struct TileProduct {
   Index c_row;
   bool tiles = false;         ///< A lies in tiles, `a_row` elements from one to the next; a_step is not read
   bool slack = false;         ///< kTileSlack rows of A beyond the last can be read
-  bool whole_tiles = false;   ///< C is scratch: whole tiles are written, cols and rows rounded up
+  bool whole_tiles = false;   ///< C is scratch: whole tiles are written, rows rounded up, and cols to whole vectors at least
   bool accumulate = false;    ///< C becomes C * before + A B instead of A B
   const T* before = nullptr;  ///< a factor a row; null: 1
   const T* bias = nullptr;    ///< a row that is added to every row of A B, at the end of the sum; whole panels are read; null: zeros
@@ -248,7 +248,7 @@ struct MultiplyTiles {
     const bool slack = p.slack || p.tiles;
     for (Index n = 0; n < p.cols; n += width) {
       const T* b = p.b + n / width * p.b_panel;
-      if (p.whole_tiles || p.cols - n > lanes)
+      if (p.cols - n > lanes)
         for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, vectors, Neighbours, Ahead>{p, n, b, ahead});
       else
         for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, 1, Neighbours, Ahead>{p, n, b, ahead});  // half a panel: half the work
