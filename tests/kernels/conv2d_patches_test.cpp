@@ -107,3 +107,67 @@ TEST_CASE("of a group only its own channels are copied, also where its padded pi
       REQUIRE(source[pixel * 32 + channel] == expected);
     }
 }
+
+TEST_CASE("taps that meet no pixel are left out at the ends, and no product with them") {
+  for (const Index size : {1, 2, 5})
+    for (const Index kernel : {1, 3, 4})
+      for (const Index stride : {1, 2, 3})
+        for (const Index dilation : {1, 3})
+          for (const Index padding : {0, 1, 3, 7}) {
+            const Index room = size + 2 * padding - dilation * (kernel - 1) - 1;
+            if (room < 0) continue;
+            const Conv2dGeometry g{1, {size, 1}, 1, {room / stride + 1, 1}, 1, {kernel, 1}, {stride, 1}, {dilation, 1}, {padding, 0}, 1};
+            const auto products = [](const CorrelationAxis& a) {
+              std::set<std::vector<Index>> result;
+              for (Index j = 0; j < a.targets; ++j)
+                for (Index m = 0; m < a.taps; ++m) {
+                  const Index source = j * a.step + m * a.tap_step + a.origin;
+                  if (source >= 0 && source < a.source_size) result.insert({j, source, a.tap_first + m * a.tap_spacing});
+                }
+              return result;
+            };
+            const auto forward = heed::kernels::forward_axis(g, 0);
+            CHECK(products(forward) == products(forward.clipped()));
+            CHECK(forward.clipped().taps >= 1);
+            for (Index phase = 0; phase < std::min(stride, size); ++phase) {
+              const auto gradient = heed::kernels::input_gradient_axis(g, 0, phase);
+              CHECK(products(gradient) == products(gradient.clipped()));
+            }
+          }
+  const Conv2dGeometry pixel{1, {1, 1}, 1, {1, 1}, 1, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1};
+  CHECK(heed::kernels::forward_axis(pixel, 0).clipped().taps == 1);
+}
+
+TEST_CASE("joined groups fill the lanes and cover all groups, the last block with some of the one before") {
+  Correlation c{};
+  c.groups = c.all_groups = 11, c.source_channels = 3, c.target_channels = 2;
+  const Correlation joined = heed::kernels::join_groups(c, 8);
+  CHECK(joined.joined == 4);
+  CHECK(joined.groups == 3);
+  CHECK(joined.source_channels == 12);
+  CHECK(joined.target_channels == 8);
+  CHECK(joined.source_pixel() == 33);
+  CHECK(joined.target_pixel() == 22);
+  CHECK(joined.target_channel(1) == 8);
+  CHECK(joined.source_channel(2) == 21);  // groups 7 to 10
+  CHECK(joined.target_channel(2) == 14);
+  c.target_channels = 5;
+  CHECK(heed::kernels::join_groups(c, 8).joined == 1);
+  c.target_channels = 2, c.groups = c.all_groups = 3;
+  CHECK(heed::kernels::join_groups(c, 8).joined == 3);
+}
+
+TEST_CASE("pixels are copied with zeros behind their channels, and nothing beyond") {
+  for (const Index channels : {1, 3, 16, 21})
+    for (const Index padded : {channels, channels + 5, Index(32)}) {
+      std::vector<float> x(4 * 40), y(4 * 40, -1);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+      heed::dispatch<heed::kernels::detail::CopyPixels<float>, float>(
+          Index(4), channels, padded, static_cast<const float*>(x.data()), Index(38), y.data(), Index(40));
+      for (Index i = 0; i < 4; ++i)
+        for (Index c = 0; c < 40; ++c) {
+          const float expected = c < channels ? x[static_cast<std::size_t>(i * 38 + c)] : c < padded ? 0.0f : -1.0f;
+          REQUIRE(y[static_cast<std::size_t>(i * 40 + c)] == expected);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 #include <heed/core/prepared_weights.hpp>
 #include <heed/kernels/column_sums.hpp>
+#include <heed/kernels/conv2d_narrow_gradient.hpp>
 #include <heed/kernels/conv2d_patches.hpp>
 #include <heed/kernels/linear.hpp>
 #include <heed/kernels/winograd.hpp>
@@ -11,8 +12,12 @@ namespace heed::kernels {
 
 namespace detail {
 
-/// Scratch of a block's source. With a packed panel (256 input channels, 3x3: 295 KB) it stays in 512 KB to 1 MB of L2.
-inline constexpr Index kPatchBytes = 192 * 1024;
+/// Columns of the panels of `channels` targets: one vector where that is enough, which is then all that a tile reads.
+template <class T>
+Index packed_width(Index channels) {
+  const Index width = panel_width<T>();
+  return 2 * channels <= width ? width / 2 : width;
+}
 
 /// What `pack_kernel` makes.
 template <class T>
@@ -20,29 +25,31 @@ struct PackedKernel {
   Tensor<T, 1> data;
 };
 
-/// The weights that a correlation needs, as panels [group][panel][tap, source channel][target channel] of `width` columns. Weight
-/// (target n, source s, tap k) of group 0 lies at weight[n * target_step + s * source_step + k].
+/// The weights that a correlation needs, as panels [group][panel][tap, source channel][target channel] of `width` columns, with zeros between
+/// joined groups. Weight (target n, source s, tap k) of a group lies at weight[group * group_step + n * target_step + s * source_step + k].
 template <class T>
 void pack_kernel(const Correlation& c, Index kernel_width, const T* weight, Index group_step, Index target_step, Index source_step,
     Index width, T* packed) {
   const Index panels = (c.target_channels + width - 1) / width, depth = c.depth();
+  const Index group_targets = c.target_channels / c.joined, group_sources = c.source_channels / c.joined;
   const auto pack_panel = [&](Index panel) {
     T* to = packed + panel * depth * width;
     const Index n = panel % panels * width, valid = std::min(width, c.target_channels - n);
-    if (valid < width) std::fill_n(to, depth * width, T(0));
-    const T* from = weight + panel / panels * group_step + n * target_step;
-    for (Index s0 = 0; s0 < c.source_channels; s0 += 8)  // 8 channels x 9 taps x 32 columns stay in L1
-      for (Index ty = 0; ty < c.axis[0].taps; ++ty)
-        for (Index tx = 0; tx < c.axis[1].taps; ++tx) {
-          const Index tap =
-              (c.axis[0].tap_first + ty * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + tx * c.axis[1].tap_spacing;
-          const Index end = std::min(s0 + 8, c.source_channels);
-          for (Index j = 0; j < valid; ++j) {
-            const T* source = from + j * target_step + tap;
-            T* target = to + (ty * c.axis[1].taps + tx) * c.source_channels * width + j;
-            for (Index s = s0; s < end; ++s) target[s * width] = source[s * source_step];
+    if (valid < width || c.joined > 1) std::fill_n(to, depth * width, T(0));
+    const T* from = weight + c.first_group(panel / panels) * group_step + n * target_step;
+    for (Index group = 0; group < c.joined; ++group, from += group_step, to += group_sources * width + group_targets)
+      for (Index s0 = 0; s0 < group_sources; s0 += 8)  // 8 channels x 9 taps x 32 columns stay in L1
+        for (Index ty = 0; ty < c.axis[0].taps; ++ty)
+          for (Index tx = 0; tx < c.axis[1].taps; ++tx) {
+            const Index tap =
+                (c.axis[0].tap_first + ty * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + tx * c.axis[1].tap_spacing;
+            const Index end = std::min(s0 + 8, group_sources);
+            for (Index j = 0; j < std::min(valid, group_targets); ++j) {
+              const T* source = from + j * target_step + tap;
+              T* target = to + (ty * c.axis[1].taps + tx) * c.source_channels * width + j;
+              for (Index s = s0; s < end; ++s) target[s * width] = source[s * source_step];
+            }
           }
-        }
   };
   const Index count = c.groups * panels;
   parallel_for(count, depth * width < 16384 ? count : 1, [&](Index begin, Index end) {  // small ones are not worth a parallel region
@@ -79,7 +86,7 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
   const Index panels_per_part = (panels + parts - 1) / parts;
   const auto segments = patch_segments(c, layout);
   const CorrelationAxis &y = c.axis[0], &x = c.axis[1];
-  const Index target_pixel = c.groups * c.target_channels, depth = c.depth();
+  const Index target_pixel = c.target_pixel(), depth = c.depth();
   const auto run_block = [&](Index index, Index part, T* scratch, Index* from, Index* to) {
     const PatchBlock block(c, layout, index);
     Index count = 0;
@@ -98,7 +105,7 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
       for (Index panel = part * panels_per_part; panel < std::min(panels, (part + 1) * panels_per_part); ++panel) {
         const Index n = panel * width, column = group * panels + panel;
         multiply_offsets<T>({count, std::min(width, c.target_channels - n), a, from, 1, segments.data(), segments.size(),
-            packed + column * depth * width, width, bias + column * width, 0, target + group * c.target_channels + n, to});
+            packed + column * depth * width, width, bias + column * width, 0, target + c.target_channel(group) + n, to});
       }
     }
   };
@@ -117,6 +124,13 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
     for (Index unit = begin; unit < end; ++unit)
       run_block(unit / parts, unit % parts, scratch.patches.data(), offsets, offsets + scratch.offsets.size() / 2);
   });
+}
+
+/// A correlation for `correlate`: groups of few channels joined, taps that meet no pixel left out.
+template <class T>
+Correlation trimmed(Correlation c) {
+  c.axis[0] = c.axis[0].clipped(), c.axis[1] = c.axis[1].clipped();
+  return join_groups(c, panel_width<T>() / 2);  // one vector of the tile
 }
 
 /// Calls `call` with the tile size of a Winograd algorithm, 2 or 4 as a std::integral_constant, or returns false for the direct one.
@@ -139,22 +153,31 @@ bool with_winograd(const Correlation& c, Conv2dAlgorithm algorithm, const Call& 
 template <class T>
 void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
   if (g.is_linear()) return linear_forward<T>({g.pixels(), g.in_channels, g.out_channels}, x, weight, bias, y);
-  const Correlation c{
+  const Correlation whole{
       g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
-  if (c.images * c.pixels() == 0) return;
-  const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width;
-  Tensor<T, 1> padded_bias({g.groups * panels * width});
-  for (Index n = 0; bias && n < g.out_channels; ++n) padded_bias[n / g.group_out() * panels * width + n % g.group_out()] = bias[n];
-  const auto winograd = [&](auto size) { winograd_correlate<size>(c, x, weight, 9 * g.in_channels, Index(9), padded_bias.data(), y); };
-  if (detail::with_winograd<T>(c, g.algorithm, winograd)) return;
+  if (whole.images * whole.pixels() == 0) return;
+  const auto pad_bias = [&](const Correlation& c, Index width) {
+    const Index panels = (c.target_channels + width - 1) / width;
+    Tensor<T, 1> padded({c.groups * panels * width});
+    for (Index group = 0; bias && group < c.groups; ++group)
+      std::copy_n(bias + c.target_channel(group), c.target_channels, padded.data() + group * panels * width);
+    return padded;
+  };
+  const auto winograd = [&](auto size) {
+    winograd_correlate<size>(whole, x, weight, 9 * g.in_channels, Index(9), pad_bias(whole, panel_width<T>()).data(), y);
+  };
+  if (detail::with_winograd<T>(whole, g.algorithm, winograd)) return;
+  const Correlation c = detail::trimmed<T>(whole);
+  const Index width = detail::packed_width<T>(c.target_channels), panels = (c.target_channels + width - 1) / width;
   const Index filter = g.group_in() * g.taps();
   detail::PackedKernel<T> own;
   const auto pack = [&](detail::PackedKernel<T>& packed) {
-    packed.data.resize({g.groups * panels * width * c.depth()});
+    packed.data.resize({c.groups * panels * width * c.depth()});
     detail::pack_kernel(c, g.kernel[1], weight, g.group_out() * filter, filter, g.taps(), width, packed.data.data());
   };
-  const auto& packed = prepared(WeightRows<T>{weight, g.out_channels, filter, filter}, {g.groups, g.kernel[0], g.kernel[1]}, own, pack);
-  detail::correlate(c, x, packed.data.data(), padded_bias.data(), width, y);
+  const auto taps = [&](int axis) { return (g.kernel[axis] << 40) + (c.axis[axis].tap_first << 20) + c.axis[axis].taps; };
+  const auto& packed = prepared(WeightRows<T>{weight, g.out_channels, filter, filter}, {g.groups, taps(0), taps(1)}, own, pack);
+  detail::correlate(c, x, packed.data.data(), pad_bias(c, width).data(), width, y);
 }
 
 /// dx[i] = sum over outputs o and taps k that read pixel i of dy[o] weight[k]: a correlation of dy with the rotated kernel. With a stride the
@@ -163,15 +186,19 @@ template <class T>
 void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight, T* dx) {
   if (g.is_linear()) return linear_input_gradient<T>({g.pixels(), g.in_channels, g.out_channels}, weight, dy, dx);
   if (g.images * g.size[0] * g.size[1] == 0) return;
-  const Index width = panel_width<T>(), panels = (g.group_in() + width - 1) / width;
-  const Tensor<T, 1> no_bias({g.groups * panels * width});
-  auto packed = Tensor<T, 1>::uninitialized({g.groups * panels * width * g.taps() * g.group_out()});
+  if (g.algorithm != Conv2dAlgorithm::winograd_2x2 && g.algorithm != Conv2dAlgorithm::winograd_4x4 && narrow_gradient_pays<T>(g))
+    return conv2d_narrow_input_gradient(g, dy, weight, dx);
+  const Tensor<T, 1> no_bias({g.in_channels + g.groups * panel_width<T>()});
+  Tensor<T, 1> packed;
   for (Index phase_y = 0; phase_y < std::min(g.stride[0], g.size[0]); ++phase_y)
     for (Index phase_x = 0; phase_x < std::min(g.stride[1], g.size[1]); ++phase_x) {
-      const Correlation c{g.images, g.groups, {input_gradient_axis(g, 0, phase_y), input_gradient_axis(g, 1, phase_x)}, g.group_out(),
+      const Correlation whole{g.images, g.groups, {input_gradient_axis(g, 0, phase_y), input_gradient_axis(g, 1, phase_x)}, g.group_out(),
           g.group_in(), {g.size[0], g.size[1]}};
-      const auto winograd = [&](auto size) { winograd_correlate<size>(c, dy, weight, Index(9), 9 * g.in_channels, no_bias.data(), dx); };
-      if (detail::with_winograd<T>(c, g.algorithm, winograd)) continue;
+      const auto winograd = [&](auto size) {
+        winograd_correlate<size>(whole, dy, weight, Index(9), 9 * g.in_channels, no_bias.data(), dx);
+      };
+      if (detail::with_winograd<T>(whole, g.algorithm, winograd)) continue;
+      const Correlation c = detail::trimmed<T>(whole);
       if (c.depth() == 0 || g.out_size[0] * g.out_size[1] == 0) {  // pixels that no output reads
         for (Index row = 0; row < g.images * c.axis[0].targets; ++row)
           for (Index i = 0; i < c.axis[1].targets; ++i) {
@@ -180,6 +207,8 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
           }
         continue;
       }
+      const Index width = detail::packed_width<T>(c.target_channels), panels = (c.target_channels + width - 1) / width;
+      packed.resize({c.groups * panels * width * c.depth()});
       detail::pack_kernel(
           c, g.kernel[1], weight, g.group_out() * g.group_in() * g.taps(), g.taps(), g.group_in() * g.taps(), width, packed.data());
       detail::correlate(c, dy, packed.data(), no_bias.data(), width, dx);
@@ -194,12 +223,14 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
 template <class T>
 void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T* d_weight) {
   if (g.is_linear()) return linear_weight_gradient<T>({g.pixels(), g.in_channels, g.out_channels}, x, dy, d_weight);
-  const Correlation c{
+  const Correlation whole{
       g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
-  if (c.images * c.pixels() == 0) return;
-  const auto winograd = [&](auto size) { winograd_weight_gradient<size>(c, x, dy, d_weight); };
-  if (detail::with_winograd<T>(c, g.algorithm, winograd)) return;
-  const Index width = panel_width<T>(), panels = (g.group_out() + width - 1) / width, columns = g.groups * panels, depth = c.depth();
+  if (whole.images * whole.pixels() == 0) return;
+  const auto winograd = [&](auto size) { winograd_weight_gradient<size>(whole, x, dy, d_weight); };
+  if (detail::with_winograd<T>(whole, g.algorithm, winograd)) return;
+  const Correlation c = detail::trimmed<T>(whole);
+  const Index width = detail::packed_width<T>(c.target_channels), panels = (c.target_channels + width - 1) / width;
+  const Index columns = c.groups * panels, depth = c.depth();
   const PatchLayout layout(c, sizeof(T), 128, detail::kPatchBytes / static_cast<Index>(sizeof(T)), false);
   const CorrelationAxis &axis_y = c.axis[0], &axis_x = c.axis[1];
   const Index blocks = layout.blocks(c), block_rows = layout.images_per_block * layout.rows_per_block;
@@ -209,28 +240,21 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
 
   auto offsets = Tensor<Index, 1>::uninitialized({2 * depth});  // of each (tap, channel) in the patch, and of its row in the accumulator
   for (Index k = 0; k < depth; ++k) {
-    const Index tap = k / g.group_in();
-    offsets[k] = tap / g.kernel[1] * g.dilation[0] * layout.row + tap % g.kernel[1] * g.dilation[1] * layout.pixel + k % g.group_in();
+    const Index tap = k / c.source_channels;
+    offsets[k] = tap / axis_x.taps * g.dilation[0] * layout.row + tap % axis_x.taps * g.dilation[1] * layout.pixel + k % c.source_channels;
     offsets[depth + k] = k * width;
   }
   auto partial = Tensor<T, 1>::uninitialized({shards * total});
   const Tensor<T, 1> zeros({width});
   const auto run_block = [&](Index index, Index column, T* scratch, T* packed, Segment* rows, T* sums, bool first) {
     const PatchBlock block(c, layout, index);
-    const Index group = column / panels, n = column % panels * width, valid = std::min(width, g.group_out() - n);
+    const Index group = column / panels, n = column % panels * width, valid = std::min(width, c.target_channels - n);
     const T* a = block.source(c, layout, x, group, scratch);
     for (Index i = 0; i < block.images; ++i)
       for (Index r = 0; r < block.rows; ++r)
         rows[i * block.rows + r] = {i * block.stored_image + r * axis_y.step * layout.row, axis_x.targets};
-    for (Index i = 0; i < block.images; ++i) {
-      const Index pixels = block.rows * axis_x.targets;
-      const T* from = dy + ((block.image + i) * c.pixels() + block.row * axis_x.targets) * g.out_channels + group * g.group_out() + n;
-      T* to = packed + i * pixels * width;
-      for (Index p = 0; p < pixels; ++p) {
-        std::copy_n(from + p * g.out_channels, valid, to + p * width);
-        std::fill_n(to + p * width + valid, width - valid, T(0));
-      }
-    }
+    const T* from = dy + (block.image * c.pixels() + block.row * axis_x.targets) * g.out_channels + c.target_channel(group) + n;
+    dispatch<detail::CopyPixels<T>, T>(block.pixels(c), valid, width, from, g.out_channels, packed, width);
     multiply_offsets<T>({depth, valid, a, offsets.data(), axis_x.step * layout.pixel, rows, block.images * block.rows, packed, width,
         first ? zeros.data() : sums, first ? 0 : width, sums, offsets.data() + depth});
   };
@@ -246,7 +270,7 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
     for (Index unit = begin; unit < end; ++unit) {
       const Index column = unit % columns, first = unit / columns * blocks_per_shard;
       T* sums = partial.data() + unit / columns * total + column * panel_size;
-      if (g.group_out() % width != 0) std::fill_n(sums, panel_size, T(0));  // columns that are not stored are read all the same
+      if (c.target_channels % width != 0) std::fill_n(sums, panel_size, T(0));  // columns that are not stored are read all the same
       for (Index index = first; index < std::min(blocks, first + blocks_per_shard); ++index)
         run_block(index, column, scratch.patches.data(), scratch.packed.data(), scratch.rows.data(), sums, index == first);
     }
@@ -257,13 +281,20 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
   });
   parallel_for(columns, total < 16384 ? columns : 1, [&](Index begin, Index end) {
     for (Index column = begin; column < end; ++column) {
-      const Index n = column % panels * width, valid = std::min(width, g.group_out() - n), taps = g.taps();
-      T* to = d_weight + (column / panels * g.group_out() + n) * g.group_in() * taps;
+      const Index n = column % panels * width, valid = std::min(width, c.target_channels - n), block = column / panels;
+      const Index sources = g.group_in(), taps = g.taps();
       const T* from = partial.data() + column * panel_size;
-      for (Index s0 = 0; s0 < g.group_in(); s0 += 8)
-        for (Index j = 0; j < valid; ++j)
-          for (Index s = s0; s < std::min(s0 + 8, g.group_in()); ++s)
-            for (Index k = 0; k < taps; ++k) to[(j * g.group_in() + s) * taps + k] += from[(k * g.group_in() + s) * width + j];
+      for (Index s0 = 0; s0 < sources; s0 += 8)
+        for (Index j = 0; j < valid; ++j) {
+          const Index inner = (n + j) / g.group_out();                    // group of the block
+          if (c.first_group(block) + inner < block * c.joined) continue;  // the block before has it
+          T* to = d_weight + (c.target_channel(block) + n + j) * sources * taps;
+          for (Index s = s0; s < std::min(s0 + 8, sources); ++s)
+            for (Index ty = 0; ty < axis_y.taps; ++ty)
+              for (Index tx = 0; tx < axis_x.taps; ++tx)
+                to[s * taps + (axis_y.tap_first + ty) * g.kernel[1] + axis_x.tap_first + tx] +=
+                    from[((ty * axis_x.taps + tx) * c.source_channels + inner * sources + s) * width + j];
+        }
     }
   });
 }
