@@ -7,10 +7,12 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/layers/batch_norm1d.hpp>
 #include <heed/layers/batch_norm2d.hpp>
+#include <heed/layers/conv2d.hpp>
 #include <heed/layers/elu.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/max_pool2d.hpp>
 #include <heed/layers/relu.hpp>
 #include <heed/layers/sigmoid.hpp>
 #include <heed/layers/silu.hpp>
@@ -308,4 +310,93 @@ TEST_CASE("a pair takes less memory than its two layers") {
   Sequential alone(BatchNorm2d<float>({.num_features = 64}));
   decltype(alone)::Cache alone_cache;
   CHECK(training <= from_system([&] { alone.forward(x, alone_cache); }));
+}
+
+namespace {
+
+/// Convolution and max-pooling as a pair against one after the other: every bit of both passes, winners included.
+template <class T>
+void check_pooled(const Conv2dOptions& conv_options, const MaxPool2dOptions& pool_options, const Tensor<T, 4>& x) {
+  INFO("input " << x.shape().to_string() << ", " << conv_options.in_channels << " to " << conv_options.out_channels
+                << " channels, algorithm " << static_cast<int>(conv_options.algorithm));
+  const SeedScope seed(1);
+  Conv2d<T> conv(conv_options);
+  MaxPool2d<T> pool(pool_options);
+  Sequential<Conv2d<T>, MaxPool2d<T>> pair(named("conv", conv), named("pool", pool));
+  typename Conv2d<T>::Cache conv_cache;
+  typename MaxPool2d<T>::Cache pool_cache;
+  typename decltype(pair)::Cache cache;
+  const auto between = conv.forward(x, conv_cache);
+  const auto expected = pool.forward(between, pool_cache);
+  const auto dy = reference::random_tensor<T, 4>(expected.shape(), 3);
+  for (const int threads : {1, 3}) {
+    const ThreadScope scope(threads);
+    CHECK(reference::same_numbers(pair.forward(x), expected));
+    CHECK(reference::same_numbers(pair.forward(x, cache), expected));
+    CHECK(cache.between[0].size() == 0);
+    CHECK(reference::same_numbers(pool.indices(std::get<1>(cache.layers)), pool.indices(pool_cache)));
+  }
+  const auto d = pool.backward(dy, pool_cache);
+  CHECK(reference::same_numbers(pair.backward(dy, cache), conv.backward(d, conv_cache)));
+  CHECK(reference::same_numbers(gradients_and_buffers<T>(pair), gradients_and_buffers<T>(conv)));
+}
+
+}  // namespace
+
+TEST_CASE("convolution and max-pooling in one pass give the bits of both, one after the other") {
+  struct Size {
+    Index images, height, width, in, out;
+  };
+  const MaxPool2dOptions half{.kernel_size = 2};
+  for (const Size& s :
+      {Size{2, 31, 31, 24, 24}, Size{3, 15, 15, 16, 70}, Size{1, 8, 9, 33, 16}, Size{2, 2, 2, 20, 24}, Size{2, 7, 3, 17, 40},
+          Size{1, 6, 6, 160, 24}, Size{2, 5, 4, 3, 8}, Size{0, 8, 8, 16, 16}}) {  // the last three: in two parts, direct, nothing
+    auto x = reference::random_tensor<float, 4>({s.images, s.height, s.width, s.in}, 1);
+    const Conv2dOptions conv{.in_channels = s.in, .out_channels = s.out, .kernel_size = 3, .padding = 1};
+    check_pooled(conv, half, x);
+    if (x.size() > 0) x[x.size() / 2] = std::numeric_limits<float>::quiet_NaN(), x[0] = std::numeric_limits<float>::infinity();
+    check_pooled(conv, half, x);
+  }
+  for (const auto algorithm : {Conv2dAlgorithm::direct, Conv2dAlgorithm::winograd_2x2, Conv2dAlgorithm::winograd_4x4}) {
+    const Conv2dOptions conv{
+        .in_channels = 5, .out_channels = 19, .kernel_size = 3, .padding = {1, 0}, .bias = false, .algorithm = algorithm};
+    check_pooled<float>(conv, half, reference::random_tensor<float, 4>({2, 9, 10, 5}, 1));
+    check_pooled<double>(conv, half, reference::random_tensor<double, 4>({2, 9, 10, 5}, 1));
+    check_pooled<double>(conv, half, Tensor<double, 4>({2, 9, 10, 5}));  // all alike: the first tap wins
+  }
+}
+
+TEST_CASE("other windows behind a convolution are pooled as they are alone") {
+  const Conv2dOptions conv{.in_channels = 16, .out_channels = 16, .kernel_size = 3, .padding = 1};
+  const auto x = reference::random_tensor<float, 4>({2, 19, 21, 16}, 1);
+  for (const MaxPool2dOptions& pool : {MaxPool2dOptions{.kernel_size = 3, .stride = 2}, MaxPool2dOptions{.kernel_size = 2, .stride = 1},
+           MaxPool2dOptions{.kernel_size = 2, .padding = 1}, MaxPool2dOptions{.kernel_size = 2, .stride = 2, .dilation = 2},
+           MaxPool2dOptions{.kernel_size = 2, .ceil_mode = true}, MaxPool2dOptions{.kernel_size = {2, 1}},
+           MaxPool2dOptions{.kernel_size = 17}})
+    check_pooled(conv, pool, x);
+  check_pooled({.in_channels = 16, .out_channels = 16, .kernel_size = 3, .groups = 16}, {.kernel_size = 2}, x);
+  check_pooled({.in_channels = 16, .out_channels = 24}, {.kernel_size = 2}, x);
+}
+
+TEST_CASE("convolution and max-pooling as a pair have the gradients and the errors of two layers") {
+  static_assert(detail::fuses<Conv2d<float>, MaxPool2d<float>>());
+  static_assert(!detail::fuses<MaxPool2d<float>, Conv2d<float>>());
+  for (const auto algorithm : {Conv2dAlgorithm::direct, Conv2dAlgorithm::winograd_2x2, Conv2dAlgorithm::winograd_4x4}) {
+    const auto report = check_gradients(
+        Sequential(Conv2d<double>({.in_channels = 2, .out_channels = 3, .kernel_size = 3, .padding = 1, .algorithm = algorithm}),
+            MaxPool2d<double>({.kernel_size = 2}), Relu<double>()),
+        Shape{2, 5, 6, 2});
+    INFO(report.to_string());
+    CHECK(report.passed());
+  }
+  Sequential model(named("conv", Conv2d<float>({.in_channels = 16, .out_channels = 16, .kernel_size = 3})),
+      named("pool", MaxPool2d<float>({.kernel_size = 2})));
+  decltype(model)::Cache cache;
+  const Tensor<float, 4> x({1, 6, 6, 16}), narrow({1, 3, 6, 16}), wrong({1, 6, 6, 3});
+  CHECK_THROWS_WITH(model.forward(wrong), contains("conv: Conv2d: input has 3 channels"));
+  CHECK_THROWS_WITH(model.forward(narrow), contains("pool: MaxPool2d: the kernel does not fit into the input"));
+  CHECK_THROWS_WITH(model.forward(narrow, cache), contains("pool: MaxPool2d: the kernel does not fit into the input"));
+  model.forward(x, cache);
+  CHECK_THROWS_WITH(model.backward(x, cache), contains("pool: MaxPool2d: dy is 1x6x6x16"));
+  CHECK(layer_path().empty());
 }

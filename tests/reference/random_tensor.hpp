@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <type_traits>
 
 #include <heed/core/layer.hpp>
 #include <heed/core/random.hpp>
@@ -46,6 +47,16 @@ double largest_difference(const A& a, const B& b) {
 template <class A, class B>
 bool same_bits(const A& a, const B& b) {
   return a.size() == b.size() && std::equal(a.data(), a.data() + a.size(), b.data());
+}
+
+/// Equal bits, number by number, but that a NaN equals every other: 0 is not -0.
+template <class A>
+bool same_numbers(const A& a, const A& b) {
+  return a.size() == b.size() && std::equal(a.data(), a.data() + a.size(), b.data(), [](auto x, auto y) {
+    if constexpr (std::is_floating_point_v<decltype(x)>)
+      return std::isnan(x) ? std::isnan(y) : x == y && std::signbit(x) == std::signbit(y);
+    return x == y;
+  });
 }
 
 }  // namespace reference

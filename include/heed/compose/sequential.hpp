@@ -83,9 +83,9 @@ constexpr auto find_fused(std::index_sequence<I...>) {
 /// Two neighbours may run as one. A layer says so, and then does the work of both, with the bits of both:
 ///
 ///     template <class Self, class Next> static constexpr bool fuses_with;                 // Self is what Sequential holds
-///     forward_then(next, x), forward_then(next, x, cache), backward_then(next, dy, cache)
+///     forward_then(next, x), forward_then(next, x, cache, next_cache), backward_then(next, dy, cache, next_cache)
 ///
-/// All three hand over the own cache only: that of `next` stays unfilled, and the tensor between the two is not kept.
+/// Shapes have been checked. The layer may leave the cache of `next` unfilled, and the tensor between the two is not kept.
 template <class First, class... Rest>
 class Sequential : public LayerBase<Sequential<First, Rest...>> {
   static constexpr std::size_t kCount = 1 + sizeof...(Rest);
@@ -200,9 +200,20 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   template <std::size_t I>
   static constexpr std::size_t kFirst = I - kFused[I];
 
+  /// Throws what layers I and I + 1 throw for an input of such a shape, each under its name.
+  template <std::size_t I>
+  void check_pair(const Shape& in) const {
+    const auto shape_behind = [](const std::string& name, const auto& layer, const Shape& shape) {
+      LayerScope scope(name);
+      return layer.output_shape(shape);
+    };
+    shape_behind(names_[I + 1], get<I + 1>(), shape_behind(names_[I], get<I>(), in));
+  }
+
   /// Inference of layer I and what it runs; with a state, decoding.
   template <std::size_t I, class X, class... State>
   auto infer_one(const X& x, State&... state) const {
+    if constexpr (kFused[I + 1]) check_pair<I>(x.shape());
     LayerScope scope(names_[I]);
     if constexpr (kFused[I + 1])
       return get<I>().forward_then(get<I + 1>(), x);
@@ -225,10 +236,11 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   auto train(const X& x, Cache& cache) const {
     constexpr std::size_t kNext = kBehind<I>;
     if constexpr (kNext < kCount) cache.between[kNext - 1].release();  // of an earlier pass: its memory is free for this one
+    if constexpr (kFused[I + 1]) check_pair<I>(x.shape());
     auto y = [&] {
       LayerScope scope(names_[I]);
       if constexpr (kFused[I + 1])
-        return get<I>().forward_then(get<I + 1>(), x, std::get<I>(cache.layers));
+        return get<I>().forward_then(get<I + 1>(), x, std::get<I>(cache.layers), std::get<I + 1>(cache.layers));
       else
         return get<I>().forward(x, std::get<I>(cache.layers));
     }();
@@ -247,7 +259,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     constexpr std::size_t kRunner = kFirst<I>;
     LayerScope scope(names_[I]);
     if constexpr (kFused[I])
-      return get<kRunner>().backward_then(get<I>(), dy, std::get<kRunner>(cache.layers));
+      return get<kRunner>().backward_then(get<I>(), dy, std::get<kRunner>(cache.layers), std::get<I>(cache.layers));
     else
       return get<I>().backward(dy, std::get<I>(cache.layers));
   }

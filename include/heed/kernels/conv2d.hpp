@@ -126,6 +126,20 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
   });
 }
 
+inline Correlation forward_correlation(const Conv2dGeometry& g) {
+  return {g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
+}
+
+/// The bias, or zeros, padded to whole panels for each group.
+template <class T>
+Tensor<T, 1> pad_bias(const Correlation& c, const T* bias, Index width) {
+  const Index panels = (c.target_channels + width - 1) / width;
+  Tensor<T, 1> padded({c.groups * panels * width});
+  for (Index group = 0; bias && group < c.groups; ++group)
+    std::copy_n(bias + c.target_channel(group), c.target_channels, padded.data() + group * panels * width);
+  return padded;
+}
+
 /// A correlation for `correlate`: groups of few channels joined, taps that meet no pixel left out.
 template <class T>
 Correlation trimmed(Correlation c) {
@@ -153,18 +167,11 @@ bool with_winograd(const Correlation& c, Conv2dAlgorithm algorithm, const Call& 
 template <class T>
 void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
   if (g.is_linear()) return linear_forward<T>({g.pixels(), g.in_channels, g.out_channels}, x, weight, bias, y);
-  const Correlation whole{
-      g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
+  const Correlation whole = detail::forward_correlation(g);
   if (whole.images * whole.pixels() == 0) return;
-  const auto pad_bias = [&](const Correlation& c, Index width) {
-    const Index panels = (c.target_channels + width - 1) / width;
-    Tensor<T, 1> padded({c.groups * panels * width});
-    for (Index group = 0; bias && group < c.groups; ++group)
-      std::copy_n(bias + c.target_channel(group), c.target_channels, padded.data() + group * panels * width);
-    return padded;
-  };
   const auto winograd = [&](auto size) {
-    winograd_correlate<size>(whole, x, weight, 9 * g.in_channels, Index(9), pad_bias(whole, panel_width<T>()).data(), y);
+    const auto padded = detail::pad_bias(whole, bias, panel_width<T>());
+    winograd_correlate<size>(whole, x, weight, 9 * g.in_channels, Index(9), padded.data(), y);
   };
   if (detail::with_winograd<T>(whole, g.algorithm, winograd)) return;
   const Correlation c = detail::trimmed<T>(whole);
@@ -177,7 +184,30 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
   };
   const auto taps = [&](int axis) { return (g.kernel[axis] << 40) + (c.axis[axis].tap_first << 20) + c.axis[axis].taps; };
   const auto& packed = prepared(WeightRows<T>{weight, g.out_channels, filter, filter}, {g.groups, taps(0), taps(1)}, own, pack);
-  detail::correlate(c, x, packed.data.data(), pad_bias(c, width).data(), width, y);
+  detail::correlate(c, x, packed.data.data(), detail::pad_bias(c, bias, width).data(), width, y);
+}
+
+/// Whether a convolution has whole windows of 2 x 2 targets at hand: Winograd's in one part.
+template <class T>
+bool conv2d_pools(const Conv2dGeometry& g) {
+  const Correlation c = detail::forward_correlation(g);
+  bool result = false;
+  if (!g.is_linear() && c.images * c.pixels() > 0)
+    detail::with_winograd<T>(c, g.algorithm, [&](auto size) { result = !winograd_takes_parts(size, c); });
+  return result;
+}
+
+/// Convolution and max-pooling over windows of 2 x 2 side by side in one pass, for convolutions that `conv2d_pools`: y (images, out_size / 2, out_channels) and
+/// `winner`, the number of the tap, or null, have the bits of `conv2d_forward` and `max_pool2d_forward`. What lies between is never written (Granite Rapids:
+/// 1.1 to 1.7 times as fast as the two).
+template <class T, class Winner>
+void conv2d_max_pool_forward(const Conv2dGeometry& g, const T* x, const T* weight, const T* bias, T* y, Winner* winner) {
+  HEED_ASSERT(conv2d_pools<T>(g));
+  const Correlation c = detail::forward_correlation(g);
+  detail::with_winograd<T>(c, g.algorithm, [&](auto size) {
+    const auto padded = detail::pad_bias(c, bias, panel_width<T>());
+    winograd_max_pool<size>(c, x, weight, 9 * g.in_channels, Index(9), padded.data(), y, winner);
+  });
 }
 
 /// dx[i] = sum over outputs o and taps k that read pixel i of dy[o] weight[k]: a correlation of dy with the rotated kernel. With a stride the
@@ -223,8 +253,7 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
 template <class T>
 void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T* d_weight) {
   if (g.is_linear()) return linear_weight_gradient<T>({g.pixels(), g.in_channels, g.out_channels}, x, dy, d_weight);
-  const Correlation whole{
-      g.images, g.groups, {forward_axis(g, 0), forward_axis(g, 1)}, g.group_in(), g.group_out(), {g.out_size[0], g.out_size[1]}};
+  const Correlation whole = detail::forward_correlation(g);
   if (whole.images * whole.pixels() == 0) return;
   const auto winograd = [&](auto size) { winograd_weight_gradient<size>(whole, x, dy, d_weight); };
   if (detail::with_winograd<T>(whole, g.algorithm, winograd)) return;

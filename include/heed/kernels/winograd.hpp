@@ -2,8 +2,8 @@
 #pragma once
 
 #include <heed/core/prepared_weights.hpp>
-#include <heed/kernels/conv2d_patches.hpp>
 #include <heed/kernels/winograd_kernels.hpp>
+#include <heed/kernels/winograd_tiles.hpp>
 
 namespace heed::kernels {
 
@@ -17,14 +17,6 @@ namespace heed::kernels {
 //
 // Error: F(2x2) rounds about as the direct sum does; F(4x4) errs twice as much in the mean of squares, and at most 5e-6 of the largest result up to 512
 // channels (tests/kernels/winograd_test.cpp has the bounds). A NaN or an infinity reaches every target of its tiles, as NaN.
-
-/// Whether tiles can serve a correlation: a 3x3 kernel, neighbouring pixels, one group.
-inline bool fits_winograd(const Correlation& c) {
-  const auto plain = [](const CorrelationAxis& axis) {
-    return axis.taps == 3 && axis.step == 1 && axis.spacing == 1 && axis.tap_step == 1;
-  };
-  return c.groups == 1 && plain(c.axis[0]) && plain(c.axis[1]);
-}
 
 /// What `Conv2dAlgorithm::automatic` stands for. Only float is worth it: double is for checking.
 template <class T>
@@ -47,166 +39,6 @@ Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
 
 namespace detail {
 
-/// How targets are cut into tiles, numbered image by image and row by row.
-template <int Size>
-struct WinogradTiles {
-  static constexpr int side = Size + 2, points = side * side;
-  Correlation c;
-  Index rows, cols, count;
-
-  explicit WinogradTiles(const Correlation& correlation)
-      : c(correlation),
-        rows((c.axis[0].targets + Size - 1) / Size),
-        cols((c.axis[1].targets + Size - 1) / Size),
-        count(c.images * rows * cols) {}
-
-  /// Pointers to the side x side source pixels of a tile; those outside of the image point to `zeros`.
-  template <class T>
-  HEED_INLINE void source(Index tile, const T* x, const T* zeros, const T* (&at)[points]) const {
-    const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
-    pixels<side>(tile, c.axis[0].origin, c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
-  }
-  /// Pointers to the Size x Size targets of a tile; those outside of the image point to `elsewhere`.
-  template <class T>
-  HEED_INLINE void targets(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
-    const Index sizes[2] = {c.axis[0].targets, c.axis[1].targets};
-    pixels<Size>(tile, 0, 0, sizes, c.target_channels, y, elsewhere, at);
-  }
-
- private:
-  template <int Span, class T>
-  HEED_INLINE void pixels(Index tile, Index origin_y, Index origin_x, const Index (&size)[2], Index channels, T* data, T* outside,
-      T* (&at)[Span * Span]) const {
-    const Index image = tile / (rows * cols), first_y = tile / cols % rows * Size + origin_y, first_x = tile % cols * Size + origin_x;
-    for (int i = 0; i < Span; ++i) {
-      const Index y = first_y + i;
-      T* const row = data + ((image * size[0] + y) * size[1] + first_x) * channels;
-      for (int j = 0; j < Span; ++j) {
-        const Index x = first_x + j;
-        at[i * Span + j] = y >= 0 && y < size[0] && x >= 0 && x < size[1] ? row + j * channels : outside;
-      }
-    }
-  }
-};
-
-/// Transformed tiles: number i of a tile's points lies at data[i * point + tile * row + channel], or, in panels of
-/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + tile * row + channel % width].
-template <class T>
-struct PointRows {
-  T* data;
-  Index point, row;
-  Index width, panel;
-};
-
-/// The same channel of several places, each a pointer.
-template <class T, class P>
-struct Gather {
-  const T* const* from;
-  Index channel;
-  HEED_INLINE P operator()(int i) const { return P::load(from[i] + channel); }
-};
-
-/// Number i of a side x side square, or of its transpose.
-template <int side, bool transposed>
-HEED_INLINE int place(int i) {
-  return transposed ? i % side * side + i / side : i;
-}
-/// Points of a tile, of which `data` holds those from number `first` on, and its targets, to which the bias is added on the way out or, in later parts,
-/// what is there already.
-template <int side, bool transposed, int first, class T, class P>
-struct LoadPoints {
-  const T* data;
-  Index point;
-  HEED_INLINE P operator()(int i) const { return P::load(data + (place<side, transposed>(i) - first) * point); }
-};
-template <int side, bool transposed, bool later, class T, class P>
-struct AddTargets {
-  T* const* to;
-  Index channel;
-  P bias;
-  HEED_INLINE void operator()(int i, const P& value) const {
-    T* const target = to[place<side, transposed>(i)] + channel;
-    (value + (later ? P::load(target) : bias)).store(target);
-  }
-};
-
-/// A tile's pixels to `Rows` of its points, channel by channel; the body for `sweep_channels`.
-template <class Line, class T, class Rows = Whole>
-struct ToPoints {
-  const T* const* from;
-  T* to;
-  Index point;
-
-  template <class P>
-  HEED_INLINE void at(Index channel) const {
-    transform_square<Line, P, Whole, Rows>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
-  }
-};
-
-/// What `Rows` of a tile's points give to its targets. A part is transposed, since transform_square takes some columns; the whole is not, which would cost a
-/// convolution of 64 channels 5 %.
-template <class Line, class T, class Rows>
-struct FromPoints {
-  const T* from;
-  Index point;
-  const T* bias;
-  T* const* to;
-
-  template <class P>
-  HEED_INLINE void at(Index channel) const {
-    constexpr bool part = !std::is_same_v<Rows, Whole>, later = Rows::first(Line::in) > 0;
-    transform_square<Line, P, Rows>(LoadPoints<Line::in, part, Rows::first(Line::in) * Line::in, T, P>{from + channel, point},
-        AddTargets<Line::out, part, later, T, P>{to, channel, P::load(bias + channel)});
-  }
-};
-
-/// `Rows` of Bᵀ d B for the first `channels` of tiles [first, last), which become rows 0, 1, ... of `to`.
-template <int Size, class T, class Rows = Whole>
-struct TransformSource {
-  template <class Isa>
-  HEED_INLINE static void run(
-      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
-    const T* at[WinogradTiles<Size>::points];
-    for (Index tile = first; tile < last; ++tile) {
-      tiles->source(tile, x, zeros, at);
-      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T, Rows>{at, to->data + (tile - first) * to->row, to->point});
-    }
-  }
-};
-
-/// `Rows` of A dy Aᵀ for the same tiles, in panels.
-template <int Size, class T, class Rows>
-struct TransformTargetGradient {
-  template <class Isa>
-  HEED_INLINE static void run(
-      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
-    const T* at[Size * Size];
-    for (Index tile = first; tile < last; ++tile) {
-      tiles->targets(tile, dy, zeros, at);
-      for (Index n = 0; n < channels; n += to->width) {
-        T* target = to->data + n / to->width * to->panel + (tile - first) * to->row - n;
-        sweep_channels<Isa, T>(
-            n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T, Rows>{at, target, to->point});
-      }
-    }
-  }
-};
-
-/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles, as far as `Rows` of m bring it.
-template <int Size, class T, class Rows>
-struct TransformTargets {
-  template <class Isa>
-  HEED_INLINE static void run(
-      const WinogradTiles<Size>* tiles, Index first, Index last, Index n, const PointRows<T>* from, const T* bias, T* elsewhere, T* y) {
-    T* at[Size * Size];
-    for (Index tile = first; tile < last; ++tile) {
-      tiles->targets(tile, y + n, elsewhere, at);
-      sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
-          FromPoints<WinogradTarget<Size, T>, T, Rows>{from->data + (tile - first) * from->row, from->point, bias + n, at});
-    }
-  }
-};
-
 /// Work, in operations, below which waking threads costs more than it saves.
 template <int Size>
 bool too_small_for_threads(const WinogradTiles<Size>& tiles) {
@@ -222,9 +54,9 @@ Index source_row(Index channels) {
 }
 
 /// `winograd_correlate` in `parts`: the points' rows in that many steps, each a pass over the targets.
-template <int Size, int parts, class T>
+template <int Size, int parts, class T, class Targets>
 void winograd_correlate_in_parts(
-    const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* target) {
+    const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, const Targets& targets) {
   const WinogradTiles<Size> tiles(c);
   constexpr int side = WinogradTiles<Size>::side, points = side * side;
   const KernelTaps kernel(c, target_step, source_step);
@@ -284,7 +116,8 @@ void winograd_correlate_in_parts(
                 .c_row = width,
                 .slack = true,
                 .whole_tiles = true});
-          dispatch<TransformTargets<Size, T, Rows>, T>(&tiles, first, last, p * width, &product, bias, scratch.zeros.data(), target);
+          dispatch<TransformTargets<Size, T, Rows, Targets>, T>(
+              &tiles, first, last, p * width, &product, bias, scratch.zeros.data(), &targets);
         }
       };
       static_assert(parts <= 2);
@@ -296,20 +129,39 @@ void winograd_correlate_in_parts(
 
 }  // namespace detail
 
+/// Whether a correlation goes in two parts, each a pass over the targets: F(4x4) of more than 128 channels. A block's 36 points and the kernels of a panel
+/// are 2.3 MB at 256 channels, so each pushed the other out of L2 (Granite Rapids: products at 55 % of the peak, in two parts at 63 %; three parts or
+/// larger blocks the same; up to 128 channels no gain).
+inline bool winograd_takes_parts(int size, const Correlation& c) {
+  constexpr Index kMostChannels = 128;
+  return size == 4 && c.source_channels > kMostChannels;
+}
+
 /// As `correlate`: target = bias + sum over taps and source channels; `bias` is padded to whole panels. The weight of target n, source s and tap k of the
 /// 3x3 kernel lies at weight[n * target_step + s * source_step + k].
-///
-/// F(4x4) of more than 128 channels goes in two parts: a block's 36 points and the kernels of a panel are 2.3 MB at 256 channels, so each pushed the other
-/// out of L2 (Granite Rapids: products at 55 % of the peak, in two parts at 63 %; three parts or larger blocks the same; up to 128 channels no gain).
 template <int Size, class T>
 void winograd_correlate(
     const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* target) {
   HEED_ASSERT(fits_winograd(c));
-  constexpr Index kMostChannels = 128;
+  const detail::AllTargets<T> targets{target};
   if constexpr (Size == 4)
-    if (c.source_channels > kMostChannels)
-      return detail::winograd_correlate_in_parts<Size, 2>(c, source, weight, target_step, source_step, bias, target);
-  detail::winograd_correlate_in_parts<Size, 1>(c, source, weight, target_step, source_step, bias, target);
+    if (winograd_takes_parts(Size, c))
+      return detail::winograd_correlate_in_parts<Size, 2>(c, source, weight, target_step, source_step, bias, targets);
+  detail::winograd_correlate_in_parts<Size, 1>(c, source, weight, target_step, source_step, bias, targets);
+}
+
+/// The same and a max-pooling over windows of 2 x 2 side by side, of which those that reach beyond the image are left out: y is as `max_pool2d_forward` makes it
+/// of the targets, which are not stored, and so is `winner`; null: not wanted. Not for correlations in two parts.
+template <int Size, class T, class Winner>
+void winograd_max_pool(
+    const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* y, Winner* winner) {
+  HEED_ASSERT(fits_winograd(c) && !winograd_takes_parts(Size, c));
+  if (winner)
+    detail::winograd_correlate_in_parts<Size, 1>(
+        c, source, weight, target_step, source_step, bias, detail::LargestTargets<T, Winner>{y, winner});
+  else
+    detail::winograd_correlate_in_parts<Size, 1>(
+        c, source, weight, target_step, source_step, bias, detail::LargestTargets<T, void>{y, nullptr});
 }
 
 /// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; the weights of a target lie one behind the other.

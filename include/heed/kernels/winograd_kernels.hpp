@@ -16,13 +16,6 @@ struct Numbered {
   const P* at;
   HEED_INLINE P operator()(int i) const { return at[i]; }
 };
-template <class T, class P>
-struct Strided {
-  T* data;
-  Index step;
-  HEED_INLINE P operator()(int i) const { return P::load(data + i * step); }
-  HEED_INLINE void operator()(int i, const P& value) const { value.store(data + i * step); }
-};
 
 /// A 3x3 kernel in memory, (target, source, tap), as a correlation sees it: tap (i, j) of its axes at `tap[3 i + j]`.
 struct KernelTaps {

@@ -228,4 +228,15 @@ HEED_INLINE void transform_square(const Load& load, const Store& store) {
   }
 }
 
+namespace detail {
+/// Numbers of transform_square at equal distances, to load or to store.
+template <class T, class P>
+struct Strided {
+  T* data;
+  Index step;
+  HEED_INLINE P operator()(int i) const { return P::load(data + i * step); }
+  HEED_INLINE void operator()(int i, const P& value) const { value.store(data + i * step); }
+};
+}  // namespace detail
+
 }  // namespace heed::kernels

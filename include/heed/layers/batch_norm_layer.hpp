@@ -87,11 +87,11 @@ class BatchNormLayer : public LayerBase<Derived> {
     return with(next, [&](const auto& activation) { return normalize(x, cache, !options_.track_running_stats, activation); });
   }
   template <int Rank, class Next>
-  Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache) const {
+  Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache, typename Next::Cache&) const {
     return with(next, [&](const auto& activation) { return normalize(x, cache, !options_.frozen_statistics, activation); });
   }
   template <int Rank, class Next>
-  Tensor<T, Rank> backward_then(const Next& next, const TensorView<const T, Rank>& dy, Cache& cache) {
+  Tensor<T, Rank> backward_then(const Next& next, const TensorView<const T, Rank>& dy, Cache& cache, typename Next::Cache&) {
     require_gradient_shape(Next::kKind, dy.shape(), replace_features(dy.shape(), options_.num_features), cache.x);
     return with(next, [&](const auto& activation) { return gradients(dy, cache, activation); });
   }

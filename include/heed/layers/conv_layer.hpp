@@ -9,6 +9,9 @@
 
 namespace heed {
 
+template <class T>
+class MaxPool2d;
+
 /// What Conv1d and Conv2d share, which is all but their options: a sequence (N, T, C) is an image (N, 1, T, C) to the kernels, and a weight
 /// (out, in / groups, kernel) lies in memory as one of height 1.
 ///
@@ -91,6 +94,31 @@ class ConvLayer : public LayerBase<Derived> {
     return dx;
   }
 
+  /// A MaxPool2d behind this layer runs in the same pass over memory (see Sequential) where its windows of 2x2 lie side by side and the convolution is
+  /// Winograd's of at most 128 channels: with the same bits, and without writing what lies between. Other pairs run one after the other.
+  template <class Self, class Next>
+  static constexpr bool fuses_with = (std::is_same_v<Self, Derived> && Rank == 4 && std::is_same_v<Next, MaxPool2d<T>>);
+
+  template <class Next>
+  Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x) const {
+    const Shape between = output_shape(x.shape());
+    if (!pools(next, x.shape(), between)) return next.forward(forward(x));
+    return forward_pooled(next, x, between, nullptr);
+  }
+  template <class Next>
+  Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache, typename Next::Cache& next_cache) const {
+    cache.x = x;
+    const Shape between = output_shape(x.shape());
+    if (!pools(next, x.shape(), between)) return next.forward(forward(x), next_cache);
+    next_cache.x = between;
+    next_cache.winner.resize(next.output_shape(between));
+    return forward_pooled(next, x, between, next_cache.winner.data());
+  }
+  template <class Next>
+  Tensor<T, Rank> backward_then(Next& next, const TensorView<const T, Rank>& dy, Cache& cache, typename Next::Cache& next_cache) {
+    return backward(next.backward(dy, next_cache), cache);
+  }
+
   const Options& options() const { return options_; }
   Parameter<T>& weight() { return weight_; }
   const Parameter<T>& weight() const { return weight_; }
@@ -118,6 +146,17 @@ class ConvLayer : public LayerBase<Derived> {
  private:
   bool depthwise() const {
     return options_.groups == options_.in_channels && options_.groups == options_.out_channels && options_.groups > 1;
+  }
+  template <class Next>
+  bool pools(const Next& next, const Shape& x, const Shape& between) const {
+    return next.halves(between) && kernels::conv2d_pools<T>(geometry(x, between));
+  }
+  template <class Next>
+  Tensor<T, Rank> forward_pooled(const Next& next, const TensorView<const T, Rank>& x, const Shape& between, std::uint8_t* winner) const {
+    auto y = Tensor<T, Rank>::uninitialized(next.output_shape(between));
+    kernels::conv2d_max_pool_forward(
+        geometry(x.shape(), between), x.data(), weight_.value(), options_.bias ? bias_.value() : nullptr, y.data(), winner);
+    return y;
   }
   kernels::Conv2dAlgorithm algorithm() const {
     if constexpr (requires { options_.algorithm; }) return options_.algorithm;

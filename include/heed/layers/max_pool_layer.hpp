@@ -32,6 +32,17 @@ class MaxPoolLayer : public LayerBase<Derived> {
     return y;
   }
 
+  /// Whether windows of 2 x 2 lie side by side and none hangs over the edge, as ConvLayer wants them.
+  bool halves(const Shape& x) const {
+    const Shape y = output_shape(x);
+    const auto g = window_.geometry(x, y);
+    const auto plain = [&](int axis) {
+      return g.kernel[axis] == 2 && g.stride[axis] == 2 && g.dilation[axis] == 1 && g.padding[axis] == 0 &&
+             g.out_size[axis] == g.size[axis] / 2;
+    };
+    return plain(0) && plain(1) && g.padding_end[0] == 0 && g.padding_end[1] == 0;
+  }
+
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
     const auto g = window_.geometry(x.shape(), y.shape());

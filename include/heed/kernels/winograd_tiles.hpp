@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <heed/kernels/conv2d_patches.hpp>
+#include <heed/kernels/pool2d.hpp>
+#include <heed/kernels/winograd_transforms.hpp>
+
+// Between the pixels of images and the points of Winograd's tiles (see winograd.hpp).
+
+namespace heed::kernels {
+
+/// Whether tiles can serve a correlation: a 3x3 kernel, neighbouring pixels, one group.
+inline bool fits_winograd(const Correlation& c) {
+  const auto plain = [](const CorrelationAxis& axis) {
+    return axis.taps == 3 && axis.step == 1 && axis.spacing == 1 && axis.tap_step == 1;
+  };
+  return c.groups == 1 && plain(c.axis[0]) && plain(c.axis[1]);
+}
+
+namespace detail {
+
+/// How targets are cut into tiles, numbered image by image and row by row.
+template <int Size>
+struct WinogradTiles {
+  static constexpr int side = Size + 2, points = side * side;
+  Correlation c;
+  Index rows, cols, count;
+
+  explicit WinogradTiles(const Correlation& correlation)
+      : c(correlation),
+        rows((c.axis[0].targets + Size - 1) / Size),
+        cols((c.axis[1].targets + Size - 1) / Size),
+        count(c.images * rows * cols) {}
+
+  /// Pointers to the side x side source pixels of a tile; those outside of the image point to `zeros`.
+  template <class T>
+  HEED_INLINE void source(Index tile, const T* x, const T* zeros, const T* (&at)[points]) const {
+    const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
+    pixels<side, Size>(tile, c.axis[0].origin, c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
+  }
+  /// Pointers to the Size x Size targets of a tile; those outside of the image point to `elsewhere`.
+  template <class T>
+  HEED_INLINE void targets(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
+    const Index sizes[2] = {c.axis[0].targets, c.axis[1].targets};
+    pixels<Size, Size>(tile, 0, 0, sizes, c.target_channels, y, elsewhere, at);
+  }
+  /// Pointers to the numbers of the windows of 2 x 2 targets of a tile, in an image of these; those that reach beyond the image point to `elsewhere`.
+  template <class T>
+  HEED_INLINE void windows(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size / 4]) const {
+    const Index sizes[2] = {c.axis[0].targets / 2, c.axis[1].targets / 2};
+    pixels<Size / 2, Size / 2>(tile, 0, 0, sizes, c.target_channels, y, elsewhere, at);
+  }
+
+ private:
+  template <int Span, int Step, class T>
+  HEED_INLINE void pixels(Index tile, Index origin_y, Index origin_x, const Index (&size)[2], Index channels, T* data, T* outside,
+      T* (&at)[Span * Span]) const {
+    const Index image = tile / (rows * cols), first_y = tile / cols % rows * Step + origin_y, first_x = tile % cols * Step + origin_x;
+    for (int i = 0; i < Span; ++i) {
+      const Index y = first_y + i;
+      T* const row = data + ((image * size[0] + y) * size[1] + first_x) * channels;
+      for (int j = 0; j < Span; ++j) {
+        const Index x = first_x + j;
+        at[i * Span + j] = y >= 0 && y < size[0] && x >= 0 && x < size[1] ? row + j * channels : outside;
+      }
+    }
+  }
+};
+
+/// Transformed tiles: number i of a tile's points lies at data[i * point + tile * row + channel], or, in panels of
+/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + tile * row + channel % width].
+template <class T>
+struct PointRows {
+  T* data;
+  Index point, row;
+  Index width, panel;
+};
+
+/// The same channel of several places, each a pointer.
+template <class T, class P>
+struct Gather {
+  const T* const* from;
+  Index channel;
+  HEED_INLINE P operator()(int i) const { return P::load(from[i] + channel); }
+};
+
+/// Number i of a side x side square, or of its transpose.
+template <int side, bool transposed>
+HEED_INLINE int place(int i) {
+  return transposed ? i % side * side + i / side : i;
+}
+/// Points of a tile, of which `data` holds those from number `first` on, and its targets, to which the bias is added on the way out or, in later parts,
+/// what is there already.
+template <int side, bool transposed, int first, class T, class P>
+struct LoadPoints {
+  const T* data;
+  Index point;
+  HEED_INLINE P operator()(int i) const { return P::load(data + (place<side, transposed>(i) - first) * point); }
+};
+template <int side, bool transposed, bool later, class T, class P>
+struct AddTargets {
+  T* const* to;
+  Index channel;
+  P bias;
+  HEED_INLINE void operator()(int i, const P& value) const {
+    T* const target = to[place<side, transposed>(i)] + channel;
+    (value + (later ? P::load(target) : bias)).store(target);
+  }
+};
+
+/// The same, kept.
+template <class P>
+struct KeepTargets {
+  P* to;
+  P bias;
+  HEED_INLINE void operator()(int i, const P& value) const { to[i] = value + bias; }
+};
+
+/// A tile's pixels to `Rows` of its points, channel by channel; the body for `sweep_channels`.
+template <class Line, class T, class Rows = Whole>
+struct ToPoints {
+  const T* const* from;
+  T* to;
+  Index point;
+
+  template <class P>
+  HEED_INLINE void at(Index channel) const {
+    transform_square<Line, P, Whole, Rows>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
+  }
+};
+
+/// The targets of a correlation, pixel by pixel.
+template <class T>
+struct AllTargets {
+  T* y;
+
+  template <int Size>
+  struct Tile {
+    T* to[Size * Size];
+
+    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const AllTargets& all, Index tile, Index n, T* elsewhere) {
+      tiles.targets(tile, all.y + n, elsewhere, to);
+    }
+    template <class Line, class Rows, class P, class Load>
+    HEED_INLINE void take(const Load& load, Index channel, const P& bias) const {
+      constexpr bool part = !std::is_same_v<Rows, Whole>, later = Rows::first(Line::in) > 0;
+      transform_square<Line, P, Rows>(load, AddTargets<Line::out, part, later, T, P>{to, channel, bias});
+    }
+  };
+};
+
+/// The largest of each window of 2 x 2 targets, and, unless Winner is void, the first tap that has it: what `max_pool2d_forward` makes of the targets, with
+/// windows side by side and without those that reach beyond the image.
+template <class T, class Winner>
+struct LargestTargets {
+  T* y;
+  Winner* winner;
+
+  template <int Size>
+  struct Tile {
+    static constexpr int count = Size * Size / 4;
+    static constexpr bool kKeeps = !std::is_void_v<Winner>;
+    using Place = std::conditional_t<kKeeps, Winner, std::uint8_t>;
+    static constexpr Index kSpare = 64;  // a panel at least
+    T* to[count];
+    Place *winner[count], spare[kSpare];
+
+    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const LargestTargets& all, Index tile, Index n, T* elsewhere) {
+      tiles.windows(tile, all.y + n, elsewhere, to);
+      if constexpr (kKeeps) tiles.windows(tile, all.winner + n, spare, winner);
+    }
+    template <class Line, class Rows, class P, class Load>
+    HEED_INLINE void take(const Load& load, Index channel, const P& bias) const {
+      static_assert(std::is_same_v<Rows, Whole>, "targets must be complete before the largest is known");
+      P target[Size * Size];
+      transform_square<Line, P>(load, KeepTargets<P>{target, bias});
+#pragma GCC unroll 4
+      for (int w = 0; w < count; ++w) {
+        const P* const first = target + w / (Size / 2) * 2 * Size + w % (Size / 2) * 2;
+        P best = P::broadcast(T(-HUGE_VAL)), nan = P::zero(), place = P::zero();
+#pragma GCC unroll 4
+        for (int tap = 0; tap < 4; ++tap) take_larger(first[tap / 2 * Size + tap % 2], P::broadcast(T(tap)), best, place, nan);
+        P::nan_or(nan, best).store(to[w] + channel);
+        if constexpr (kKeeps) place.store_numbers(winner[w] + channel);
+      }
+    }
+  };
+};
+
+/// What `Rows` of a tile's points give to its targets. A part is transposed, since transform_square takes some columns; the whole is not, which would cost a
+/// convolution of 64 channels 5 %.
+template <class Line, class T, class Rows, class Tile>
+struct FromPoints {
+  const T* from;
+  Index point;
+  const T* bias;
+  const Tile& to;
+
+  template <class P>
+  HEED_INLINE void at(Index channel) const {
+    constexpr bool part = !std::is_same_v<Rows, Whole>;
+    to.template take<Line, Rows>(
+        LoadPoints<Line::in, part, Rows::first(Line::in) * Line::in, T, P>{from + channel, point}, channel, P::load(bias + channel));
+  }
+};
+
+/// `Rows` of Bᵀ d B for the first `channels` of tiles [first, last), which become rows 0, 1, ... of `to`.
+template <int Size, class T, class Rows = Whole>
+struct TransformSource {
+  template <class Isa>
+  HEED_INLINE static void run(
+      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
+    const T* at[WinogradTiles<Size>::points];
+    for (Index tile = first; tile < last; ++tile) {
+      tiles->source(tile, x, zeros, at);
+      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T, Rows>{at, to->data + (tile - first) * to->row, to->point});
+    }
+  }
+};
+
+/// `Rows` of A dy Aᵀ for the same tiles, in panels.
+template <int Size, class T, class Rows>
+struct TransformTargetGradient {
+  template <class Isa>
+  HEED_INLINE static void run(
+      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
+    const T* at[Size * Size];
+    for (Index tile = first; tile < last; ++tile) {
+      tiles->targets(tile, dy, zeros, at);
+      for (Index n = 0; n < channels; n += to->width) {
+        T* target = to->data + n / to->width * to->panel + (tile - first) * to->row - n;
+        sweep_channels<Isa, T>(
+            n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T, Rows>{at, target, to->point});
+      }
+    }
+  }
+};
+
+/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles, as far as `Rows` of m bring it, in `Targets`.
+template <int Size, class T, class Rows, class Targets>
+struct TransformTargets {
+  template <class Isa>
+  HEED_INLINE static void run(const WinogradTiles<Size>* tiles, Index first, Index last, Index n, const PointRows<T>* from, const T* bias,
+      T* elsewhere, const Targets* targets) {
+    using Tile = typename Targets::template Tile<Size>;
+    for (Index tile = first; tile < last; ++tile) {
+      const Tile to(*tiles, *targets, tile, n, elsewhere);
+      sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
+          FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{from->data + (tile - first) * from->row, from->point, bias + n, to});
+    }
+  }
+};
+
+}  // namespace detail
+
+}  // namespace heed::kernels
