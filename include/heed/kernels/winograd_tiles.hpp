@@ -3,6 +3,7 @@
 
 #include <heed/kernels/conv2d_patches.hpp>
 #include <heed/kernels/pool2d.hpp>
+#include <heed/kernels/tile.hpp>
 #include <heed/kernels/winograd_transforms.hpp>
 
 // Between the pixels of images and the points of Winograd's tiles (see winograd.hpp).
@@ -141,6 +142,10 @@ struct AllTargets {
     HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const AllTargets& all, Index tile, Index n, T* elsewhere) {
       tiles.targets(tile, all.y + n, elsewhere, to);
     }
+    template <Index width>
+    HEED_INLINE void ask() const {
+      for (int i = 0; i < Size * Size; ++i) ask_for<width>(to[i]);
+    }
     template <class Line, class Rows, class P, class Load>
     HEED_INLINE void take(const Load& load, Index channel, const P& bias) const {
       constexpr bool part = !std::is_same_v<Rows, Whole>, later = Rows::first(Line::in) > 0;
@@ -169,6 +174,8 @@ struct LargestTargets {
       tiles.windows(tile, all.y + n, elsewhere, to);
       if constexpr (kKeeps) tiles.windows(tile, all.winner + n, spare, winner);
     }
+    template <Index width>
+    HEED_INLINE void ask() const {}  // a quarter of the lines: not worth it
     template <class Line, class Rows, class P, class Load>
     HEED_INLINE void take(const Load& load, Index channel, const P& bias) const {
       static_assert(std::is_same_v<Rows, Whole>, "targets must be complete before the largest is known");
@@ -236,7 +243,9 @@ struct TransformTargetGradient {
   }
 };
 
-/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles, as far as `Rows` of m bring it, in `Targets`.
+/// y = Aᵀ m A + bias for channels [n, n + width) of the tiles, as far as `Rows` of m bring it, in `Targets`. The lines that the next tile will write are asked
+/// for, since a store waits for the line that it goes to (Granite Rapids, whole convolutions: 7 to 14 %; the next tile's source pixels, when the source is
+/// transformed: 0 to 10 % slower).
 template <int Size, class T, class Rows, class Targets>
 struct TransformTargets {
   template <class Isa>
@@ -245,6 +254,7 @@ struct TransformTargets {
     using Tile = typename Targets::template Tile<Size>;
     for (Index tile = first; tile < last; ++tile) {
       const Tile to(*tiles, *targets, tile, n, elsewhere);
+      if (tile + 1 < last) Tile(*tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
       sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
           FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{from->data + (tile - first) * from->row, from->point, bias + n, to});
     }
