@@ -39,10 +39,11 @@ class Embedding : public LayerBase<Embedding<T>> {
         ") must be positive");
     require(padding >= -rows && padding < rows, "Embedding: padding_idx is ", padding, ", the table has the rows 0 ... ", rows - 1,
         " (negative ones count from the end)");
-    if (options_.padding_idx && padding < 0) options_.padding_idx = padding + rows;
+    const Index zero_row = padding < 0 ? padding + rows : padding;
+    if (options.padding_idx.has_value()) options_.padding_idx = zero_row;
     weight_ = Parameter<T>({rows, options_.embedding_dim});
     initialize(weight_, Initializer::normal);
-    if (options_.padding_idx) std::fill_n(weight_.value() + *options_.padding_idx * options_.embedding_dim, options_.embedding_dim, T(0));
+    if (options.padding_idx.has_value()) std::fill_n(weight_.value() + zero_row * options_.embedding_dim, options_.embedding_dim, T(0));
   }
 
   Shape output_shape(const Shape& in) const {
