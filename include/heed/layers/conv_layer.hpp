@@ -95,7 +95,7 @@ class ConvLayer : public LayerBase<Derived> {
   }
 
   /// A MaxPool2d behind this layer runs in the same pass over memory (see Sequential) where its windows of 2x2 lie side by side and the convolution is
-  /// Winograd's of at most 128 channels: with the same bits, and without writing what lies between. Other pairs run one after the other.
+  /// Winograd's (F(4x4): of at most 128 input channels): with the same bits, and without writing what lies between. Other pairs run one after the other.
   template <class Self, class Next>
   static constexpr bool fuses_with = (std::is_same_v<Self, Derived> && Rank == 4 && std::is_same_v<Next, MaxPool2d<T>>);
 

@@ -32,7 +32,7 @@ class MaxPoolLayer : public LayerBase<Derived> {
     return y;
   }
 
-  /// Whether windows of 2 x 2 lie side by side and none hangs over the edge, as ConvLayer wants them.
+  /// For x of this shape: whether windows of 2 x 2 lie side by side, without padding, and none hangs over the edge (see ConvLayer::fuses_with).
   bool halves(const Shape& x) const {
     const Shape y = output_shape(x);
     const auto g = window_.geometry(x, y);
