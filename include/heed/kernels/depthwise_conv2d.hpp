@@ -71,7 +71,7 @@ struct DepthwiseTile {
     const T* weight = row.weight + panel_offset(channel, row.taps);
     T* const to = row.target + first * row.target_pixel + channel;
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) ask_for<P::lanes>(to + n * target_pitch);  // a store waits for its line: 64x32x32x64 1.2, 24 channels 1.3
+    for (int n = 0; n < N; ++n) ask_for<P::lanes>(to + n * target_pitch);  // a store waits for its line
     P sums[N];
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) sums[n] = P::load(row.bias + channel);

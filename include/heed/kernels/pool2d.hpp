@@ -38,7 +38,6 @@ struct MaxWindow {
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
-    ask_for<P::lanes>(y + channel);  // a store waits for its line
     P best = P::broadcast(T(-HUGE_VAL)), nan = P::zero(), tap = number<P>(first[0] * kernel_width + first[1]), place = tap;
     for (Index ky = first[0]; ky < end[0]; ++ky) {
       const T* row = x + ky * tap_row + channel;
@@ -128,22 +127,19 @@ struct MaxPixel {
   }
 };
 
-/// One window of a row of disjoint ones, and those of its taps that lie in a certain row of x: dx[tap, c] = dy[c] for the winner, else 0. The lines that a window
-/// further on will write are asked for, since a store waits for its line (Granite Rapids, one thread, from L3: both passes 1.05 to 1.24 times as fast).
+/// One window of a row of disjoint ones, and those of its taps that lie in a certain row of x: dx[tap, c] = dy[c] for the winner, else 0. (Asking for the lines that
+/// later windows write took 1.4 times as long: whole lines are stored side by side, which need not be read at all.)
 template <class T, class Winner, int Width>
 struct MaxTaps {
   Index first, end, first_number, tap_pixel;
   const T* dy;
   const Winner* winner;
-  T* dx;                            ///< tap 0 of the row
-  static constexpr int kAhead = 4;  ///< windows
+  T* dx;  ///< tap 0 of the row
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
     const P d = P::load(dy + channel), w = P::load_numbers(winner + channel);
     if constexpr (Width > 0) {
-#pragma GCC unroll 4
-      for (int kx = 0; kx < Width; ++kx) ask_for<P::lanes>(dx + (kAhead * Width + kx) * tap_pixel + channel);
 #pragma GCC unroll 4
       for (int kx = 0; kx < Width; ++kx) won<P, T>(w, first_number + kx, d).store(dx + kx * tap_pixel + channel);
     } else {
