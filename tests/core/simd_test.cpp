@@ -223,6 +223,18 @@ TEMPLATE_TEST_CASE("partial packets touch what they own and no more", "", float,
   }
 }
 
+TEST_CASE("a few numbers are copied, no more and none for a count below one") {
+  const std::vector<float> from = {
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+  for (Index count = -40; count < 32; ++count) {
+    std::vector<float> to(33, -9.0f), expected = to;
+    copy_few<32>(from.data(), to.data() + 1, count);
+    std::copy_n(from.begin(), std::max<Index>(count, 0), expected.begin() + 1);
+    INFO(count << " numbers");
+    CHECK(to == expected);
+  }
+}
+
 TEMPLATE_TEST_CASE("whole numbers of smaller types become T and go back, on every instruction set", "", float, double) {
   std::vector<std::uint8_t> bytes;  // all of them, in an order that tells lanes apart
   for (int i = 0; i < 256; ++i) bytes.push_back(static_cast<std::uint8_t>(37 * i));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <heed/kernels/channel_sweep.hpp>
+#include <bit>
+
 #include <heed/kernels/tile.hpp>
 
 namespace heed::kernels {
@@ -34,18 +35,6 @@ struct OffsetProduct {
 };
 
 namespace detail {
-
-/// Copies channels; the body for `sweep_channels`.
-template <class T>
-struct CopyColumns {
-  const T* from;
-  T* to;
-
-  template <class P>
-  HEED_INLINE void at(Index column) const {
-    P::load(from + column).store(to + column);
-  }
-};
 
 /// A walk over rows that start anywhere, see RowStride.
 template <class T, int Rows>
@@ -92,7 +81,7 @@ struct OffsetPanel {
       for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) acc[i][j].store(spill[i] + j * P::lanes);
-      for (int i = 0; i < Rows; ++i) sweep_channels<Isa, T>(0, p.cols, CopyColumns<T>{spill[i], p.c + p.c_offset[row + i]});
+      for (int i = 0; i < Rows; ++i) copy_few<std::bit_ceil<unsigned>(Vectors * P::lanes)>(spill[i], p.c + p.c_offset[row + i], p.cols);
     }
   }
 };
