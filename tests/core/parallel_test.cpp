@@ -8,8 +8,9 @@
 #include <thread>
 #include <vector>
 
-#include <heed/core/parallel.hpp>
 #include <heed/core/random.hpp>
+
+#include "every_backend.hpp"
 
 using namespace heed;
 
@@ -50,63 +51,93 @@ bool covers(Index count, Index grain) {
 }  // namespace
 
 TEST_CASE("parallel_for covers the range once, in fixed pieces") {
-  for (int threads : {1, 2, 3, 7}) {
-    ThreadScope scope(threads);
-    for (Index count : {0, 1, 2, 15, 16, 17, 1000})
-      for (Index grain : {0, 1, 3, 16, 5000}) {
-        INFO(threads << " threads, " << count << " elements, grain " << grain);
-        CHECK(covers(count, grain));
-      }
-  }
+  for_every_backend([](Backend backend) {
+    for (int threads : {1, 2, 3, 7}) {
+      ThreadScope scope(threads);
+      for (Index count : {0, 1, 2, 15, 16, 17, 1000})
+        for (Index grain : {0, 1, 3, 16, 5000}) {
+          INFO(backend_name(backend) << ", " << threads << " threads, " << count << " elements, grain " << grain);
+          CHECK(covers(count, grain));
+        }
+    }
+  });
 }
 
 TEST_CASE("the one loop runs every chunk, whatever number of workers it is told") {
-  for (int workers : {0, 1, 2, 3}) {
-    std::atomic<int> visits{0}, strangers{0};
-    detail::run_chunks(10, workers, [&](Index, int worker) { ++visits, strangers += worker < 0 || worker >= std::max(workers, 1); });
-    CHECK(visits == 10);
-    CHECK(strangers == 0);
-  }
+  for_every_backend([](Backend) {
+    for (int workers : {0, 1, 2, 3}) {
+      std::atomic<int> visits{0}, strangers{0};
+      detail::run_chunks(10, workers, [&](Index, int worker) { ++visits, strangers += worker < 0 || worker >= std::max(workers, 1); });
+      CHECK(visits == 10);
+      CHECK(strangers == 0);
+    }
+  });
 }
 
 TEST_CASE("ThreadScope bounds the threads at work") {
-  std::mutex mutex;
-  for (int threads : {1, 2, 3}) {
-    ThreadScope scope(threads);
-    CHECK(thread_count() <= threads);
-    std::set<std::thread::id> seen;
-    parallel_for(100, 1, [&](Index, Index) {
-      std::lock_guard lock(mutex);
-      seen.insert(std::this_thread::get_id());
-    });
-    CHECK(seen.size() <= static_cast<std::size_t>(threads));
-  }
+  for_every_backend([](Backend) {
+    std::mutex mutex;
+    for (int threads : {1, 2, 3}) {
+      ThreadScope scope(threads);
+      CHECK(thread_count() <= threads);
+      std::set<std::thread::id> seen;
+      parallel_for(100, 1, [&](Index, Index) {
+        std::lock_guard lock(mutex);
+        seen.insert(std::this_thread::get_id());
+      });
+      CHECK(seen.size() <= static_cast<std::size_t>(threads));
+    }
+  });
 }
 
-#if defined(HEED_PARALLEL_OPENMP) || defined(HEED_PARALLEL_STD_THREAD)
-TEST_CASE("two threads are at work at the same time") {
-  ThreadScope scope(2);
-  CHECK(thread_count() == 2);
-  std::atomic<int> arrived{0}, met{0};
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);  // a busy machine starts threads late
-  parallel_for(2, 1, [&](Index, Index) {
-    ++arrived;
-    while (arrived < 2 && std::chrono::steady_clock::now() < patience) std::this_thread::yield();
-    if (arrived == 2) ++met;
+TEST_CASE("two threads are at work at the same time, on each back end that has threads") {
+  for_every_backend([](Backend backend) {
+    ThreadScope scope(2);
+    CHECK(thread_count() == (backend == Backend::serial ? 1 : 2));
+    if (backend == Backend::serial) return;
+    std::atomic<int> arrived{0}, met{0};
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);  // a busy machine starts threads late
+    parallel_for(2, 1, [&](Index, Index) {
+      ++arrived;
+      while (arrived < 2 && std::chrono::steady_clock::now() < patience) std::this_thread::yield();
+      if (arrived == 2) ++met;
+    });
+    CHECK(met == 2);
   });
-  CHECK(met == 2);
 }
-#endif
+
+TEST_CASE("a back end is chosen for a scope, and only one that the program has") {
+  const Backend first = backend();
+  CHECK(first != Backend::automatic);
+  for_every_backend([&](Backend chosen) {
+    CHECK(backend() == chosen);
+    {
+      const BackendScope inner(Backend::serial);
+      CHECK(backend() == Backend::serial);
+      const BackendScope as_before(Backend::automatic);
+      CHECK(backend() == first);
+    }
+    CHECK(backend() == chosen);
+    std::atomic<int> others{0};
+    std::thread([&] { others += backend() != first; }).join();  // a choice of one thread is no other's
+    CHECK(others == 0);
+  });
+  CHECK(backend() == first);
+  for (Backend missing : {Backend::openmp, Backend::std_thread})
+    if (!has_backend(missing)) CHECK_THROWS_WITH(BackendScope(missing), contains("was built without"));
+}
 
 TEST_CASE("a loop inside a loop runs on its caller's thread") {
-  ThreadScope scope(4);
-  std::atomic<int> visits{0}, wide{0};
-  parallel_for(8, 1, [&](Index, Index) {
-    if (thread_count() > 1) ++wide;
-    parallel_for(8, 1, [&](Index, Index) { ++visits; });
+  for_every_backend([](Backend) {
+    ThreadScope scope(4);
+    std::atomic<int> visits{0}, wide{0};
+    parallel_for(8, 1, [&](Index, Index) {
+      if (thread_count() > 1) ++wide;
+      parallel_for(8, 1, [&](Index, Index) { ++visits; });
+    });
+    CHECK(visits == 64);
+    CHECK(wide == 0);
   });
-  CHECK(visits == 64);
-  CHECK(wide == 0);
 }
 
 TEST_CASE("parallel_sum gives the same bits with any number of threads") {
@@ -114,12 +145,14 @@ TEST_CASE("parallel_sum gives the same bits with any number of threads") {
     for (Index rows : {1, 2, 31, 32, 33, 1000, 4099}) {
       const auto values = awkward_values(rows * width);
       std::vector<float> first;
-      for (int threads : {1, 2, 3, 4, 7, 16}) {
-        ThreadScope scope(threads);
-        const auto sums = column_sums(values, width, 10);
-        if (first.empty()) first = sums;
-        CHECK(sums == first);
-      }
+      for_every_backend([&](Backend) {
+        for (int threads : {1, 2, 3, 4, 7, 16}) {
+          ThreadScope scope(threads);
+          const auto sums = column_sums(values, width, 10);
+          if (first.empty()) first = sums;
+          CHECK(sums == first);
+        }
+      });
     }
 }
 
@@ -158,11 +191,13 @@ TEST_CASE("inside a caller's OpenMP region, each of its threads gets whole resul
   std::atomic<int> wrong{0}, wide{0};
 #pragma omp parallel num_threads(3)
   {
-    if (thread_count() != 1) ++wide;  // with every back end
-    for (int round = 0; round < 20; ++round) {
-      if (column_sums(values, 3, 10) != expected) ++wrong;
-      if (!covers(100, 7)) ++wrong;
-    }
+    for_every_backend([&](Backend) {
+      if (thread_count() != 1) ++wide;
+      for (int round = 0; round < 20; ++round) {
+        if (column_sums(values, 3, 10) != expected) ++wrong;
+        if (!covers(100, 7)) ++wrong;
+      }
+    });
   }
   CHECK(wrong == 0);
   CHECK(wide == 0);

@@ -7,10 +7,14 @@
 
 namespace heed {
 
-/// What the calling thread has set for the calls it makes, always through one of the scopes below: the number of threads,
-/// the random seed and step, and the path of layers that is being run. Nothing here belongs to the process.
+/// What runs the pieces of a parallel loop, see core/parallel.hpp.
+enum class Backend : unsigned char { automatic, openmp, std_thread, serial };
+
+/// What the calling thread has set for the calls it makes, always through one of the scopes below: the number of threads and
+/// who runs them, the random seed and step, and the path of layers that is being run. Nothing here belongs to the process.
 struct Context {
-  int threads = 0;  ///< 0: as many as the back end offers
+  int threads = 0;                       ///< 0: as many as the back end offers
+  Backend backend = Backend::automatic;  ///< of parallel loops, see BackendScope
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
   bool has_step = false;                         ///< a StepScope is active

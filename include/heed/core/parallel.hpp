@@ -2,38 +2,103 @@
 #pragma once
 
 #include <algorithm>
+#include <string_view>
 
 #include <heed/core/config.hpp>
 #include <heed/core/context.hpp>
 #include <heed/core/tensor.hpp>
 
-// One back end: define HEED_PARALLEL_SERIAL or HEED_PARALLEL_STD_THREAD to choose; otherwise OpenMP where the compiler has it on.
-#if !defined(HEED_PARALLEL_SERIAL) && !defined(HEED_PARALLEL_STD_THREAD) && defined(_OPENMP)
+// What runs the loops is chosen at run time (Backend) among what this program was built with: OpenMP where the compiler has it on, std::thread beside OpenMP or
+// where HEED_PARALLEL_STD_THREAD is defined (it is the first choice then), and always a plain loop, which is all there is with HEED_PARALLEL_SERIAL.
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+#if !defined(HEED_PARALLEL_SERIAL)
+#if defined(_OPENMP)
 #define HEED_PARALLEL_OPENMP
-#elif defined(HEED_PARALLEL_STD_THREAD)
+#endif
+#if defined(_OPENMP) || defined(HEED_PARALLEL_STD_THREAD)
+#define HEED_PARALLEL_THREADS
 #include <atomic>
 #include <thread>
 #include <vector>
 #endif
-#if defined(_OPENMP)
-#include <omp.h>
 #endif
 
 namespace heed {
 
-/// The number of threads that the next call made by this thread may use: the innermost ThreadScope's, else the back end's default
-/// (OMP_NUM_THREADS or the cores). Inside a parallel region, heed's or the caller's own OpenMP one, it is 1: the outer level has the cores.
+/// Whether this program was built with a back end. All have the serial one.
+constexpr bool has_backend(Backend backend) {
+#if defined(HEED_PARALLEL_OPENMP)
+  if (backend == Backend::openmp) return true;
+#endif
+#if defined(HEED_PARALLEL_THREADS)
+  if (backend == Backend::std_thread) return true;
+#endif
+  return backend == Backend::serial || backend == Backend::automatic;
+}
+
+/// "openmp", "std_thread", "serial", "automatic".
+constexpr std::string_view backend_name(Backend backend) {
+  switch (backend) {
+    case Backend::openmp:
+      return "openmp";
+    case Backend::std_thread:
+      return "std_thread";
+    case Backend::serial:
+      return "serial";
+    default:
+      return "automatic";
+  }
+}
+
+/// What runs the loops of this thread's calls: the innermost BackendScope's choice, else the first of OpenMP, std::thread and the plain loop that this program
+/// was built with (std::thread before OpenMP where HEED_PARALLEL_STD_THREAD says so).
+inline Backend backend() {
+  if (context().backend != Backend::automatic) return context().backend;
+#if defined(HEED_PARALLEL_STD_THREAD) && defined(HEED_PARALLEL_THREADS)
+  return Backend::std_thread;
+#else
+  return has_backend(Backend::openmp) ? Backend::openmp : Backend::serial;
+#endif
+}
+
+/// Lets the calls made by this thread run their loops on `backend` until the end of the scope. A result has the same bits on each. Throws
+/// std::invalid_argument if this program was built without it.
+class BackendScope {
+ public:
+  explicit BackendScope(Backend backend) : saved_(context().backend) {
+    require(has_backend(backend), "BackendScope: this program was built without ", backend_name(backend),
+        backend == Backend::openmp ? "; compile it with OpenMP (-fopenmp), or take std_thread or serial"
+                                   : "; compile it with -DHEED_PARALLEL_STD_THREAD or with OpenMP, or take serial");
+    context().backend = backend;
+  }
+  ~BackendScope() { context().backend = saved_; }
+  BackendScope(const BackendScope&) = delete;
+  BackendScope& operator=(const BackendScope&) = delete;
+
+ private:
+  Backend saved_;
+};
+
+/// The number of threads that the next call made by this thread may use: the innermost ThreadScope's, else the back end's default (OMP_NUM_THREADS or the
+/// cores). Inside a parallel region, heed's or the caller's own OpenMP one, it is 1: the outer level has the cores.
 inline int thread_count() {
 #if defined(_OPENMP)
   if (omp_in_parallel()) return 1;
 #endif
+  switch (backend()) {
 #if defined(HEED_PARALLEL_OPENMP)
-  return context().threads > 0 ? context().threads : omp_get_max_threads();
-#elif defined(HEED_PARALLEL_STD_THREAD)
-  return context().threads > 0 ? context().threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-#else
-  return 1;
+    case Backend::openmp:
+      return context().threads > 0 ? context().threads : omp_get_max_threads();
 #endif
+#if defined(HEED_PARALLEL_THREADS)
+    case Backend::std_thread:
+      return context().threads > 0 ? context().threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+#endif
+    default:
+      return 1;
+  }
 }
 
 namespace detail {
@@ -42,18 +107,10 @@ inline constexpr int kMaxWorkers = 256;  // scratch of a call is found through a
 
 inline int worker_count(Index chunks) { return static_cast<int>(std::min<Index>({chunks, chunks > 1 ? thread_count() : 1, kMaxWorkers})); }
 
-/// The one parallel loop: calls `run(chunk, worker)` for each chunk in any order, with a worker below `workers` for each thread.
+#if defined(HEED_PARALLEL_THREADS)
+/// Threads are started by the call and joined before it returns: nothing lives longer than its use.
 template <class Run>
-void run_chunks(Index chunks, int workers, const Run& run) {
-  if (workers <= 1) {
-    for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, 0);
-    return;
-  }
-#if defined(HEED_PARALLEL_OPENMP)
-#pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
-  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, omp_get_thread_num());
-#elif defined(HEED_PARALLEL_STD_THREAD)
-  // Threads are started by the call and joined before it returns: nothing lives longer than its use.
+void run_on_threads(Index chunks, int workers, const Run& run) {
   std::atomic<Index> next{0};
   const auto work = [&](int worker) {
     ThreadScope inner(1);
@@ -67,9 +124,25 @@ void run_chunks(Index chunks, int workers, const Run& run) {
   }
   work(0);
   for (std::thread& helper : helpers) helper.join();
-#else
-  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, 0);
+}
 #endif
+
+/// The one parallel loop: calls `run(chunk, worker)` for each chunk in any order, with a worker below `workers` for each thread.
+template <class Run>
+void run_chunks(Index chunks, int workers, const Run& run) {
+  if (workers > 1) {
+#if defined(HEED_PARALLEL_OPENMP)
+    if (backend() == Backend::openmp) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
+      for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, omp_get_thread_num());
+      return;
+    }
+#endif
+#if defined(HEED_PARALLEL_THREADS)
+    if (backend() == Backend::std_thread) return run_on_threads(chunks, workers, run);
+#endif
+  }
+  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, 0);
 }
 
 /// Makes the scratch of the remaining workers, one a stack frame, and then calls `then()`.

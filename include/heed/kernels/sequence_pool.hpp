@@ -43,7 +43,7 @@ struct SequencePoolForward {
     const Index tokens = shape->tokens, width = shape->width;
     for (Index n = 0; n < sequences; ++n, x += tokens * width, weights += tokens, y += width) {
       for (Index t = 0; t < tokens; ++t) weights[t] = dot_product<Isa>(width, x + t * width, shape->direction);
-      softmax_row<Isa>(tokens, weights, weights);
+      softmax_row<Isa>(tokens, weights, weights, x);  // x is read again
       std::fill_n(y, width, T(0));
       for (Index t = 0; t < tokens; ++t) add_multiple<Isa>(width, weights[t], x + t * width, y);
     }

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// Training gives the same weights with any number of threads, on each back end, inside a caller's parallel region and beside another training: for nets
+// that use every layer and every option that computes something else.
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+
+#include <heed/all.hpp>
+
+#include "every_backend.hpp"
+
+using namespace heed;
+
+namespace {
+
+/// Numbers that differ in sign and size, the same on every machine.
+template <int Rank>
+Tensor<float, Rank> numbers(const Shape& shape, std::uint64_t seed) {
+  auto x = Tensor<float, Rank>::uninitialized(shape);
+  const CounterRandom random({seed});
+  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
+  return x;
+}
+std::vector<int> labels(Index count, int classes) {
+  std::vector<int> result;
+  for (Index i = 0; i < count; ++i) result.push_back(static_cast<int>(i * 7 % 11) % classes);
+  return result;
+}
+
+Conv2d<float> conv(const Conv2dOptions& options) { return Conv2d<float>(options); }
+
+/// The layers of images: (N, 14, 13, 3) to four classes. Convolutions take each of their kernels: few channels, Winograd, groups of one and of several
+/// channels, strides, dilation, 1x1, even kernels, padding on one side; norms and pools each of their options.
+auto image_net() {
+  const SeedScope seed(1);
+  return Sequential(conv({.in_channels = 3, .out_channels = 20, .kernel_size = 3, .padding = 1}),
+      MaxPool2d<float>({.kernel_size = 3, .stride = 1, .padding = 1}), BatchNorm2d<float>({.num_features = 20, .shard_size = 8}),
+      Relu<float>(), Dropout<float>({.p = 0.2}),
+      conv({.in_channels = 20, .out_channels = 24, .kernel_size = 3, .padding = 1, .algorithm = Conv2dAlgorithm::winograd_4x4}),
+      MaxPool2d<float>({.kernel_size = 2}), BatchNorm2d<float>({.num_features = 24, .momentum = 0.3}), Gelu<float>(),
+      conv({.in_channels = 24, .out_channels = 24, .kernel_size = 3, .padding = 1, .groups = 24}), LeakyRelu<float>(),
+      conv({.in_channels = 24, .out_channels = 24, .kernel_size = 3, .padding = 1, .groups = 12, .bias = false}),
+      BatchNorm2d<float>({.num_features = 24, .frozen_scale = true}), Elu<float>(), conv({.in_channels = 24, .out_channels = 33}),
+      GroupNorm<float>({.num_groups = 3, .num_channels = 33}), Silu<float>(),
+      conv({.in_channels = 33, .out_channels = 18, .kernel_size = 3, .padding = 2, .dilation = 2}),
+      LayerNorm<float>({.normalized_shape = {18}}), Tanh<float>(),
+      Residual(Sequential(
+          conv({.in_channels = 18, .out_channels = 40, .kernel_size = 3, .padding = 1, .algorithm = Conv2dAlgorithm::winograd_2x2}),
+          Sigmoid<float>(), conv({.in_channels = 40, .out_channels = 18}))),
+      AvgPool2d<float>({.kernel_size = 2, .stride = 1}), conv({.in_channels = 18, .out_channels = 16, .kernel_size = 2, .stride = 2}),
+      RMSNorm<float>({.normalized_shape = {16}}),
+      AttentionFusion<float>({.features = 16, .num_heads = 2, .height = 3, .width = 2, .dropout = 0.1, .out_weight = Initializer::normal}),
+      conv({.in_channels = 16, .out_channels = 16, .kernel_size = 3, .padding = 1, .algorithm = Conv2dAlgorithm::direct}),
+      GlobalMaxPool2d<float>(), Linear<float>({.in_features = 16, .out_features = 4}));
+}
+
+/// The layers of sequences: (N, 21, 12) to four classes.
+auto sequence_net() {
+  const SeedScope seed(2);
+  const auto block = [](bool first, FeedForwardActivation activation) {
+    return TransformerEncoderLayer<float>({.d_model = 24,
+        .nhead = 4,
+        .dim_feedforward = 40,
+        .dropout = 0.1,
+        .activation = activation,
+        .norm_first = first,
+        .causal = first,
+        .num_kv_heads = first ? 2 : 0,
+        .rotary = first ? std::optional(RotaryEmbeddingOptions{}) : std::nullopt});
+  };
+  return Sequential(Conv1d<float>({.in_channels = 12, .out_channels = 24, .kernel_size = 3, .padding = {2, 0}}),
+      PositionalEncoding<float>({.features = 24, .tokens = 21, .kind = PositionKind::learned}), block(true, FeedForwardActivation::gelu),
+      BatchNorm1d<float>({.num_features = 24}), block(false, FeedForwardActivation::relu),
+      MaxPool1d<float>({.kernel_size = 3, .stride = 2}),
+      MultiHeadAttention<float>({.embed_dim = 24, .num_heads = 3, .dropout = 0.2, .add_bias_kv = true, .add_zero_attn = true}),
+      AvgPool1d<float>({.kernel_size = 2}), Softmax<float>(), LogSoftmax<float>(), SequencePool<float>({.features = 24}),
+      Linear<float>({.in_features = 24, .out_features = 4}));
+}
+
+/// Bits of everything that a training leaves behind: weights, buffers and their average, what the trained net says, the losses.
+struct Outcome {
+  std::string weights, average;
+  std::vector<float> output;
+  std::vector<double> losses;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+/// Three steps with clipping, label smoothing, a schedule and an average of the weights.
+template <class Optimizer, class Net, int Rank, class... Options>
+Outcome trained(Net net, const Tensor<float, Rank>& x, const Options&... options) {
+  Outcome outcome;
+  Optimizer optimizer(named_parameters(net), options...);
+  WeightAverage<float> average(named_parameters(net), named_buffers(net), {.decay = 0.9});
+  Trainer trainer(net, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 10, .warmup_steps = 2},
+      {.seed = 5, .max_gradient_norm = 0.5});
+  for (int step = 0; step < 3; ++step) {
+    outcome.losses.push_back(trainer.step(x, labels(x.size(0), 4)).loss);
+    average.update();
+  }
+  const auto y = net.forward(x);
+  outcome.output.assign(y.data(), y.data() + y.size());
+  outcome.weights = weights_hash(net);
+  average.swap();
+  outcome.average = weights_hash(net);
+  average.swap();
+  return outcome;
+}
+
+/// What no chain of layers holds: looked-up tokens, attention between two sequences of grouped heads under every mask at once, its bias learned, and the other
+/// losses. Two steps by hand.
+Outcome by_hand() {
+  const SeedScope seed(3);
+  Embedding<float> table({.num_embeddings = 50, .embedding_dim = 24, .padding_idx = 0});
+  MultiHeadAttention<float> attention({.embed_dim = 24, .num_heads = 4, .dropout = 0.1, .kdim = 10, .vdim = 14});
+  RelativePositionBias<float> position({.num_heads = 4, .max_distance = 12, .num_buckets = 8});
+  ScaledDotProductAttention<float> grouped({.num_heads = 4, .num_kv_heads = 2, .softcap = 3, .causal = true});
+  Tensor<std::int64_t, 2> tokens({9, 17});
+  for (Index i = 0; i < tokens.size(); ++i) tokens[i] = i * 13 % 50;
+  const auto k = numbers<3>({9, 17, 10}, 4), v = numbers<3>({9, 17, 14}, 5), few = numbers<3>({9, 17, 12}, 6);
+  Tensor<bool, 2> attend({17, 17}), keys({9, 17});
+  for (Index i = 0; i < attend.size(); ++i) attend[i] = i % 5 != 2;
+  for (Index i = 0; i < keys.size(); ++i) keys[i] = i % 17 < 11 + i / 17 % 5;
+  const std::vector<Index> lengths{17, 16, 15, 14, 13, 12, 11, 10, 9};
+  const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
+
+  std::vector<NamedParameter<float>> parameters;
+  const auto add = [&](const char* name, auto& layer) {
+    for (auto& [inner, parameter] : named_parameters(layer)) parameters.push_back({text(name, '.', inner), parameter});
+  };
+  add("table", table), add("attention", attention), add("position", position);
+  AdamW<float> optimizer(parameters, {.learning_rate = 0.01, .amsgrad = true});
+  Outcome outcome;
+  for (std::uint64_t step = 0; step < 2; ++step) {
+    const StepScope scope(7, step);
+    optimizer.zero_gradients();
+    Embedding<float>::Cache table_cache;
+    MultiHeadAttention<float>::Cache cache;
+    ScaledDotProductAttention<float>::Cache grouped_cache;
+    RelativePositionBias<float>::Cache position_cache;
+    const auto x = table.forward(tokens, table_cache);
+    const auto bias = position.forward(17, 17, position_cache);
+    const AttentionMask<float> mask{.attend = attend, .attend_keys = keys, .bias = bias, .key_lengths = lengths, .slopes = slopes};
+    const auto y = attention.forward(x, k, v, mask, cache);
+    const auto z = grouped.forward(y, few, few, grouped_cache);
+    auto dz = Tensor<float, 3>(z.shape());
+    outcome.losses.push_back(MSELoss<float>()(z, numbers<3>(z.shape(), 8), dz));
+    auto [dy, d_few, d_few_v] = grouped.backward(dz, grouped_cache);
+    auto [dx, dk, dv] = attention.backward_cross(dy, cache, {.d_bias = position.d_bias(position_cache)});
+    position.backward(position_cache);
+    table.backward(dx, table_cache);
+    optimizer.step();
+    for (const auto* part : std::initializer_list<const Tensor<float, 3>*>{&y, &z, &dk, &dv, &d_few, &d_few_v})
+      outcome.output.insert(outcome.output.end(), part->data(), part->data() + part->size());
+  }
+  outcome.weights = text(weights_hash(table), weights_hash(attention), weights_hash(position));
+  return outcome;
+}
+
+Outcome image_training() { return trained<AdamW<float>>(image_net(), numbers<4>({19, 14, 13, 3}, 9), AdamWOptions{.learning_rate = 0.01}); }
+Outcome sequence_training() {
+  return trained<Sgd<float>>(
+      sequence_net(), numbers<3>({23, 21, 12}, 10), SgdOptions{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true});
+}
+
+struct Training {
+  const char* name;
+  Outcome (*run)();
+};
+const std::vector<Training> kTrainings{{"images", image_training}, {"sequences", sequence_training}, {"by hand", by_hand}};
+
+/// What one thread makes of it.
+Outcome alone(const Training& training) {
+  const ThreadScope one(1);
+  return training.run();
+}
+
+}  // namespace
+
+TEST_CASE("neither threads nor back end change a bit of what training leaves") {
+  for (const Training& training : kTrainings) {
+    const Outcome expected = alone(training);
+    for_every_backend([&](Backend backend) {
+      for (int threads : {1, 2, 3, 4, 7, 16}) {
+        const ThreadScope scope(threads);
+        INFO(training.name << ", " << backend_name(backend) << ", " << threads << " threads");
+        CHECK((training.run() == expected));
+      }
+    });
+  }
+}
+
+TEST_CASE("two models training at once in two threads are trained as each alone") {
+  const Outcome images = alone(kTrainings[0]), sequences = alone(kTrainings[1]);
+  for_every_backend([&](Backend backend) {
+    Outcome first, second;
+    const auto with = [backend](Outcome& outcome, const Training& training) {
+      const BackendScope scope(backend);
+      const ThreadScope threads(2);
+      outcome = training.run();
+    };
+    std::thread other([&] { with(second, kTrainings[1]); });
+    with(first, kTrainings[0]);
+    other.join();
+    INFO(backend_name(backend));
+    CHECK((first == images));
+    CHECK((second == sequences));
+  });
+}
+
+#if defined(_OPENMP)
+TEST_CASE("training inside a caller's parallel region leaves the same bits") {
+  const Outcome expected[] = {alone(kTrainings[0]), alone(kTrainings[1]), alone(kTrainings[2])};
+  Outcome found[3];
+#pragma omp parallel for num_threads(3)
+  for (int i = 0; i < 3; ++i) found[i] = kTrainings[static_cast<std::size_t>(i)].run();
+  for (int i = 0; i < 3; ++i) {
+    INFO(kTrainings[static_cast<std::size_t>(i)].name);
+    CHECK((found[i] == expected[i]));
+  }
+}
+#endif
+
+TEST_CASE("one image is seen alike alone, in a batch and anywhere in it") {
+  auto net = image_net();
+  const auto x = numbers<4>({19, 14, 13, 3}, 11);
+  const auto all = net.forward(x);
+  for (Index first = 0; first < 19; ++first)
+    for (Index count : {1, 2, 5}) {
+      if (first + count > 19) continue;
+      const auto part = net.forward(x.slice(first, first + count));
+      INFO("images " << first << " to " << first + count - 1);
+      CHECK(std::equal(part.data(), part.data() + part.size(), all.data() + first * 4));
+    }
+}
