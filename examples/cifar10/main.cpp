@@ -36,6 +36,9 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
       ->check(at_least(0, "a whole number from 0"))
       ->capture_default_str();
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  command->add_option("--backend", o.backend, "Who runs the parallel loops; the result is the same to the bit")
+      ->check(CLI::IsMember(words(cifar10::kBackends)))
+      ->capture_default_str();
   add_convolution(command, o.convolution);
   command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adam", "adamw", "sgd"}))->capture_default_str();
   command
@@ -57,7 +60,13 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
       ->type_name("DIR");
   command->add_option("--output", o.output, "Folder for log.jsonl and model.safetensors (the next free runs/<net>-<number>)")
       ->type_name("DIR");
-  command->add_flag("--overwrite", o.overwrite, "Replace the run that --output holds");
+  CLI::Option* overwrite = command->add_flag("--overwrite", o.overwrite, "Replace the run that --output holds");
+  command->add_option("--checkpoint-every", o.checkpoint_every, "Write checkpoint.safetensors each N steps, for --resume")
+      ->check(at_least(1, "a whole number from 1"))
+      ->type_name("N");
+  command->add_flag("--resume", o.resume, "Go on from the checkpoint in --output; the other options must be those of that run")
+      ->needs("--output")
+      ->excludes(overwrite);
 }
 
 void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {

@@ -15,7 +15,8 @@ using heed::Index;
 
 inline constexpr std::array<std::string_view, 4> kNets{"demo", "small", "large", "article"};
 inline constexpr std::array<std::string_view, 4> kConvolutions{
-    "automatic", "direct", "winograd_2x2", "winograd_4x4"};  ///< heed::Conv2dAlgorithm
+    "automatic", "direct", "winograd_2x2", "winograd_4x4"};                                                 ///< heed::Conv2dAlgorithm
+inline constexpr std::array<std::string_view, 4> kBackends{"automatic", "openmp", "std_thread", "serial"};  ///< heed::Backend
 inline constexpr std::array<std::string_view, 5> kAttentions{"full", "none", "identity", "uniform", "convolution"};
 
 /// What it takes to build a net: these words stand in the metadata of its file.
@@ -47,7 +48,8 @@ struct TrainOptions {
   Index epochs = -1;
   Index batch_size = 256;
   std::uint64_t seed = 0;
-  int threads = 0;  ///< 0: all cores
+  int threads = 0;                    ///< 0: all cores
+  std::string backend = "automatic";  ///< heed::Backend
   double learning_rate = -1;
   double weight_decay = -1;
   double label_smoothing = -1;
@@ -55,6 +57,8 @@ struct TrainOptions {
   std::string data;      ///< empty: see find_data
   std::string output;    ///< empty: the next free runs/<net>-<number>
   bool overwrite = false;
+  Index checkpoint_every = 0;  ///< steps; 0: no checkpoints
+  bool resume = false;         ///< go on from the checkpoint in `output`
 };
 
 struct EvaluateOptions {

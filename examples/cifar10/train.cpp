@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <heed/data/batches.hpp>
+#include <heed/io/checkpoint.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/summary.hpp>
 #include <heed/train/trainer.hpp>
@@ -42,7 +44,10 @@ TrainOptions complete(TrainOptions options) {
 class Run {
  public:
   explicit Run(const TrainOptions& options)
-      : options_(complete(options)), folder_(options_.output, options_.net.net, options_.overwrite), data_(find_data(options_.data)) {
+      : options_(complete(options)),
+        folder_(options_.resume ? program::RunFolder::of_interrupted_run(options_.output)
+                                : program::RunFolder(options_.output, options_.net.net, options_.overwrite)),
+        data_(find_data(options_.data)) {
     const Index all = data_.images.train.size();
     heed::require(options_.validation < all, "--validation ", options_.validation, ": the data have ", all,
         " training images, and some must be left to train on");
@@ -71,27 +76,101 @@ class Run {
                                              .normalization = model_->normalization});
     const Index steps = options_.epochs * batches.size();
     const auto optimizer = make_optimizer<float>(options_, heed::named_parameters(model_->net));
+    Position position;
+    if (options_.resume) position = read_checkpoint(*optimizer, batches.size());
     heed::Trainer trainer(model_->net, heed::CrossEntropyLoss<float>({.label_smoothing = options_.label_smoothing}), *optimizer,
-        make_schedule(steps), {.seed = options_.seed});
+        make_schedule(steps), {.seed = options_.seed, .first_step = position.epoch.epoch * batches.size() + position.epoch.steps});
 
-    announce(batches.size(), optimizer->kind());
+    announce(batches.size(), optimizer->kind(), position);
+    // A run that takes the place of another one has nothing to show for it before its first steps.
+    if (options_.checkpoint_every > 0 && !options_.resume && !folder_.replaces()) write_checkpoint(*optimizer, position);
     program::Progress progress(options_.epochs, batches.size(), "images");
-    double seconds = 0;
-    Index images = 0;
-    for (Index epoch = 0; epoch < options_.epochs; ++epoch) {
-      progress.start_epoch(epoch);
-      const heed::EpochReport report = trainer.run_epoch(batches, epoch, [&](const heed::StepReport& step) {
-        progress.step(step.images, step.loss, step.correct);
-        if (InterruptScope::requested()) trainer.request_stop();
-      });
+    while (position.epoch.epoch < options_.epochs) {
+      progress.start_epoch(position.epoch.epoch, position.epoch.steps);
+      const heed::EpochReport report =
+          trainer.run_epoch(batches, position.epoch, [&](const heed::StepReport& step, const heed::EpochReport& epoch) {
+            progress.step(step.images, step.loss, step.correct);
+            if (InterruptScope::requested()) trainer.request_stop();
+            const bool due = options_.checkpoint_every > 0 && trainer.next_step() % options_.checkpoint_every == 0;
+            if (due) write_checkpoint(*optimizer, {epoch, position.seconds, position.images});
+          });
       progress.clear();
-      seconds += report.seconds;
-      images += report.images;
-      if (report.stopped) return stopped(trainer.next_step(), steps);
+      if (report.stopped || InterruptScope::requested()) {
+        if (options_.checkpoint_every > 0) write_checkpoint(*optimizer, {report, position.seconds, position.images});
+        return stopped(trainer.next_step(), steps);
+      }
       judge(report);
-      if (InterruptScope::requested()) return stopped(trainer.next_step(), steps);
+      position = {{.epoch = report.epoch + 1}, position.seconds + report.seconds, position.images + report.images};
+      if (InterruptScope::requested()) {
+        if (options_.checkpoint_every > 0) write_checkpoint(*optimizer, position);
+        return stopped(trainer.next_step(), steps);
+      }
     }
-    return finish(seconds, static_cast<double>(images) / seconds);
+    return finish(position.seconds, static_cast<double>(position.images) / position.seconds);
+  }
+
+  /// What a checkpoint says beside the tensors.
+  struct Position {
+    heed::EpochReport epoch = {};  ///< the running one, as far as it has come
+    double seconds = 0;            ///< of the epochs before
+    Index images = 0;
+  };
+
+  /// All that changes what training computes, by the names of the options.
+  nlohmann::ordered_json recipe() const {
+    return {{"net", options_.net.net}, {"attention", options_.net.attention}, {"convolution", options_.convolution},
+        {"optimizer", options_.optimizer}, {"epochs", options_.epochs}, {"batch-size", options_.batch_size}, {"seed", options_.seed},
+        {"learning-rate", main_.learning_rate}, {"weight-decay", main_.weight_decay}, {"label-smoothing", options_.label_smoothing},
+        {"validation", options_.validation}, {"dataset", data_.name()}, {"training images", train_.size()}};
+  }
+
+  void write_checkpoint(heed::Optimizer<float>& optimizer, const Position& position) {
+    if (folder_.replaces()) keep();
+    const nlohmann::ordered_json at{{"epoch", position.epoch.epoch}, {"steps", position.epoch.steps}, {"images", position.epoch.images},
+        {"correct", position.epoch.correct}, {"loss_sum", position.epoch.loss_sum}, {"seconds", position.epoch.seconds},
+        {"seconds_before", position.seconds}, {"images_before", position.images}, {"records", folder_.records()}};
+    heed::io::save_checkpoint(folder_.checkpoint_path(), model_->net, optimizer, {{"recipe", recipe().dump()}, {"position", at.dump()}});
+  }
+
+  /// Puts the training where the checkpoint says. Throws FileError, and changes nothing, if it is damaged or of another recipe.
+  Position read_checkpoint(heed::Optimizer<float>& optimizer, Index steps_per_epoch) {
+    const std::string path = folder_.checkpoint_path();
+    const heed::SafetensorsReader file(path);
+    const auto words = [&](const char* key) {
+      const std::string* text = file.metadata(key);
+      auto json = text ? nlohmann::ordered_json::parse(*text, nullptr, false) : nlohmann::ordered_json();
+      heed::require<heed::FileError>(json.is_object(), path, ": expected \"", key, "\" in the metadata; was it written by cifar10 train?");
+      return json;
+    };
+    const auto theirs = words("recipe"), ours = recipe(), at = words("position");
+    std::string differences;
+    for (const auto& [key, value] : ours.items())
+      if (!theirs.contains(key) || theirs[key] != value)
+        differences += heed::text(differences.empty() ? "" : "; ", key, " was ", theirs.contains(key) ? theirs[key].dump() : "not said",
+            ", now it is ", value.dump());
+    heed::require<heed::FileError>(differences.empty(), path, ": the checkpoint is of another recipe: ", differences,
+        ". Resume with the options that the run was started with");
+    Position position;
+    Index records = 0;
+    try {
+      position = {{.epoch = at.at("epoch").get<Index>(),
+                      .steps = at.at("steps").get<Index>(),
+                      .images = at.at("images").get<Index>(),
+                      .correct = at.at("correct").get<Index>(),
+                      .loss_sum = at.at("loss_sum").get<double>(),
+                      .seconds = at.at("seconds").get<double>()},
+          at.at("seconds_before").get<double>(), at.at("images_before").get<Index>()};
+      records = at.at("records").get<Index>();
+    } catch (const nlohmann::json::exception& error) {
+      heed::fail<heed::FileError>(path, ": the metadata's \"position\" is damaged: ", error.what());
+    }
+    const auto& epoch = position.epoch;
+    heed::require<heed::FileError>(epoch.epoch >= 0 && epoch.epoch <= options_.epochs && epoch.steps >= 0 && epoch.steps <= steps_per_epoch,
+        path, ": the metadata's \"position\" is step ", epoch.steps, " of epoch ", epoch.epoch, ", expected one of ", steps_per_epoch,
+        " of ", options_.epochs);
+    heed::io::load_checkpoint(file, model_->net, optimizer);
+    folder_.reopen(records);
+    return position;
   }
 
   const heed::ImageDataset& judged() const { return options_.validation > 0 ? validation_ : data_.images.test; }
@@ -102,12 +181,17 @@ class Run {
         model_->net, images, {.views = views, .normalization = model_->normalization}, [](Index) { return !InterruptScope::requested(); });
   }
 
-  void announce(Index steps, std::string_view optimizer) {
+  void announce(Index steps, std::string_view optimizer, const Position& position) {
     const heed::ModelSummary summary = heed::summarize(model_->net, heed::image_shape(1, 32, 32, 3));
     fmt::print("{}\n", heed::summary_table(summary));
     fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images, {}, {} threads\n\n", options_.net.net,
         options_.net.attention, train_.size(), data_.name(), data_.folder, options_.epochs, steps, options_.batch_size, optimizer,
         heed::thread_count());
+    if (options_.resume) {
+      fmt::print("resumed at step {} of epoch {}\n\n", position.epoch.steps, position.epoch.epoch + 1);
+      std::fflush(stdout);
+      return;  // the log has its start
+    }
     std::fflush(stdout);
     folder_.open();
     folder_.log({{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
@@ -125,12 +209,12 @@ class Run {
     heed::require<std::runtime_error>(std::isfinite(result.loss), "the loss of the ", judged_name(), " images is ", result.loss,
         " after epoch ", report.epoch + 1, "; a smaller --learning-rate may help");
     fmt::print("epoch {:>2}/{}  loss {:.4f}  training accuracy {:.2f} %  {} accuracy {:.2f} %  {:.0f} images/s  {}\n", report.epoch + 1,
-        options_.epochs, report.loss, 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),
+        options_.epochs, report.loss(), 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),
         clock_time(report.seconds));
     std::fflush(stdout);
-    folder_.log({{"event", "epoch"}, {"epoch", report.epoch + 1}, {"training_loss", report.loss}, {"training_accuracy", report.accuracy()},
-        {"judged_by", judged_name()}, {"loss", result.loss}, {"accuracy", result.accuracy}, {"train_seconds", report.seconds},
-        {"images_per_second", report.images_per_second()}});
+    folder_.log({{"event", "epoch"}, {"epoch", report.epoch + 1}, {"training_loss", report.loss()},
+        {"training_accuracy", report.accuracy()}, {"judged_by", judged_name()}, {"loss", result.loss}, {"accuracy", result.accuracy},
+        {"train_seconds", report.seconds}, {"images_per_second", report.images_per_second()}});
   }
 
   void keep() {
@@ -160,6 +244,7 @@ class Run {
         {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs}, {"test_accuracy", results[0].accuracy},
         {"test_accuracy_flip", results[1].accuracy}, {"test_accuracy_6view", results[2].accuracy}, {"train_seconds", seconds},
         {"images_per_second", images_per_second}, {"weights_hash", heed::weights_hash(model_->net)}});
+    folder_.remove_checkpoint();
     return 0;
   }
 
@@ -176,6 +261,8 @@ class Run {
 int train(const TrainOptions& options) {
   std::optional<heed::ThreadScope> threads;
   if (options.threads > 0) threads.emplace(options.threads);
+  const auto backend = std::find(kBackends.begin(), kBackends.end(), options.backend);
+  const heed::BackendScope loops(static_cast<heed::Backend>(backend - kBackends.begin()));
   return Run(options)();
 }
 

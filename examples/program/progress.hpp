@@ -39,9 +39,11 @@ class Progress {
   Progress(heed::Index epochs, heed::Index steps, std::string unit, std::FILE* out = stdout)
       : epochs_(epochs), steps_(steps), unit_(std::move(unit)), out_(out), terminal_(is_terminal(out)) {}
 
-  void start_epoch(heed::Index epoch) {
+  /// `steps` of it were made by an earlier run.
+  void start_epoch(heed::Index epoch, heed::Index steps = 0) {
     epoch_ = epoch;
-    step_ = examples_ = correct_ = 0;
+    step_ = first_ = steps;
+    examples_ = correct_ = 0;
     loss_ = 0;
     start_ = shown_ = Clock::now();
   }
@@ -50,7 +52,7 @@ class Progress {
     examples_ += examples;
     correct_ += correct;
     // The last steps count most: an average over some twenty of them.
-    loss_ = step_ == 1 ? loss : loss_ + (loss - loss_) * std::max(0.05, 1.0 / static_cast<double>(step_));
+    loss_ += (loss - loss_) * std::max(0.05, 1.0 / static_cast<double>(step_ - first_));
     const auto now = Clock::now();
     const double wait = terminal_ ? 0.1 : 10.0;
     if (std::chrono::duration<double>(now - shown_).count() < wait && !(terminal_ && step_ == steps_)) return;
@@ -69,7 +71,7 @@ class Progress {
   void show(double seconds) {
     const double speed = static_cast<double>(examples_) / std::max(seconds, 1e-9);
     const double left =
-        static_cast<double>((epochs_ - epoch_) * steps_ - step_) * seconds / static_cast<double>(std::max<heed::Index>(step_, 1));
+        static_cast<double>((epochs_ - epoch_) * steps_ - step_) * seconds / static_cast<double>(std::max<heed::Index>(step_ - first_, 1));
     const double accuracy = 100.0 * static_cast<double>(correct_) / static_cast<double>(std::max<heed::Index>(examples_, 1));
     const std::string epoch = epochs_ > 1 ? fmt::format("epoch {}/{}  ", epoch_ + 1, epochs_) : "";
     const std::string text = fmt::format("{}{:>4}/{}  loss {:.3f}  accuracy {:5.2f} %  {:5.0f} {}/s  {} left", epoch, step_, steps_, loss_,
@@ -90,7 +92,7 @@ class Progress {
   std::string unit_;
   std::FILE* out_;
   bool terminal_;
-  heed::Index epoch_ = 0, step_ = 0, examples_ = 0, correct_ = 0;
+  heed::Index epoch_ = 0, step_ = 0, first_ = 0, examples_ = 0, correct_ = 0;
   double loss_ = 0;
   Clock::time_point start_, shown_;
 };

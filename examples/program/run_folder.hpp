@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
@@ -13,8 +14,8 @@
 
 namespace program {
 
-/// The folder of one training run: log.jsonl, one JSON record a line, and model.safetensors. Files appear whole or not at all, and a run that is
-/// replaced stays until there is a new model to take its place.
+/// The folder of one training run: log.jsonl, one JSON record a line, model.safetensors, and while the run is not finished checkpoint.safetensors, if it
+/// writes any. Files appear whole or not at all, and a run that is replaced stays until there is a new model to take its place.
 class RunFolder {
  public:
   /// Chooses the folder and checks that it may be used; changes nothing. An empty `folder` stands for the next free runs/<name>-<number>, which
@@ -28,6 +29,39 @@ class RunFolder {
     replaces_ = fs::exists(log_path(), ignored) || fs::exists(model_path(), ignored);
     heed::require<heed::FileError>(overwrite || !replaces_, folder,
         ": the folder holds a run; choose another one with --output, or replace that run with --overwrite");
+  }
+
+  /// The folder of a run that goes on from its checkpoint; changes nothing. Throws FileError if there is none.
+  static RunFolder of_interrupted_run(const std::string& folder) {
+    RunFolder result;
+    result.folder_ = folder;
+    std::error_code ignored;
+    const bool finished =
+        std::filesystem::exists(result.model_path(), ignored) && !std::filesystem::exists(result.checkpoint_path(), ignored);
+    heed::require<heed::FileError>(std::filesystem::exists(result.checkpoint_path(), ignored), result.checkpoint_path(),
+        ": there is no checkpoint to resume from",
+        finished ? "; the run that the folder holds is finished, or made none (--checkpoint-every)" : "");
+    return result;
+  }
+
+  /// Goes on with the first `records` of the log, what was written behind them is made again, and removes what writing left behind when the program was
+  /// killed. Throws FileError.
+  void reopen(heed::Index records) {
+    namespace fs = std::filesystem;
+    text_ = heed::read_file(log_path());
+    std::size_t end = 0;
+    for (heed::Index i = 0; i < records; ++i) {
+      end = text_.find('\n', end);
+      heed::require<heed::FileError>(end != std::string::npos, log_path(), ": expected ", records, " records, found ", i,
+          "; the log is not that of the checkpoint beside it");
+      ++end;
+    }
+    text_.resize(end);
+    heed::write_file(log_path(), text_);
+    opened_ = true;
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_, ignored))
+      if (entry.path().filename().string().find(".part-") != std::string::npos) fs::remove(entry.path(), ignored);
   }
 
   /// Makes the folder and starts the log. Throws FileError.
@@ -54,7 +88,10 @@ class RunFolder {
     try {
       return run();
     } catch (const std::runtime_error& error) {
-      if (opened_) log({{"event", "failed"}, {"reason", error.what()}});
+      try {
+        if (opened_) log({{"event", "failed"}, {"reason", error.what()}});
+      } catch (const heed::FileError&) {  // the same full disk
+      }
       throw;
     }
   }
@@ -68,16 +105,30 @@ class RunFolder {
   /// The new run has written its model: now the log takes the place of the old one too.
   void model_is_written() {
     if (!std::exchange(replaces_, false)) return;
+    remove_checkpoint();  // of the old run
     std::error_code error;
     std::filesystem::rename(new_log_path(), log_path(), error);
     if (error) heed::fail<heed::FileError>(log_path(), ": cannot replace it: ", error.message());
   }
 
+  /// The run is finished: there is nothing to resume.
+  void remove_checkpoint() {
+    std::error_code ignored;
+    std::filesystem::remove(checkpoint_path(), ignored);
+  }
+
+  /// Another run lies here, whose place this one has not taken yet.
+  bool replaces() const { return replaces_; }
+  /// Lines of the log.
+  heed::Index records() const { return static_cast<heed::Index>(std::count(text_.begin(), text_.end(), '\n')); }
+
   std::string path() const { return folder_.string(); }
+  std::string checkpoint_path() const { return (folder_ / "checkpoint.safetensors").string(); }
   std::string log_path() const { return (folder_ / "log.jsonl").string(); }
   std::string model_path() const { return (folder_ / "model.safetensors").string(); }
 
  private:
+  RunFolder() = default;
   std::string new_log_path() const { return log_path() + ".new"; }
   std::string writing_path() const { return replaces_ ? new_log_path() : log_path(); }
 

@@ -13,6 +13,7 @@
 #include <heed/data/shuffle.hpp>
 #include <heed/data/views.hpp>
 #include <heed/io/atomic_file.hpp>
+#include <heed/io/checkpoint.hpp>
 #include <heed/io/dtype.hpp>
 #include <heed/io/json.hpp>
 #include <heed/io/model_file.hpp>

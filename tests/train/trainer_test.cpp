@@ -48,7 +48,7 @@ TEST_CASE("training lowers the loss, and the same steps give the same weights") 
     }
     CHECK(last.images == 320);
     CHECK(last.steps == 5);
-    CHECK(last.loss < 0.9 * first.loss);
+    CHECK(last.loss() < 0.9 * first.loss());
     CHECK(last.accuracy() > first.accuracy());
     CHECK(trainer.next_step() == 50);
     return losses;
@@ -72,30 +72,35 @@ TEST_CASE("a requested stop ends the epoch after the running step") {
   CHECK(trainer.next_step() == 2);
 }
 
-TEST_CASE("a run that goes on in the middle of an epoch makes the steps of the whole run") {
+TEST_CASE("a run that goes on in the middle of an epoch makes the steps of the whole run, and its report") {
   const ImageDataset data = generated_images({.train = 320, .test = 10}).train;
   const BatchOptions options{.batch_size = 64, .shuffle = true, .seed = 5};
-  const auto losses_of = [&](bool broken) {
+  const auto run = [&](Index stop_after) {
     auto net = small_net();
     AdamW<float> optimizer(named_parameters(net));
     Batches<float> batches(data, options);
     std::vector<double> losses;
-    const auto keep = [&](const StepReport& step) { losses.push_back(step.loss); };
-    if (!broken) {
-      Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
-      trainer.run_epoch(batches, 0, keep);
-      return losses;
-    }
     Trainer first(net, CrossEntropyLoss<float>(), optimizer);
-    first.run_epoch(batches, 0, [&](const StepReport& step) {
-      keep(step);
-      if (step.step == 1) first.request_stop();
+    const EpochReport stopped = first.run_epoch(batches, 1, [&](const StepReport& step, const EpochReport& epoch) {
+      losses.push_back(step.loss);
+      CHECK(epoch.epoch == 1);
+      CHECK(epoch.steps == step.step + 1);
+      CHECK(epoch.images == 64 * epoch.steps);
+      if (epoch.steps == stop_after) first.request_stop();
     });
-    Trainer second(net, CrossEntropyLoss<float>(), optimizer, ConstantSchedule{}, {.first_step = 2});
-    second.run_epoch(batches, 0, keep, 2);
+    CHECK(stopped.steps == stop_after);
+    Trainer second(net, CrossEntropyLoss<float>(), optimizer, ConstantSchedule{}, {.first_step = stopped.steps});
+    const EpochReport whole = second.run_epoch(batches, stopped, [&](const StepReport& step) { losses.push_back(step.loss); });
+    CHECK(!whole.stopped);
+    CHECK(whole.steps == 5);
+    CHECK(whole.images == 320);
+    CHECK(whole.seconds >= stopped.seconds);
+    CHECK(whole.loss() == whole.loss_sum / 320);
+    losses.insert(losses.end(), {whole.loss_sum, static_cast<double>(whole.correct)});
     return losses;
   };
-  CHECK(losses_of(false) == losses_of(true));
+  const auto never_stopped = run(5);
+  for (Index stop_after : {1, 2, 4}) CHECK(run(stop_after) == never_stopped);
 }
 
 TEST_CASE("a loss that is not finite ends training with a sentence") {

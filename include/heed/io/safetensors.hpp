@@ -60,7 +60,8 @@ class SafetensorsReader {
   }
 
   /// All metadata, sorted by key.
-  const Metadata& metadata() const { return metadata_; }
+  const Metadata& metadata() const& { return metadata_; }
+  const Metadata& metadata() const&& = delete;
   /// Null if there is no such key.
   const std::string* metadata(std::string_view key) const {
     for (const auto& [name, value] : metadata_)

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <stdexcept>
+#include <type_traits>
 
 #include <heed/core/context.hpp>
 #include <heed/core/layer.hpp>
@@ -34,13 +35,15 @@ struct StepReport {
   double learning_rate_factor = 1;
 };
 
-/// What the steps of an epoch (or of what was run of it) add up to.
+/// What the steps of an epoch (or of what was run of it) add up to. A later run goes on from it to the same report, but for the seconds.
 struct EpochReport {
   Index epoch = 0;
   Index steps = 0, images = 0, correct = 0;
-  double loss = 0;     ///< mean over the images
-  double seconds = 0;  ///< of wall clock
+  double loss_sum = 0;  ///< over the images, in their order
+  double seconds = 0;   ///< of wall clock
   bool stopped = false;
+
+  double loss() const { return images == 0 ? 0.0 : loss_sum / static_cast<double>(images); }  ///< mean over the images
 
   double accuracy() const { return images == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(images); }
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0.0; }
@@ -97,28 +100,34 @@ class Trainer {
     return report;
   }
 
-  /// The batches of one epoch, from number `first_batch` on. `on_step(report)` is called after every step. Ends early, after a whole step,
-  /// when a stop was requested.
+  /// The batches of one epoch, or those that are left of one that stopped after `from.steps` of them. After every step `on_step(step)` is called, or
+  /// `on_step(step, epoch)` with what the epoch has come to. Ends early, after a whole step, when a stop was requested.
   template <class Source, class OnStep>
-  EpochReport run_epoch(Source& batches, Index epoch, const OnStep& on_step, Index first_batch = 0) {
+  EpochReport run_epoch(Source& batches, const EpochReport& from, const OnStep& on_step) {
     const auto start = std::chrono::steady_clock::now();
-    EpochReport report{.epoch = epoch};
-    const auto now = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-    for (const auto& batch : batches.epoch(epoch, first_batch)) {
+    EpochReport report = from;
+    report.stopped = false;
+    for (const auto& batch : batches.epoch(report.epoch, report.steps)) {
       const StepReport one = step(batch.images, batch.labels);
       ++report.steps;
       report.images += one.images;
       report.correct += one.correct;
-      report.loss += one.loss * static_cast<double>(one.images);
-      on_step(one);
+      report.loss_sum += one.loss * static_cast<double>(one.images);
+      report.seconds = from.seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if constexpr (std::is_invocable_v<const OnStep&, const StepReport&, const EpochReport&>)
+        on_step(one, static_cast<const EpochReport&>(report));
+      else
+        on_step(one);
       if (stop_requested()) {
         report.stopped = true;
         break;
       }
     }
-    report.seconds = now();
-    if (report.images > 0) report.loss /= static_cast<double>(report.images);
     return report;
+  }
+  template <class Source, class OnStep>
+  EpochReport run_epoch(Source& batches, Index epoch, const OnStep& on_step) {
+    return run_epoch(batches, EpochReport{.epoch = epoch}, on_step);
   }
   template <class Source>
   EpochReport run_epoch(Source& batches, Index epoch) {

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <heed/io/model_file.hpp>
+
+// Checkpoints: all that a training needs to go on as if it had never stopped. Dropout, order and augmentation are functions of seeds, step and epoch, so
+// beside weights, buffers and the optimiser's state there are only a few numbers, which the loop keeps as words (`Metadata`).
+
+namespace heed::io {
+
+namespace detail {
+
+/// The layout of checkpoints that is written and read.
+inline constexpr std::string_view kCheckpointFormat = "heed-checkpoint", kCheckpointVersion = "1";
+
+/// A tensor of a training and its name in the file.
+struct CheckpointTensor {
+  std::string name;
+  Dtype dtype;
+  Shape shape;
+  void* data;
+  std::size_t bytes() const { return static_cast<std::size_t>(shape.size()) * static_cast<std::size_t>(dtype_width(dtype)); }
+};
+
+/// Everything that a checkpoint holds: "model.<parameter or buffer>", "optimizer.<parameter>.<state>", "optimizer.<parameter>.step" and "average.<parameter or
+/// buffer>". `average` may be null. Counts are kept by `counts` as 64-bit numbers, in the order of the walk.
+template <class Model, class Optimizer, class Average>
+std::vector<CheckpointTensor> checkpoint_tensors(
+    const Model& model, Optimizer& optimizer, Average* average, std::deque<std::int64_t>& counts) {
+  using T = typename Model::scalar;
+  std::vector<CheckpointTensor> result;
+  for (const auto& tensor : heed::detail::model_tensors(model))
+    result.push_back({"model." + tensor.name, dtype_of<T>(), tensor.shape, tensor.data});
+  for (const auto& state : optimizer.named_state())
+    result.push_back({"optimizer." + state.name, dtype_of<T>(), state.tensor->shape(), state.tensor->data()});
+  for (const auto& steps : optimizer.named_step_counts())
+    result.push_back({"optimizer." + steps.name, Dtype::i64, Shape(), &counts.emplace_back(*steps.count)});
+  if (average)
+    for (const auto& mean : average->named_averages())
+      result.push_back({"average." + mean.name, dtype_of<T>(), mean.buffer->shape(), mean.buffer->data()});
+  return result;
+}
+
+/// In the place of an average where there is none.
+struct NoAverage {
+  struct Named {
+    std::string name;
+    Tensor<float, 1>* buffer;
+  };
+  std::vector<Named> named_averages() { return {}; }
+  Index updates() const { return 0; }
+  void set_updates(Index) {}
+};
+
+}  // namespace detail
+
+/// Writes weights and buffers of `model`, state and step counts of `optimizer` and, if `average` is not null, the averages, with `words` of the caller's about
+/// where the training stands, as a safetensors file; all or nothing, flushed to the device before it takes the place of an older one. Numbers are kept
+/// to the bit. Throws FileError, and std::invalid_argument for a word of its own name (format, format_version, optimizer, average_updates).
+template <class Model, class Optimizer, class Average = detail::NoAverage>
+void save_checkpoint(
+    const std::string& path, const Model& model, Optimizer& optimizer, const Metadata& words = {}, Average* average = nullptr) {
+  SafetensorsWriter writer;
+  std::deque<std::int64_t> counts;
+  for (const auto& tensor : detail::checkpoint_tensors(model, optimizer, average, counts))
+    writer.add(tensor.name, tensor.dtype, tensor.shape, tensor.data);
+  const Metadata own{{"format", std::string(detail::kCheckpointFormat)}, {"format_version", std::string(detail::kCheckpointVersion)},
+      {"optimizer", std::string(optimizer.kind())}, {"average_updates", average ? text(average->updates()) : "none"}};
+  for (const auto& [key, value] : words) {
+    for (const auto& [taken, ignored] : own) require(key != taken, "save_checkpoint: the word \"", key, "\" is one of the format's own");
+    writer.set_metadata(key, value);
+  }
+  for (const auto& [key, value] : own) writer.set_metadata(key, value);
+  writer.write(path);
+}
+
+/// Sets weights, buffers, state, step counts and averages from what `save_checkpoint` wrote for a training that was set up alike. Throws one FileError that
+/// lists every tensor that is missing, unexpected or of another shape or kind, and then changes nothing.
+template <class Model, class Optimizer, class Average = detail::NoAverage>
+void load_checkpoint(const SafetensorsReader& file, Model& model, Optimizer& optimizer, Average* average = nullptr) {
+  const auto word = [&](std::string_view key) {
+    const std::string* value = file.metadata(key);
+    if (!value) fail<FileError>(file.path(), ": expected \"", key, "\" in the metadata, found nothing; this is no checkpoint");
+    return *value;
+  };
+  const auto expect = [&](std::string_view key, std::string_view expected, std::string_view hint) {
+    const std::string found = word(key);
+    require<FileError>(
+        found == expected, file.path(), ": ", key, ": expected ", expected, ", found ", heed::detail::quoted_name(found), hint);
+  };
+  expect("format", detail::kCheckpointFormat, "; this is no checkpoint");
+  expect("format_version", detail::kCheckpointVersion, "; it was written by another version");
+  expect("optimizer", optimizer.kind(), "; the training was set up otherwise");
+  const std::string updates = word("average_updates");
+  Index seen = 0;
+  if (average) {
+    const Json number = Json::parse(updates == "none" ? "null" : updates, text(file.path(), ": average_updates"));
+    require<FileError>(number.is_integer() && number.as_integer() >= 0, file.path(),
+        ": average_updates: expected a whole number from 0 on, found ", heed::detail::quoted_name(updates),
+        updates == "none" ? "; the training was set up without an average" : "");
+    seen = static_cast<Index>(number.as_integer());
+  }
+
+  std::deque<std::int64_t> counts;
+  const auto expected = detail::checkpoint_tensors(model, optimizer, average, counts);
+  std::string problems;
+  const auto add = [&](const auto&... words) { problems += (problems.empty() ? "" : "; ") + text(words...); };
+  std::vector<std::string_view> names;
+  for (const auto& tensor : expected) {
+    names.push_back(tensor.name);
+    const auto* entry = file.find(tensor.name);
+    if (!entry)
+      add(tensor.name, " is missing");
+    else if (entry->shape != tensor.shape || entry->dtype != tensor.dtype)
+      add(tensor.name, " is ", entry->shape, " of ", dtype_name(entry->dtype), ", expected ", tensor.shape, " of ",
+          dtype_name(tensor.dtype));
+  }
+  std::sort(names.begin(), names.end());
+  constexpr int kMost = 20;  // not all of a hostile file's
+  int strangers = 0;
+  for (const auto& entry : file.entries())
+    if (!std::binary_search(names.begin(), names.end(), entry.name) && ++strangers <= kMost)
+      add(heed::detail::quoted_name(entry.name), " is unexpected");
+  if (strangers > kMost) add(strangers - kMost, " more are unexpected");
+  for (const auto& tensor : expected) {
+    const auto* entry = file.find(tensor.name);
+    if (!entry || tensor.dtype != Dtype::i64 || entry->dtype != Dtype::i64 || entry->bytes != sizeof(std::int64_t)) continue;
+    std::int64_t steps = 0;
+    std::memcpy(&steps, file.bytes(*entry).data(), sizeof steps);
+    if (steps < 0) add(tensor.name, " is ", steps, ", expected 0 or more");
+  }
+  require<FileError>(problems.empty(), file.path(), ": the checkpoint is of another training: ", problems);
+
+  for (const auto& tensor : expected)
+    if (tensor.bytes() > 0) std::memcpy(tensor.data, file.bytes(*file.find(tensor.name)).data(), tensor.bytes());
+  auto steps = counts.begin();
+  for (const auto& count : optimizer.named_step_counts()) *count.count = static_cast<Index>(*steps++);
+  if (average) average->set_updates(seen);
+}
+/// The same from the file at `path`; what the caller's words were.
+template <class Model, class Optimizer, class Average = detail::NoAverage>
+Metadata load_checkpoint(const std::string& path, Model& model, Optimizer& optimizer, Average* average = nullptr) {
+  const SafetensorsReader file(path);
+  load_checkpoint(file, model, optimizer, average);
+  return file.metadata();
+}
+
+}  // namespace heed::io

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A run of cifar10 that is killed at random moments, also while it writes, and goes on each time ends as one that never stopped: the same weights and, but for
+# times and threads, the same log. $HEED_KILLS says how often (3; tests/run --full: 20). And what --resume says when it cannot.
+set -u
+program=${HEED_BIN_DIR:?}/cifar10
+[[ -x $program ]] || exit 77
+unset CIFAR10_DIR
+source "$(dirname "${BASH_SOURCE[0]}")/expect.sh"
+
+# Pictures of any kind: 320 of random bytes, and labels.
+mkdir part
+for name in data_batch_{1,2,3,4,5} test_batch; do
+  for label in 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1; do
+    printf "\\x0$label"
+    head -c 3072 /dev/urandom
+  done >part/$name.bin
+done
+printf '%s\n' airplane automobile bird cat deer dog frog horse ship truck >part/batches.meta.txt
+common=(--batch-size 16 --data part)
+recipe=(--net article --epochs 4 --seed 3 "${common[@]}")
+endless=(--net article --epochs 100000 --seed 3 "${common[@]}")
+
+# What must be equal: the log without times, speeds and threads.
+same_part() { sed -E 's/"(train_seconds|images_per_second|threads)":[^,}]*,?//g' "$1/log.jsonl"; }
+
+expect 0 "test accuracy" "$program" train "${recipe[@]}" --output whole
+[[ ! -e whole/checkpoint.safetensors ]] || fault "a checkpoint that nobody asked for"
+expect 0 "test accuracy" "$program" train "${recipe[@]}" --output kept --checkpoint-every 3
+[[ $(same_part whole) == "$(same_part kept)" ]] || fault "checkpoints change a run: $(diff <(same_part whole) <(same_part kept))"
+[[ ! -e kept/checkpoint.safetensors ]] || fault "a finished run keeps its checkpoint"
+
+# Killed after a random part of what the whole run took. (A step's checkpoint takes longer than the step: many moments are within the writing.)
+kills=0
+"$program" train "${recipe[@]}" --output killed --checkpoint-every 1 >first.txt 2>&1 &
+for _ in $(seq 200); do [[ -e killed/checkpoint.safetensors ]] && break; sleep 0.05; done
+kill -KILL $! 2>/dev/null && kills=1
+wait $! 2>/dev/null
+for round in $(seq 2 "${HEED_KILLS:-3}"); do
+  [[ -e killed/checkpoint.safetensors ]] || break  # it has ended
+  "$program" train "${recipe[@]}" --output killed --checkpoint-every 1 --resume --threads $((round % 3 + 1)) >more.txt 2>&1 &
+  sleep "0.$((RANDOM % 40 + 10))"
+  kill -KILL $! 2>/dev/null && kills=$((kills + 1))
+  wait $! 2>/dev/null
+done
+echo "killed $kills times"
+cp -r killed broken
+if [[ -e killed/checkpoint.safetensors ]]; then
+  expect 0 "resumed at step" "$program" train "${recipe[@]}" --output killed --resume
+fi
+[[ $(same_part whole) == "$(same_part killed)" ]] || fault "a killed run is another one: $(diff <(same_part whole) <(same_part killed))"
+cmp whole/model.safetensors killed/model.safetensors || fault "a killed run has another model"
+[[ -z $(find killed -name '*.part-*') ]] || fault "the killed run left $(find killed -name '*.part-*')"
+
+# Ctrl-C writes a checkpoint, too.
+"$program" train "${endless[@]}" --output stopped --checkpoint-every 100000 >stopped.txt 2>&1 &
+for _ in $(seq 100); do grep -q '"event":"epoch"' stopped/log.jsonl 2>/dev/null && break; sleep 0.1; done
+kill -INT $!
+status=0
+wait $! || status=$?
+[[ $status == 130 ]] || fault "Ctrl-C ended with $status: $(cat stopped.txt)"
+steps=$(grep -o '"step":[0-9]*' stopped/log.jsonl | cut -d: -f2)
+"$program" train "${endless[@]}" --output stopped --checkpoint-every 100000 --resume >resumed.txt 2>&1 &
+for _ in $(seq 100); do grep -q "resumed at step" resumed.txt && break; sleep 0.1; done
+kill -KILL $!
+wait $! 2>/dev/null
+grep -q "resumed at step $((steps % 10)) of epoch $((steps / 10 + 1))" resumed.txt || fault "stopped at step $steps of all, then $(cat resumed.txt)"
+
+# What is wrong gets a sentence, exit code 2, and loses nothing.
+cp -r stopped held
+before=$(cat held/* | cksum)
+expect 2 "there is no checkpoint" "$program" train "${recipe[@]}" --output whole --resume
+expect 2 "there is no checkpoint" "$program" train "${recipe[@]}" --output nowhere --resume
+expect 2 "--output" "$program" train "${recipe[@]}" --resume
+expect 2 "--resume" "$program" train "${recipe[@]}" --output held --resume --overwrite
+expect 2 "another recipe: epochs was 100000, now it is 4" "$program" train "${recipe[@]}" --output held --resume
+expect 2 "seed was 3, now it is 4" "$program" train --net article --epochs 100000 --seed 4 "${common[@]}" --output held --resume
+expect 2 "net was \"article\", now it is \"demo\"" "$program" train --net demo --epochs 100000 --seed 3 "${common[@]}" --output held --resume
+expect 2 "training images was 160, now it is 150" "$program" train "${endless[@]}" --validation 10 --output held --resume
+expect 2 "holds a run" "$program" train "${recipe[@]}" --output held
+[[ $(cat held/* | cksum) == "$before" ]] || fault "a refused run changed something"
+head -c 3000 held/checkpoint.safetensors >cut && mv cut held/checkpoint.safetensors
+expect 2 "checkpoint.safetensors: at offset" "$program" train "${endless[@]}" --output held --resume
+cp whole/model.safetensors held/checkpoint.safetensors
+expect 2 "was it written by cifar10 train" "$program" train "${endless[@]}" --output held --resume
+cp stopped/checkpoint.safetensors held/ && : >held/log.jsonl
+expect 2 "the log is not that of the checkpoint" "$program" train "${endless[@]}" --output held --resume
+
+# A full disk (here: files that may not grow so long) ends the run with a sentence; the checkpoint before it can be read.
+mkdir full && cp stopped/* full/
+before=$(cksum <full/checkpoint.safetensors)
+expect 2 "checkpoint.safetensors: cannot" bash -c 'trap "" XFSZ; ulimit -f 100; exec "$@"' limited \
+  "$program" train "${endless[@]}" --output full --checkpoint-every 1 --resume
+[[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a full disk cost the checkpoint"
+[[ -z $(find full -name '*.part-*') ]] || fault "a full disk left $(find full -name '*.part-*')"
+if [[ $(id -u) != 0 ]]; then
+  chmod a-w full
+  expect 2 "cannot" "$program" train "${endless[@]}" --output full --checkpoint-every 1 --resume
+  chmod u+w full
+  [[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a read-only folder cost the checkpoint"
+fi
+
+# A run that takes the place of another keeps that one's checkpoint until it has steps to show.
+cp -r stopped replaced
+expect 2 "--batch-size" "$program" train --net article --epochs 4 --seed 3 --data part --batch-size 100000 --output replaced --overwrite --checkpoint-every 2
+[[ $(cksum <replaced/checkpoint.safetensors) == "$before" ]] || fault "a refused run took a checkpoint"
+expect 0 "test accuracy" "$program" train "${recipe[@]}" --output replaced --overwrite --checkpoint-every 2
+[[ $(same_part whole) == "$(same_part replaced)" ]] || fault "an overwritten run is another one: $(diff <(same_part whole) <(same_part replaced))"
+exit $((failures > 0))

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <string>
+#include <vector>
+
+#include <heed/compose/sequential.hpp>
+#include <heed/io/checkpoint.hpp>
+#include <heed/layers/batch_norm1d.hpp>
+#include <heed/layers/dropout.hpp>
+#include <heed/layers/linear.hpp>
+#include <heed/losses/cross_entropy.hpp>
+#include <heed/optim/adam.hpp>
+#include <heed/optim/sgd.hpp>
+#include <heed/optim/weight_average.hpp>
+
+#include "io/scratch_folder.hpp"
+
+using namespace heed;
+
+namespace {
+
+template <class T>
+auto net(std::uint64_t seed, Index width = 6) {
+  const SeedScope scope(seed);
+  return Sequential(named("first", Linear<T>({.in_features = 4, .out_features = width})),
+      named("norm", BatchNorm1d<T>({.num_features = width})), named("dropout", Dropout<T>({.p = 0.2})),
+      named("head", Linear<T>({.in_features = width, .out_features = 3})));
+}
+
+/// A training of its own start: model, optimiser and average.
+template <class T, class Optimizer = Adam<T>>
+struct Training {
+  decltype(net<T>(0)) model;
+  Optimizer optimizer;
+  WeightAverage<T> average;
+
+  explicit Training(std::uint64_t seed, Index width = 6)
+      : model(net<T>(seed, width)),
+        optimizer(named_parameters(model)),
+        average(named_parameters(model), named_buffers(model), {.decay = 0.9}) {}
+  Training(const Training&) = delete;
+  Training& operator=(const Training&) = delete;
+
+  /// Steps `first` to `last` - 1.
+  void run(Index first, Index last) {
+    for (Index step = first; step < last; ++step) {
+      const StepScope scope(1, static_cast<std::uint64_t>(step));
+      Tensor<T, 2> x({8, 4}), d_logits;
+      for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<T>((i * 37 + step * 11) % 23) / T(23) - T(0.5);
+      typename decltype(model)::Cache cache;
+      optimizer.zero_gradients();
+      const auto logits = model.forward(x, cache);
+      CrossEntropyLoss<T>()(logits, std::vector<int>{0, 1, 2, 0, 1, 2, 0, 1}, d_logits);
+      static_cast<void>(model.backward(d_logits, cache));
+      optimizer.step();
+      average.update();
+    }
+  }
+  /// Weights, average, state and counts.
+  std::vector<double> all() {
+    std::vector<double> result{static_cast<double>(average.updates())};
+    const auto add = [&](const T* data, Index count) { result.insert(result.end(), data, data + count); };
+    for (const auto& [name, p] : named_parameters(model)) add(p->value(), p->size());
+    for (const auto& [name, b] : named_buffers(model)) add(b->data(), b->size());
+    for (const auto& [name, t] : optimizer.named_state()) add(t->data(), t->size());
+    for (const auto& [name, c] : optimizer.named_step_counts()) result.push_back(static_cast<double>(*c));
+    for (const auto& [name, b] : average.named_averages()) add(b->data(), b->size());
+    return result;
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a training that goes on from a checkpoint makes the steps of one that never stopped", "", float, double) {
+  using T = TestType;
+  const ScratchFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  Training<T> whole(1), first(1), second(2);
+  whole.run(0, 9);
+  first.run(0, 4);
+  io::save_checkpoint(path, first.model, first.optimizer, {{"position", "step 4"}}, &first.average);
+  first.run(4, 6);  // what was done behind the checkpoint is gone
+  const Metadata words = io::load_checkpoint(path, second.model, second.optimizer, &second.average);
+  CHECK(std::find(words.begin(), words.end(), std::pair<std::string, std::string>("position", "step 4")) != words.end());
+  second.run(4, 9);
+  CHECK(second.all() == whole.all());
+  CHECK(folder.count() == 1);
+
+  SECTION("a checkpoint of no steps is one, too") {
+    Training<T> fresh(1), other(3);
+    io::save_checkpoint(path, fresh.model, fresh.optimizer, {}, &fresh.average);
+    other.run(0, 3);
+    io::load_checkpoint(path, other.model, other.optimizer, &other.average);
+    other.run(0, 9);
+    CHECK(other.all() == whole.all());
+  }
+  SECTION("without an average") {
+    io::save_checkpoint(path, whole.model, whole.optimizer);
+    Training<T> other(3);
+    io::load_checkpoint(path, other.model, other.optimizer);
+    CHECK(weights_hash(other.model) == weights_hash(whole.model));
+    CHECK(other.average.updates() == 0);
+    CHECK_THROWS_WITH(io::load_checkpoint(path, other.model, other.optimizer, &other.average), contains("set up without an average"));
+  }
+}
+
+TEST_CASE("a checkpoint of another training is refused with a sentence, and nothing changes") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  Training<float> own(1);
+  own.run(0, 2);
+  const auto before = own.all();
+  const auto refused = [&](const std::string& words) {
+    CHECK_THROWS_AS(io::load_checkpoint(path, own.model, own.optimizer, &own.average), FileError);
+    CHECK_THROWS_WITH(
+        io::load_checkpoint(path, own.model, own.optimizer, &own.average), contains(words) && contains("checkpoint.safetensors"));
+    CHECK(own.all() == before);
+  };
+  refused("cannot open");
+  {
+    Training<float> wide(1, 7);
+    io::save_checkpoint(path, wide.model, wide.optimizer, {}, &wide.average);
+    refused("of another training: model.first.bias is 7 of F32, expected 6 of F32; ");
+    refused("optimizer.head.weight.exp_avg");
+  }
+  {
+    Training<double> other(1);
+    io::save_checkpoint(path, other.model, other.optimizer, {}, &other.average);
+    refused("is 6 of F64, expected 6 of F32");
+  }
+  {
+    Training<float, Sgd<float>> other(1);
+    io::save_checkpoint(path, other.model, other.optimizer, {}, &other.average);
+    refused("optimizer: expected Adam, found \"SGD\"");
+  }
+  io::save_checkpoint(path, own.model, own.optimizer);
+  refused("set up without an average");
+  {
+    auto small = Sequential(named("first", Linear<float>({.in_features = 4, .out_features = 6})));
+    Adam<float> optimizer(named_parameters(small));
+    WeightAverage<float> average(named_parameters(small), named_buffers(small));
+    io::save_checkpoint(path, small, optimizer, {}, &average);
+    refused("model.head.bias is missing");
+    io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+    CHECK_THROWS_WITH(io::load_checkpoint(path, small, optimizer, &average), contains("\"optimizer.head.bias.exp_avg\" is unexpected"));
+  }
+  {
+    SafetensorsWriter writer;  // a checkpoint with many more tensors
+    const float number = 0;
+    for (int i = 0; i < 25; ++i) writer.add(text("stranger", i), Dtype::f32, Shape(), &number);
+    const SafetensorsReader file(path);
+    for (const auto& [key, value] : file.metadata()) writer.set_metadata(key, value);
+    writer.write(path);
+    refused("\"stranger0\" is unexpected");
+    refused("\"stranger4\" is unexpected; 5 more are unexpected");
+  }
+  io::save(path, own.model);
+  refused("this is no checkpoint");
+  io::save(path, own.model, {{"format", "heed-checkpoint"}, {"format_version", "2"}});
+  refused("format_version: expected 1, found \"2\"");
+
+  *own.optimizer.named_step_counts().front().count = -1;
+  io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+  *own.optimizer.named_step_counts().front().count = 2;
+  refused(".step is -1, expected 0 or more");
+  write_file(path, read_file(path).substr(0, 500));
+  refused("at offset");
+}
+
+TEST_CASE("the checkpoint's own words are not the caller's") {
+  const ScratchFolder folder;
+  Training<float> own(1);
+  for (const char* taken : {"format", "format_version", "optimizer", "average_updates"})
+    CHECK_THROWS_WITH(
+        io::save_checkpoint(folder.file("x"), own.model, own.optimizer, {{taken, "mine"}}), contains("one of the format's own"));
+  CHECK(folder.count() == 0);
+}
