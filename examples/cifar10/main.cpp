@@ -67,6 +67,7 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
   command->add_flag("--resume", o.resume, "Go on from the checkpoint in --output; the other options must be those of that run")
       ->needs("--output")
       ->excludes(overwrite);
+  command->add_flag("--anomaly", o.anomaly, "Look at what every layer gives, and name the first that gives a NaN or an infinity (slower)");
 }
 
 void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {

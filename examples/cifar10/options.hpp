@@ -59,6 +59,7 @@ struct TrainOptions {
   bool overwrite = false;
   Index checkpoint_every = 0;  ///< steps; 0: no checkpoints
   bool resume = false;         ///< go on from the checkpoint in `output`
+  bool anomaly = false;        ///< look for the layer that gives the first NaN or infinity
 };
 
 struct EvaluateOptions {

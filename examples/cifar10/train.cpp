@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -62,12 +63,25 @@ class Run {
   }
 
   int operator()() {
-    return folder_.logged([&] { return run(); });
+    return folder_.logged([&] {
+      try {
+        return run();
+      } catch (const heed::AnomalyError& error) {  // what helps next
+        std::error_code ignored;
+        const bool kept = std::filesystem::exists(folder_.checkpoint_path(), ignored) && !folder_.replaces();
+        heed::fail<heed::AnomalyError>(error.what(), "; steps made: ", steps_made_,
+            kept ? heed::text("; the last good checkpoint is ", folder_.checkpoint_path(), ", --resume goes on from it")
+                 : std::string("; there is no checkpoint to go back to (--checkpoint-every)"),
+            options_.anomaly ? "" : "; --anomaly finds the first layer that gives such a number");
+      }
+    });
   }
 
  private:
   int run() {
     const InterruptScope interrupt;
+    std::optional<heed::AnomalyScope> watched;
+    if (options_.anomaly) watched.emplace();
     heed::Batches<float> batches(train_, {.batch_size = options_.batch_size,
                                              .shuffle = true,
                                              .drop_last = true,
@@ -81,6 +95,7 @@ class Run {
     heed::Trainer trainer(model_->net, heed::CrossEntropyLoss<float>({.label_smoothing = options_.label_smoothing}), *optimizer,
         make_schedule(steps), {.seed = options_.seed, .first_step = position.epoch.epoch * batches.size() + position.epoch.steps});
 
+    steps_made_ = trainer.next_step();
     announce(batches.size(), optimizer->kind(), position);
     // A run that takes the place of another one has nothing to show for it before its first steps.
     if (options_.checkpoint_every > 0 && !options_.resume && !folder_.replaces()) write_checkpoint(*optimizer, position);
@@ -89,6 +104,7 @@ class Run {
       progress.start_epoch(position.epoch.epoch, position.epoch.steps);
       const heed::EpochReport report =
           trainer.run_epoch(batches, position.epoch, [&](const heed::StepReport& step, const heed::EpochReport& epoch) {
+            steps_made_ = trainer.next_step();
             progress.step(step.images, step.loss, step.correct);
             if (InterruptScope::requested()) trainer.request_stop();
             const bool due = options_.checkpoint_every > 0 && trainer.next_step() % options_.checkpoint_every == 0;
@@ -250,6 +266,7 @@ class Run {
 
   TrainOptions options_;
   Rates main_ = main_rates(options_);
+  Index steps_made_ = 0;
   program::RunFolder folder_;
   DataSource data_;
   heed::ImageDataset train_, validation_;

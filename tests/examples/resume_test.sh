@@ -86,6 +86,15 @@ expect 2 "was it written by cifar10 train" "$program" train "${endless[@]}" --ou
 cp stopped/checkpoint.safetensors held/ && : >held/log.jsonl
 expect 2 "the log is not that of the checkpoint" "$program" train "${endless[@]}" --output held --resume
 
+# A loss that runs away: the step, the last good checkpoint, and with --anomaly the layer.
+wild=(--net article --epochs 4 --seed 3 "${common[@]}" --optimizer sgd --learning-rate 1e14)
+expect 2 "the last good checkpoint is wild/checkpoint.safetensors" "$program" train "${wild[@]}" --output wild --checkpoint-every 1
+[[ $output == *"; steps made: "* && $output == *"--anomaly finds"* ]] || fault "no step or no word of --anomaly: $output"
+grep -q '"event":"failed"' wild/log.jsonl || fault "the log does not say how it ended: $(cat wild/log.jsonl)"
+expect 2 "the last good checkpoint is wild/checkpoint.safetensors" "$program" train "${wild[@]}" --output wild --resume --anomaly
+[[ $output =~ cifar10:\ [a-z0-9]+\.[a-z0-9]+:\ (forward|backward)\ gives && $output == *", at step "* && $output != *"--anomaly finds"* ]] || fault "no layer or no step: $output"
+expect 2 "there is no checkpoint to go back to" "$program" train "${wild[@]}" --output wild2
+
 # A full disk (here: files that may not grow so long) ends the run with a sentence; the checkpoint before it can be read.
 mkdir full && cp stopped/* full/
 before=$(cksum <full/checkpoint.safetensors)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <heed/compose/sequential.hpp>
@@ -175,4 +177,24 @@ TEST_CASE("the checkpoint's own words are not the caller's") {
     CHECK_THROWS_WITH(
         io::save_checkpoint(folder.file("x"), own.model, own.optimizer, {{taken, "mine"}}), contains("one of the format's own"));
   CHECK(folder.count() == 0);
+}
+
+TEST_CASE("numbers that are none are no checkpoint: the one before stays") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  Training<float> own(1);
+  own.run(0, 2);
+  io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+  const std::string before = read_file(path);
+  const auto spoiled = [&](float& number, const std::string& words) {
+    const float kept = std::exchange(number, std::numeric_limits<float>::infinity());
+    CHECK_THROWS_AS(io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average), AnomalyError);
+    CHECK_THROWS_WITH(io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average), contains(words));
+    CHECK(read_file(path) == before);
+    number = kept;
+  };
+  spoiled(named_parameters(own.model).back().parameter->value()[1], "model.head.bias holds inf at element 1 of 3");
+  spoiled(named_buffers(own.model).front().buffer->data()[2], "model.norm.running_mean holds inf");
+  spoiled(own.optimizer.named_state().front().tensor->data()[0], "optimizer.first.weight.exp_avg holds inf");
+  spoiled(own.average.named_averages().front().buffer->data()[0], "average.first.weight holds inf");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <heed/compose/decode.hpp>
+#include <heed/core/anomaly.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/core/parallel.hpp>
 
@@ -55,6 +56,7 @@ class Residual : public LayerBase<Residual<Branch>> {
     output_shape(x.shape());
     LayerScope scope("branch");
     Tensor<scalar, Rank> y = branch_.forward(x, cache.branch);
+    detail::watch_forward(branch_, y);
     detail::add_to(y.data(), x.data(), x.size());
     return y;
   }
@@ -66,6 +68,7 @@ class Residual : public LayerBase<Residual<Branch>> {
   Tensor<scalar, Rank> backward(const TensorView<const scalar, Rank>& dy, Cache& cache) {
     LayerScope scope("branch");
     Tensor<scalar, Rank> dx = branch_.backward(dy, cache.branch);
+    detail::watch_backward(branch_, dx);
     if (!dx.empty()) detail::add_to(dx.data(), dy.data(), dy.size());  // empty: the branch has no input gradient
     return dx;
   }
@@ -90,6 +93,7 @@ class Residual : public LayerBase<Residual<Branch>> {
     output_shape(x.shape());
     LayerScope scope("branch");
     Tensor<scalar, Rank> y = detail::infer(branch_, x, state...);
+    detail::watch_forward(branch_, y);
     detail::add_to(y.data(), x.data(), x.size());
     return y;
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <heed/compose/decode.hpp>
+#include <heed/core/anomaly.hpp>
 #include <heed/core/layer.hpp>
 
 namespace heed {
@@ -215,10 +216,14 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   auto infer_one(const X& x, State&... state) const {
     if constexpr (kFused[I + 1]) check_pair<I>(x.shape());
     LayerScope scope(names_[I]);
-    if constexpr (kFused[I + 1])
-      return get<I>().forward_then(get<I + 1>(), x);
-    else
-      return detail::infer(get<I>(), x, std::get<I>(state.layers)...);
+    auto y = [&] {
+      if constexpr (kFused[I + 1])
+        return get<I>().forward_then(get<I + 1>(), x);
+      else
+        return detail::infer(get<I>(), x, std::get<I>(state.layers)...);
+    }();
+    detail::watch_forward(get<I>(), y);
+    return y;
   }
   /// Layers I and following. x comes by value, so that its memory is free again as soon as layer I has read it.
   template <std::size_t I, int Rank, class... State>
@@ -237,12 +242,17 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     constexpr std::size_t kNext = kBehind<I>;
     if constexpr (kNext < kCount) cache.between[kNext - 1].release();  // of an earlier pass: its memory is free for this one
     if constexpr (kFused[I + 1]) check_pair<I>(x.shape());
-    auto y = [&] {
-      LayerScope scope(names_[I]);
+    const auto run = [&] {
       if constexpr (kFused[I + 1])
         return get<I>().forward_then(get<I + 1>(), x, std::get<I>(cache.layers), std::get<I + 1>(cache.layers));
       else
         return get<I>().forward(x, std::get<I>(cache.layers));
+    };
+    auto y = [&] {
+      LayerScope scope(names_[I]);
+      auto result = run();
+      detail::watch_forward(get<I>(), result);
+      return result;
     }();
     if constexpr (kNext == kCount) {
       return y;
@@ -258,10 +268,15 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   auto back_one(const TensorView<const scalar, Rank>& dy, Cache& cache) {
     constexpr std::size_t kRunner = kFirst<I>;
     LayerScope scope(names_[I]);
-    if constexpr (kFused[I])
-      return get<kRunner>().backward_then(get<I>(), dy, std::get<kRunner>(cache.layers), std::get<I>(cache.layers));
-    else
-      return get<I>().backward(dy, std::get<I>(cache.layers));
+    auto dx = [&] {
+      if constexpr (kFused[I])
+        return get<kRunner>().backward_then(get<I>(), dy, std::get<kRunner>(cache.layers), std::get<I>(cache.layers));
+      else
+        return get<I>().backward(dy, std::get<I>(cache.layers));
+    }();
+    detail::watch_backward(get<kRunner>(), dx);
+    if constexpr (kFused[I]) detail::watch_backward(get<I>(), dx);
+    return dx;
   }
   /// Layers End - 1, ..., 0. Neither dy nor what lies before the layer behind is read again: the next gradients take their memory while it is
   /// warm.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <heed/compose/decode.hpp>
+#include <heed/core/anomaly.hpp>
 #include <heed/core/layer.hpp>
 
 namespace heed {
@@ -76,6 +77,7 @@ class Stack : public LayerBase<Stack<Block>> {
         cache.between[i - 1] = std::move(y).flattened();  // the memory stays where it is: block i's cache looks at it
         y = std::move(next);
       }
+      detail::watch_forward(blocks_[i], y);
     }
     cache.filled = true;
     return y;
@@ -96,6 +98,7 @@ class Stack : public LayerBase<Stack<Block>> {
       LayerScope scope(name);
       d = i + 1 == blocks_.size() ? blocks_[i].backward(dy, cache.blocks[i]) : blocks_[i].backward(d, cache.blocks[i]);
       if (i > 0) cache.between[i - 1].release();  // nobody reads it again
+      detail::watch_backward(blocks_[i], d);
     }
     return d;
   }
@@ -128,6 +131,7 @@ class Stack : public LayerBase<Stack<Block>> {
       const std::string name = std::to_string(i);
       LayerScope scope(name);
       y = i == 0 ? detail::infer(blocks_[i], x, state.blocks[i]...) : detail::infer(blocks_[i], y, state.blocks[i]...);
+      detail::watch_forward(blocks_[i], y);
     }
     return y;
   }

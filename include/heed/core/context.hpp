@@ -15,6 +15,7 @@ enum class Backend : unsigned char { automatic, openmp, std_thread, serial };
 struct Context {
   int threads = 0;                       ///< 0: as many as the back end offers
   Backend backend = Backend::automatic;  ///< of parallel loops, see BackendScope
+  bool anomaly = false;                  ///< composed models look for NaN and infinity, see AnomalyScope
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
   bool has_step = false;                         ///< a StepScope is active

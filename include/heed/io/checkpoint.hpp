@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <heed/core/anomaly.hpp>
 #include <heed/io/model_file.hpp>
 
 // Checkpoints: all that a training needs to go on as if it had never stopped. Dropout, order and augmentation are functions of seeds, step and epoch, so
@@ -64,14 +65,22 @@ struct NoAverage {
 
 /// Writes weights and buffers of `model`, state and step counts of `optimizer` and, if `average` is not null, the averages, with `words` of the caller's about
 /// where the training stands, as a safetensors file; all or nothing, flushed to the device before it takes the place of an older one. Numbers are kept
-/// to the bit. Throws FileError, and std::invalid_argument for a word of its own name (format, format_version, optimizer, average_updates).
+/// to the bit. Throws FileError; AnomalyError, before anything is written, if a number is NaN or infinite, so that the last checkpoint is a good one; and std::invalid_argument for a word of its own name (format, format_version, optimizer, average_updates).
 template <class Model, class Optimizer, class Average = detail::NoAverage>
 void save_checkpoint(
     const std::string& path, const Model& model, Optimizer& optimizer, const Metadata& words = {}, Average* average = nullptr) {
   SafetensorsWriter writer;
   std::deque<std::int64_t> counts;
-  for (const auto& tensor : detail::checkpoint_tensors(model, optimizer, average, counts))
+  for (const auto& tensor : detail::checkpoint_tensors(model, optimizer, average, counts)) {
+    if (tensor.dtype != Dtype::i64) {
+      const auto* numbers = static_cast<const typename Model::scalar*>(tensor.data);
+      const Index place = first_anomaly(numbers, tensor.shape.size());
+      if (place >= 0)
+        fail<AnomalyError>(
+            path, ": nothing is written: ", tensor.name, " holds ", numbers[place], " at element ", place, " of ", tensor.shape);
+    }
     writer.add(tensor.name, tensor.dtype, tensor.shape, tensor.data);
+  }
   const Metadata own{{"format", std::string(detail::kCheckpointFormat)}, {"format_version", std::string(detail::kCheckpointVersion)},
       {"optimizer", std::string(optimizer.kind())}, {"average_updates", average ? text(average->updates()) : "none"}};
   for (const auto& [key, value] : words) {

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include <heed/core/anomaly.hpp>
 #include <heed/core/context.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/losses/cross_entropy.hpp>
@@ -61,7 +62,7 @@ struct EpochReport {
 /// StepScope(seed, s), so what dropout draws depends on nothing else. `loss(logits, labels, d_logits)` returns the loss and writes its
 /// gradient; logits of tokens (N, T, classes) come to it as rows, with one label each. After its first step a step of the same size asks the
 /// system for no memory (LLVM's OpenMP does, for its own loops). The loss
-/// is checked: training that runs away ends with a sentence and not with hours of NaN.
+/// and the gradients are checked: training that runs away ends with a sentence and not with hours of NaN, before a weight is spoiled.
 template <class Model, class Loss = CrossEntropyLoss<typename Model::scalar>>
 class Trainer {
  public:
@@ -79,22 +80,27 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// One step on one batch. `x` is anything that the model takes. Throws std::runtime_error when the loss is not a finite number.
+  /// One step on one batch. `x` is anything that the model takes. Throws AnomalyError when the loss or a gradient is not a finite number, and then has changed no
+  /// weight (running statistics and gradients it has). Under an AnomalyScope the sentence names the first layer that gave such a number.
   template <class X, class Labels>
   StepReport step(const X& x, const Labels& labels) {
     const StepScope scope(options_.seed, static_cast<std::uint64_t>(step_));
     StepReport report{.step = step_, .images = static_cast<Index>(std::size(labels)), .learning_rate_factor = schedule_(step_)};
     optimizer_.zero_gradients();
+    if (context().anomaly) detail::require_finite("Trainer: the batch holds", x);
     auto logits = model_.forward(x, cache_);
     const Shape shape = logits.shape();
     report.loss = static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
     report.correct = count_correct<T>(logits.as_rows(), labels);
     logits.release();
-    require<std::runtime_error>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
+    require<AnomalyError>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
         "; a smaller learning rate or gradient clipping may help");
+    if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_);
     static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
     d_logits_.release();  // the next step finds the memory that this one found
-    if (std::isfinite(options_.max_gradient_norm)) clip_gradient_norm(parameters_, options_.max_gradient_norm);
+    const double norm = gradient_norm(parameters_);
+    if (!std::isfinite(norm)) report_gradient();
+    if (std::isfinite(options_.max_gradient_norm)) clip_gradients_with_norm(parameters_, options_.max_gradient_norm, norm);
     optimizer_.step(report.learning_rate_factor);
     ++step_;
     return report;
@@ -143,6 +149,18 @@ class Trainer {
 
  private:
   static_assert(std::atomic<bool>::is_always_lock_free);
+
+  /// The norm of the gradients is not finite: one of them is not. (Or they are so large that the sum of their squares is not; then there is nothing to report.)
+  void report_gradient() const {
+    for (const auto& [name, parameter] : parameters_) {
+      if (parameter->frozen() || !parameter->has_gradient()) continue;
+      const Index place = first_anomaly(parameter->gradient(), parameter->size());
+      if (place >= 0)
+        fail<AnomalyError>("Trainer: the gradient of ", name, " is ", parameter->gradient()[place], " at element ", place, " of ",
+            parameter->shape(), ", at step ", step_,
+            "; a smaller learning rate or gradient clipping may help, and an AnomalyScope finds the layer");
+    }
+  }
 
   Model& model_;
   Loss loss_;
