@@ -16,11 +16,19 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   using Input = TensorView<const X, InRank>;
   using Output = TensorView<const T, OutRank>;
 
+  /// What something is a Holder or a State of, in a program without run-time type information, too: the place of L's own number.
+  template <class L>
+  static constexpr char kOwn = 0;
+
   struct CacheState {
+    explicit CacheState(const char* place) : own(place) {}
     virtual ~CacheState() = default;
+    const char* own;
   };
   struct Model {
+    explicit Model(const char* place) : own(place) {}
     virtual ~Model() = default;
+    const char* own;
     virtual std::unique_ptr<Model> clone() const = 0;
     virtual Shape output_shape(const Shape& in) const = 0;
     virtual double activation_products(const Shape& in) const = 0;
@@ -67,13 +75,11 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   /// The held layer if it is an L, else null.
   template <class L>
   L* get() {
-    auto* holder = dynamic_cast<Holder<L>*>(model_.get());
-    return holder ? &holder->layer : nullptr;
+    return model_ && model_->own == &kOwn<L> ? &static_cast<Holder<L>&>(*model_).layer : nullptr;
   }
   template <class L>
   const L* get() const {
-    auto* holder = dynamic_cast<const Holder<L>*>(model_.get());
-    return holder ? &holder->layer : nullptr;
+    return model_ && model_->own == &kOwn<L> ? &static_cast<const Holder<L>&>(*model_).layer : nullptr;
   }
 
   template <class Self, class V>
@@ -88,9 +94,10 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   template <class L>
   struct Holder final : Model {
     struct State final : CacheState {
+      State() : CacheState(&kOwn<L>) {}
       typename L::Cache cache;
     };
-    explicit Holder(L l) : layer(std::move(l)) {}
+    explicit Holder(L l) : Model(&kOwn<L>), layer(std::move(l)) {}
     std::unique_ptr<Model> clone() const override { return std::make_unique<Holder>(layer); }
     Shape output_shape(const Shape& in) const override { return layer.output_shape(in); }
     double activation_products([[maybe_unused]] const Shape& in) const override {
@@ -101,14 +108,14 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
     }
     Tensor<T, OutRank> forward(const Input& x) const override { return layer.forward(x); }
     Tensor<T, OutRank> forward(const Input& x, std::unique_ptr<CacheState>& cache) const override {
-      if (!dynamic_cast<State*>(cache.get())) cache = std::make_unique<State>();
+      if (!is_ours(cache)) cache = std::make_unique<State>();
       return layer.forward(x, static_cast<State&>(*cache).cache);
     }
     Tensor<T, InRank> backward(const Output& dy, std::unique_ptr<CacheState>& cache) override {
-      auto* state = dynamic_cast<State*>(cache.get());
-      require(state != nullptr, "AnyLayer: backward needs a cache that this layer's forward(x, cache) has filled");
-      return layer.backward(dy, state->cache);
+      require(is_ours(cache), "AnyLayer: backward needs a cache that this layer's forward(x, cache) has filled");
+      return layer.backward(dy, static_cast<State&>(*cache).cache);
     }
+    static bool is_ours(const std::unique_ptr<CacheState>& cache) { return cache && cache->own == &kOwn<L>; }
     void describe(Visitor<T>& visitor) override { layer.describe(visitor); }
     void describe(Visitor<T>& visitor) const override { layer.describe(visitor); }
 

@@ -7,6 +7,12 @@
 #define HEED_VERSION_MINOR 1
 #define HEED_VERSION_PATCH 0
 
+/// The library's promises about NaN, -inf masks and the order of sums hold for IEEE arithmetic alone.
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error \
+    "heed: -ffast-math and -ffinite-math-only let the compiler assume that there is no NaN and no infinity, but heed masks with -inf and reports NaN. Compile without them (-fno-math-errno and -fno-trapping-math are fine)."
+#endif
+
 /// Code that holds vector registers must be inlined into the function that chose the instruction set:
 /// passing a 64-byte vector to a function compiled without AVX-512 would use another calling convention.
 #if defined(__GNUC__) || defined(__clang__)

@@ -68,14 +68,25 @@ std::string text(const Parts&... parts) {
   return result;
 }
 
-/// The one function of the library that throws, so that a build without exceptions changes one place.
-/// The message starts with the path of the layer that is at work, if a composed model is running.
+/// The one function of the library that throws. The message starts with the path of the layer that is at work, if a composed model is running.
+///
+/// Compiled without exceptions (-fno-exceptions) it calls `HEED_ERROR_HANDLER(message)`, where you define that as the name of a function that takes a
+/// `const char*` and does not return; else the message goes to stderr. Then the program is aborted.
 template <class Error = std::invalid_argument, class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
   std::string message = layer_path();
   if (!message.empty()) message += ": ";
   (detail::append_text(message, parts), ...);
+#if defined(__cpp_exceptions)
   throw Error(message);
+#else
+#if defined(HEED_ERROR_HANDLER)
+  HEED_ERROR_HANDLER(message.c_str());
+#else
+  std::fprintf(stderr, "heed: %s\n", message.c_str());
+#endif
+  std::abort();
+#endif
 }
 
 /// Calls `fail` when `condition` does not hold. The parts are put into words only then.

@@ -117,11 +117,18 @@ void run_on_threads(Index chunks, int workers, const Run& run) {
     for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk, worker);
   };
   std::vector<std::thread> helpers;
-  try {
+  const auto start = [&] {
     helpers.reserve(static_cast<std::size_t>(workers - 1));
     for (int i = 1; i < workers; ++i) helpers.emplace_back(work, i);
+  };
+#if defined(__cpp_exceptions)
+  try {
+    start();
   } catch (...) {  // the system gives no more threads: those that started and this one take all chunks
   }
+#else
+  start();
+#endif
   work(0);
   for (std::thread& helper : helpers) helper.join();
 }
