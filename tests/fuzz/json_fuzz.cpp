@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// JSON, which the metadata of models and checkpoints is made of: what was read is written, and read again as the same.
+#include <heed/io/json.hpp>
+
+#include "fuzz_target.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::refused_or_read([&] {
+    const heed::Json json = heed::Json::parse(fuzz::text_of(data, size), "input");
+    const std::string text = json.to_string();
+    fuzz::demand(heed::Json::parse(text, "input").to_string() == text);
+  });
+  return 0;
+}
