@@ -115,8 +115,11 @@ class Run {
         if (options_.checkpoint_every > 0) write_checkpoint(*optimizer, {report, position.seconds, position.images});
         return stopped(trainer.next_step(), steps);
       }
-      judge(report);
-      position = {{.epoch = report.epoch + 1}, position.seconds + report.seconds, position.images + report.images};
+      const bool judged = judge(report);
+      if (judged)
+        position = {{.epoch = report.epoch + 1}, position.seconds + report.seconds, position.images + report.images};
+      else
+        position.epoch = report;  // it is judged again
       if (InterruptScope::requested()) {
         if (options_.checkpoint_every > 0) write_checkpoint(*optimizer, position);
         return stopped(trainer.next_step(), steps);
@@ -218,11 +221,12 @@ class Run {
         {"forward_flops", summary.flops()}, {"training_flops", summary.training_flops()}});
   }
 
-  void judge(const heed::EpochReport& report) {
+  /// False if it was interrupted: then the log says nothing of the epoch.
+  bool judge(const heed::EpochReport& report) {
     keep();  // what ends the program from outside costs an epoch at most
     const heed::Evaluation result = look_at(judged(), 1).front();
-    if (InterruptScope::requested()) return;
-    heed::require<std::runtime_error>(std::isfinite(result.loss), "the loss of the ", judged_name(), " images is ", result.loss,
+    if (InterruptScope::requested()) return false;
+    heed::require<heed::AnomalyError>(std::isfinite(result.loss), "the loss of the ", judged_name(), " images is ", result.loss,
         " after epoch ", report.epoch + 1, "; a smaller --learning-rate may help");
     fmt::print("epoch {:>2}/{}  loss {:.4f}  training accuracy {:.2f} %  {} accuracy {:.2f} %  {:.0f} images/s  {}\n", report.epoch + 1,
         options_.epochs, report.loss(), 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),
@@ -231,6 +235,7 @@ class Run {
     folder_.log({{"event", "epoch"}, {"epoch", report.epoch + 1}, {"training_loss", report.loss()},
         {"training_accuracy", report.accuracy()}, {"judged_by", judged_name()}, {"loss", result.loss}, {"accuracy", result.accuracy},
         {"train_seconds", report.seconds}, {"images_per_second", report.images_per_second()}});
+    return true;
   }
 
   void keep() {

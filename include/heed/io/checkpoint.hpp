@@ -65,7 +65,8 @@ struct NoAverage {
 
 /// Writes weights and buffers of `model`, state and step counts of `optimizer` and, if `average` is not null, the averages, with `words` of the caller's about
 /// where the training stands, as a safetensors file; all or nothing, flushed to the device before it takes the place of an older one. Numbers are kept
-/// to the bit. Throws FileError; AnomalyError, before anything is written, if a number is NaN or infinite, so that the last checkpoint is a good one; and std::invalid_argument for a word of its own name (format, format_version, optimizer, average_updates).
+/// to the bit. Throws FileError; AnomalyError, before anything is written, if a number is NaN or infinite, so that the last checkpoint is a good one; and
+/// std::invalid_argument for a word of the format's own name (format, format_version, optimizer, average_updates).
 template <class Model, class Optimizer, class Average = detail::NoAverage>
 void save_checkpoint(
     const std::string& path, const Model& model, Optimizer& optimizer, const Metadata& words = {}, Average* average = nullptr) {
