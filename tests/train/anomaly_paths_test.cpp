@@ -120,6 +120,37 @@ TEST_CASE("inference is watched, too, and the scope ends") {
   CHECK_NOTHROW(model.forward(x));
 }
 
+TEST_CASE("Stack and Residual watch layers that compose nothing") {
+  const auto x = input();
+  const AnomalyScope scope;
+  const auto said = [&](auto model) {
+    typename decltype(model)::Cache cache;
+    try {
+      static_cast<void>(model.forward(x));
+      const auto y = model.forward(x, cache);
+      static_cast<void>(model.backward(y, cache));
+    } catch (const AnomalyError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const auto stack = [](Spoiler::What what) { return Stack(std::vector{Spoiler(Spoiler::nothing), Spoiler(what)}); };
+  CHECK_THAT(said(stack(Spoiler::output)), contains("1: forward gives nan"));
+  CHECK_THAT(said(stack(Spoiler::input_gradient)), contains("1: backward gives -inf"));
+  CHECK_THAT(said(Residual(Spoiler(Spoiler::output))), contains("branch: forward gives nan"));
+  CHECK_THAT(said(Residual(Spoiler(Spoiler::weight_gradient))), contains("branch: backward gives a gradient of weight"));
+  for (const bool stacked : {true, false}) {  // the training pass by itself
+    Stack<Spoiler> blocks = stack(Spoiler::output);
+    Residual residual{Spoiler(Spoiler::output)};
+    Stack<Spoiler>::Cache stack_cache;
+    Residual<Spoiler>::Cache residual_cache;
+    if (stacked)
+      CHECK_THROWS_AS(blocks.forward(x, stack_cache), AnomalyError);
+    else
+      CHECK_THROWS_AS(residual.forward(x, residual_cache), AnomalyError);
+  }
+}
+
 TEST_CASE("layers that run in one pass are watched") {
   const SeedScope seed(1);
   auto model = Sequential(named("norm", BatchNorm1d<float>({.num_features = 6})), named("gelu", Gelu<float>()));
