@@ -12,6 +12,9 @@
 #include <heed/data/normalize.hpp>
 #include <heed/data/shuffle.hpp>
 #include <heed/data/views.hpp>
+#include <heed/distributed/communicator.hpp>
+#include <heed/distributed/sharded_gradients.hpp>
+#include <heed/distributed/tree_sum.hpp>
 #include <heed/io/atomic_file.hpp>
 #include <heed/io/checkpoint.hpp>
 #include <heed/io/dtype.hpp>

@@ -18,7 +18,8 @@ ROOMS = {
     "optim": ["core", "kernels"],
     "data": ["core", "io"],  # files of data sets are written whole or not at all, through io/atomic_file.hpp
     "io": ["core"],
-    "train": ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io"],
+    "distributed": ["core", "kernels", "optim"],
+    "train": ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io", "distributed"],
     "testing": ["core"],
 }
 

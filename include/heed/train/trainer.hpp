@@ -7,12 +7,15 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <type_traits>
 
 #include <heed/core/anomaly.hpp>
 #include <heed/core/context.hpp>
 #include <heed/core/layer.hpp>
+#include <heed/distributed/sharded_gradients.hpp>
 #include <heed/losses/cross_entropy.hpp>
 #include <heed/optim/clip_gradient_norm.hpp>
 #include <heed/optim/optimizer.hpp>
@@ -25,6 +28,10 @@ struct TrainerOptions {
   std::uint64_t seed = 0;  ///< of dropout
   double max_gradient_norm = std::numeric_limits<double>::infinity();
   Index first_step = 0;  ///< number of the first step, for a run that goes on
+  /// Parts of each batch that run forward and backward one after another, with batch statistics of their own; see ShardedGradients.
+  Index shards = 1;
+  /// Processes that share the shards; null: this one has all. The result is the same to the bit for any number of them. Must outlive the trainer.
+  Communicator* communicator = nullptr;
 };
 
 /// What one step did.
@@ -76,7 +83,12 @@ class Trainer {
         schedule_(std::move(schedule)),
         options_(options),
         parameters_(named_parameters(model)),
-        step_(options.first_step) {}
+        step_(options.first_step) {
+    require(options.shards >= 1, "Trainer: shards is ", options.shards, ", expected at least 1");
+    Communicator& ranks = options.communicator ? *options.communicator : alone_;
+    if (options.shards > 1 || ranks.size() > 1)
+      sharded_ = std::make_unique<ShardedGradients<T>>(parameters_, named_buffers(model), options.shards, ranks);
+  }
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
@@ -84,20 +96,14 @@ class Trainer {
   /// weight (running statistics and gradients it has). Under an AnomalyScope the sentence names the first layer that gave such a number.
   template <class X, class Labels>
   StepReport step(const X& x, const Labels& labels) {
-    const StepScope scope(options_.seed, static_cast<std::uint64_t>(step_));
     StepReport report{.step = step_, .images = static_cast<Index>(std::size(labels)), .learning_rate_factor = schedule_(step_)};
     optimizer_.zero_gradients();
-    if (context().anomaly) detail::require_finite("Trainer: the batch holds", x);
-    auto logits = model_.forward(x, cache_);
-    const Shape shape = logits.shape();
-    report.loss = static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
-    report.correct = count_correct<T>(logits.as_rows(), labels);
-    logits.release();
+    const ShardReport made = sharded_ ? in_shards(x, labels) : pass(x, labels, 0, 1);
+    report.loss = made.loss;
+    report.correct = made.correct;
+    ranks_stop_ = made.stop;
     require<AnomalyError>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
         "; a smaller learning rate or gradient clipping may help");
-    if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_);
-    static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
-    d_logits_.release();  // the next step finds the memory that this one found
     const double norm = gradient_norm(parameters_);
     if (!std::isfinite(norm)) report_gradient();
     if (std::isfinite(options_.max_gradient_norm)) clip_gradients_with_norm(parameters_, options_.max_gradient_norm, norm);
@@ -124,7 +130,7 @@ class Trainer {
         on_step(one, static_cast<const EpochReport&>(report));
       else
         on_step(one);
-      if (stop_requested()) {
+      if (sharded_ && sharded_->communicator().size() > 1 ? ranks_stop_ : stop_requested()) {
         report.stopped = true;
         break;
       }
@@ -140,7 +146,8 @@ class Trainer {
     return run_epoch(batches, epoch, [](const StepReport&) {});
   }
 
-  /// Lets `run_epoch` return after the running step. May be called from another thread and from a signal handler.
+  /// Lets `run_epoch` return after the running step (with several ranks: all of them after the next one). May be called from another thread and from a signal
+  /// handler.
   void request_stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const noexcept { return stop_.load(std::memory_order_relaxed); }
 
@@ -149,6 +156,42 @@ class Trainer {
 
  private:
   static_assert(std::atomic<bool>::is_always_lock_free);
+
+  /// Adds the gradient of `share` times the loss. If the loss is not finite, there is no gradient. Dropout draws otherwise in each shard.
+  template <class X, class Labels>
+  ShardReport pass(const X& x, const Labels& labels, Index shard, double share) {
+    const StepScope scope(options_.seed + static_cast<std::uint64_t>(shard) * 0x9E3779B97F4A7C15u, static_cast<std::uint64_t>(step_));
+    if (context().anomaly) detail::require_finite("Trainer: the batch holds", x);
+    auto logits = model_.forward(x, cache_);
+    const Shape shape = logits.shape();
+    ShardReport report;
+    report.loss = static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
+    report.correct = count_correct<T>(logits.as_rows(), labels);
+    logits.release();
+    if (!std::isfinite(report.loss)) return report;
+    if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_);
+    if (share != 1)
+      kernels::elementwise(kernels::Scale<T>{static_cast<T>(share)}, d_logits_.size(), d_logits_.data(), std::as_const(d_logits_).data());
+    static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
+    d_logits_.release();  // the next step finds the memory that this one found
+    return report;
+  }
+
+  template <class X, class Labels>
+  ShardReport in_shards(const X& x, const Labels& labels) {
+    if constexpr (requires { x.slice(Index(), Index()), x.size(0), std::data(labels); }) {
+      const Index images = x.size(0), count = static_cast<Index>(std::size(labels));
+      require(images > 0 && count % images == 0, "Trainer: ", images, " examples with ", count, " labels cannot be cut into shards");
+      const std::span words(std::data(labels), std::size(labels));
+      return (*sharded_)(images, stop_requested(), [&](Index shard, Index begin, Index end) {
+        const auto label = [&](Index image) { return static_cast<std::size_t>(image * (count / images)); };
+        return pass(x.slice(begin, end), words.subspan(label(begin), label(end) - label(begin)), shard,
+            static_cast<double>(end - begin) / static_cast<double>(images));
+      });
+    } else {
+      fail("Trainer: what this model takes cannot be cut into shards: expected a tensor or a view, and labels in a row");
+    }
+  }
 
   /// The norm of the gradients is not finite: one of them is not. (Or they are so large that the sum of their squares is not; then there is nothing to report.)
   void report_gradient() const {
@@ -168,6 +211,9 @@ class Trainer {
   std::function<double(Index)> schedule_;
   TrainerOptions options_;
   std::vector<NamedParameter<T>> parameters_;
+  SingleProcess alone_;
+  std::unique_ptr<ShardedGradients<T>> sharded_;  ///< null: one shard, one process
+  bool ranks_stop_ = false;
   Index step_;
   typename Model::Cache cache_;
   Tensor<T, 2> d_logits_;

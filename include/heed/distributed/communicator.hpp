@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstring>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include <heed/core/error.hpp>
+#include <heed/core/tensor.hpp>
+
+namespace heed {
+
+/// Another process of those that work together is lost, or does not answer.
+class CommunicationError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Processes ("ranks") that work together. They do one thing: bytes go from one to the other. What has to be added up is added by heed, in an order that is its
+/// own and the same for any number of ranks. `MpiCommunicator` (distributed/mpi_communicator.hpp) does it over MPI.
+class Communicator {
+ public:
+  /// Some bytes of a piece of memory.
+  struct Part {
+    Index begin = 0, bytes = 0;
+  };
+
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;  ///< of this process: 0 ... size() - 1
+  virtual int size() const = 0;
+
+  /// Gives each rank r, this one included, its part `send[r]` of `from`, and puts what it gives into part `receive[r]` of `to`. All ranks call it, and
+  /// for each pair both have the same number of bytes in mind. Parts of `from` may overlap, those of `to` may not. Throws CommunicationError.
+  virtual void exchange(const void* from, std::span<const Part> send, void* to, std::span<const Part> receive) = 0;
+};
+
+/// The only process there is.
+class SingleProcess final : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  void exchange(const void* from, std::span<const Part> send, void* to, std::span<const Part> receive) override {
+    require(
+        send.size() == 1 && receive.size() == 1 && send[0].bytes == receive[0].bytes, "SingleProcess: one part to send and one to receive");
+    if (send[0].bytes > 0)
+      std::memcpy(static_cast<char*>(to) + receive[0].begin, static_cast<const char*>(from) + send[0].begin,
+          static_cast<std::size_t>(send[0].bytes));
+  }
+};
+
+/// What each rank says, in the order of the ranks: (size(), own.size()). All ranks say as many numbers.
+inline Tensor<double, 2> gather(Communicator& communicator, std::span<const double> own) {
+  const Index ranks = communicator.size(), bytes = static_cast<Index>(own.size_bytes());
+  auto all = Tensor<double, 2>::uninitialized({ranks, static_cast<Index>(own.size())});
+  std::vector<Communicator::Part> send, receive;
+  for (Index r = 0; r < ranks; ++r) send.push_back({0, bytes}), receive.push_back({r * bytes, bytes});
+  communicator.exchange(own.data(), send, all.data(), receive);
+  return all;
+}
+
+/// Whether any rank says so.
+inline bool any_rank(Communicator& communicator, bool own) {
+  const double word = own ? 1 : 0;
+  const auto all = gather(communicator, {&word, 1});
+  for (Index r = 0; r < all.size(); ++r)
+    if (all[r] != 0) return true;
+  return false;
+}
+
+}  // namespace heed
