@@ -34,8 +34,8 @@ inline std::vector<std::filesystem::path> usual_data_folders() {
 
 /// Reads CIFAR-10 from `folder`, else from $CIFAR10_DIR, else from one of `usual_data_folders`. A folder that somebody named must be right: what
 /// is wrong with it is an error. If nobody named one and there is none, the generated sample set is written to a folder beside the usual
-/// one and read from there, which is said aloud.
-inline DataSource find_data(std::string folder) {
+/// one and read from there, which is said aloud (where several processes do it, by one that `says`).
+inline DataSource find_data(std::string folder, bool says = true) {
   namespace fs = std::filesystem;
   if (folder.empty())
     if (const char* named = std::getenv("CIFAR10_DIR"); named && *named) folder = named;
@@ -44,10 +44,13 @@ inline DataSource find_data(std::string folder) {
     for (const fs::path& usual : usual_data_folders())
       if (folder.empty() && fs::exists(usual / "data_batch_1.bin", ignored)) folder = usual.string();
 
+  const auto note = [&](const auto& words, const auto&... parts) {
+    if (says) fmt::print(stderr, fmt::runtime(words), parts...);
+  };
   DataSource source{.images = {}, .folder = folder};
   if (folder.empty()) {
     source.folder = (fs::path("data") / "generated-batches-bin").string();
-    fmt::print(stderr,
+    note(
         "\n"
         "  *** CIFAR-10 was not found: this is the GENERATED SAMPLE SET, drawn shapes and no photographs. ***\n"
         "  *** Its accuracies cannot be compared with anything. For the real data name their folder with   ***\n"
@@ -59,11 +62,11 @@ inline DataSource find_data(std::string folder) {
   source.images = heed::load_cifar10(source.folder);
   source.generated = heed::is_generated(source.images.train);
   if (source.generated && !folder.empty())
-    fmt::print(stderr, "\n  *** {} holds the GENERATED SAMPLE SET: drawn shapes and no photographs. ***\n\n", folder);
+    note("\n  *** {} holds the GENERATED SAMPLE SET: drawn shapes and no photographs. ***\n\n", folder);
   constexpr heed::Index kTrainImages = 50000, kTestImages = 10000;  // of the whole CIFAR-10
   if (!source.generated && (source.images.train.size() != kTrainImages || source.images.test.size() != kTestImages))
-    fmt::print(stderr, "\n  *** {} holds {} training and {} test images, CIFAR-10 has {} and {}: accuracies cannot be compared. ***\n\n",
-        source.folder, source.images.train.size(), source.images.test.size(), kTrainImages, kTestImages);
+    note("\n  *** {} holds {} training and {} test images, CIFAR-10 has {} and {}: accuracies cannot be compared. ***\n\n", source.folder,
+        source.images.train.size(), source.images.test.size(), kTrainImages, kTestImages);
   return source;
 }
 

@@ -32,6 +32,12 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
   command->add_option("--epochs", o.epochs, "Passes over the training images (demo 3, small 8, large 12, article 3)")
       ->check(at_least(1, "a whole number from 1"));
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
+  command
+      ->add_option("--shards", o.shards,
+          fmt::format("Parts of each batch with batch statistics of their own, which mpirun's ranks share: the result depends on them, and "
+                      "not on the ranks ({})",
+              cifar10::kShards))
+      ->check(at_least(1, "a whole number from 1"));
   command->add_option("--seed", o.seed, "Of weights, order and augmentation")
       ->check(at_least(0, "a whole number from 0"))
       ->capture_default_str();

@@ -19,6 +19,13 @@ inline constexpr std::array<std::string_view, 4> kConvolutions{
 inline constexpr std::array<std::string_view, 4> kBackends{"automatic", "openmp", "std_thread", "serial"};  ///< heed::Backend
 inline constexpr std::array<std::string_view, 5> kAttentions{"full", "none", "identity", "uniform", "convolution"};
 
+/// A program for ranks (HEED_MPI=ON) cuts each batch so that any one to four of them get the bits of one.
+#if defined(HEED_MPI)
+inline constexpr Index kShards = 4;
+#else
+inline constexpr Index kShards = 1;
+#endif
+
 /// What it takes to build a net: these words stand in the metadata of its file.
 struct NetOptions {
   std::string net = "demo";
@@ -47,6 +54,7 @@ struct TrainOptions {
   std::string optimizer = "adamw";
   Index epochs = -1;
   Index batch_size = 256;
+  Index shards = 0;  ///< of a batch; part of the recipe, since each has its own batch statistics; 0: kShards
   std::uint64_t seed = 0;
   int threads = 0;                    ///< 0: all cores
   std::string backend = "automatic";  ///< heed::Backend

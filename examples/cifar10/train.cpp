@@ -10,7 +10,9 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include <heed/core/isa.hpp>
 #include <heed/data/batches.hpp>
+#include <heed/distributed/communicator.hpp>
 #include <heed/io/checkpoint.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/summary.hpp>
@@ -18,6 +20,7 @@
 
 #include "../program/interrupt.hpp"
 #include "../program/progress.hpp"
+#include "../program/ranks.hpp"
 #include "../program/run_folder.hpp"
 #include "data_source.hpp"
 #include "recipe.hpp"
@@ -38,17 +41,24 @@ TrainOptions complete(TrainOptions options) {
   const Recipe recipe = recipe_of(options.net.net);
   if (options.epochs < 0) options.epochs = recipe.epochs;
   if (options.label_smoothing < 0) options.label_smoothing = recipe.label_smoothing;
+  if (options.shards == 0) options.shards = std::min(kShards, options.batch_size);
   return options;
 }
 
-/// One training run.
+program::RunFolder choose_folder(const TrainOptions& options, bool writes) {
+  if (!writes) return program::RunFolder::of_onlooker(options.output);
+  if (options.resume) return program::RunFolder::of_interrupted_run(options.output);
+  return {options.output, options.net.net, options.overwrite};
+}
+
+/// One training run. Of several ranks, which share the shards of each batch, the first judges and writes.
 class Run {
  public:
-  explicit Run(const TrainOptions& options)
+  Run(const TrainOptions& options, heed::Communicator& ranks)
       : options_(complete(options)),
-        folder_(options_.resume ? program::RunFolder::of_interrupted_run(options_.output)
-                                : program::RunFolder(options_.output, options_.net.net, options_.overwrite)),
-        data_(find_data(options_.data)) {
+        ranks_(ranks),
+        folder_(choose_folder(options_, ranks.rank() == 0)),
+        data_(find_data(options_.data, ranks.rank() == 0)) {
     const Index all = data_.images.train.size();
     heed::require(options_.validation < all, "--validation ", options_.validation, ": the data have ", all,
         " training images, and some must be left to train on");
@@ -56,6 +66,11 @@ class Run {
     validation_ = data_.images.train.last(options_.validation);
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),
         " images to train on");
+    heed::require(options_.shards >= ranks_.size() && options_.shards <= options_.batch_size, "--shards ", options_.shards,
+        ": expected at least one for each of the ", ranks_.size(), " ranks, and not more than the ", options_.batch_size,
+        " images of a batch");
+    heed::require(heed::all_ranks_say(ranks_, heed::isa_name()), "the ranks use other instruction sets, this one ", heed::isa_name(),
+        ": they would round differently; HEED_ISA sets the lowest of them for all");
     const heed::SeedScope seed(options_.seed);
     model_.emplace(StoredModel{options_.net, normalization_of(data_, train_), class_names(train_), data_.name(),
         make_net<float>(options_.net, options_.convolution)});
@@ -66,18 +81,26 @@ class Run {
     return folder_.logged([&] {
       try {
         return run();
-      } catch (const heed::AnomalyError& error) {  // what helps next
-        std::error_code ignored;
-        const bool kept = std::filesystem::exists(folder_.checkpoint_path(), ignored) && !folder_.replaces();
-        heed::fail<heed::AnomalyError>(error.what(), "; steps made: ", steps_made_,
-            kept ? heed::text("; the last good checkpoint is ", folder_.checkpoint_path(), ", --resume goes on from it")
-                 : std::string("; there is no checkpoint to go back to (--checkpoint-every)"),
-            options_.anomaly ? "" : "; --anomaly finds the first layer that gives such a number");
+      } catch (const heed::AnomalyError& error) {
+        heed::fail<heed::AnomalyError>(
+            error.what(), what_is_left(), options_.anomaly ? "" : "; --anomaly finds the first layer that gives such a number");
+      } catch (const heed::CommunicationError& error) {
+        heed::fail<heed::CommunicationError>(error.what(), what_is_left());
       }
     });
   }
 
  private:
+  std::string what_is_left() const {
+    std::error_code ignored;
+    const bool kept = std::filesystem::exists(folder_.checkpoint_path(), ignored) && !folder_.replaces();
+    return heed::text("; steps made: ", steps_made_,
+        kept ? heed::text("; the last good checkpoint is ", folder_.checkpoint_path(), ", --resume goes on from it",
+                   ranks_.size() > 1 ? ", on any number of ranks" : "")
+             : std::string("; there is no checkpoint to go back to (--checkpoint-every)"));
+  }
+  bool interrupted() { return heed::any_rank(ranks_, InterruptScope::requested()); }
+
   int run() {
     const InterruptScope interrupt;
     std::optional<heed::AnomalyScope> watched;
@@ -93,7 +116,11 @@ class Run {
     Position position;
     if (options_.resume) position = read_checkpoint(*optimizer, batches.size());
     heed::Trainer trainer(model_->net, heed::CrossEntropyLoss<float>({.label_smoothing = options_.label_smoothing}), *optimizer,
-        make_schedule(steps), {.seed = options_.seed, .first_step = position.epoch.epoch * batches.size() + position.epoch.steps});
+        make_schedule(steps),
+        {.seed = options_.seed,
+            .first_step = position.epoch.epoch * batches.size() + position.epoch.steps,
+            .shards = options_.shards,
+            .communicator = &ranks_});
 
     steps_made_ = trainer.next_step();
     announce(batches.size(), optimizer->kind(), position);
@@ -111,7 +138,7 @@ class Run {
             if (due) write_checkpoint(*optimizer, {epoch, position.seconds, position.images});
           });
       progress.clear();
-      if (report.stopped || InterruptScope::requested()) {
+      if (report.stopped || interrupted()) {
         if (options_.checkpoint_every > 0) write_checkpoint(*optimizer, {report, position.seconds, position.images});
         return stopped(trainer.next_step(), steps);
       }
@@ -120,7 +147,7 @@ class Run {
         position = {{.epoch = report.epoch + 1}, position.seconds + report.seconds, position.images + report.images};
       else
         position.epoch = report;  // it is judged again
-      if (InterruptScope::requested()) {
+      if (interrupted()) {
         if (options_.checkpoint_every > 0) write_checkpoint(*optimizer, position);
         return stopped(trainer.next_step(), steps);
       }
@@ -140,10 +167,11 @@ class Run {
     return {{"net", options_.net.net}, {"attention", options_.net.attention}, {"convolution", options_.convolution},
         {"optimizer", options_.optimizer}, {"epochs", options_.epochs}, {"batch-size", options_.batch_size}, {"seed", options_.seed},
         {"learning-rate", main_.learning_rate}, {"weight-decay", main_.weight_decay}, {"label-smoothing", options_.label_smoothing},
-        {"validation", options_.validation}, {"dataset", data_.name()}, {"training images", train_.size()}};
+        {"validation", options_.validation}, {"shards", options_.shards}, {"dataset", data_.name()}, {"training images", train_.size()}};
   }
 
   void write_checkpoint(heed::Optimizer<float>& optimizer, const Position& position) {
+    if (!folder_.writes()) return;
     if (folder_.replaces()) keep();
     const nlohmann::ordered_json at{{"epoch", position.epoch.epoch}, {"steps", position.epoch.steps}, {"images", position.epoch.images},
         {"correct", position.epoch.correct}, {"loss_sum", position.epoch.loss_sum}, {"seconds", position.epoch.seconds},
@@ -203,9 +231,10 @@ class Run {
   void announce(Index steps, std::string_view optimizer, const Position& position) {
     const heed::ModelSummary summary = heed::summarize(model_->net, heed::image_shape(1, 32, 32, 3));
     fmt::print("{}\n", heed::summary_table(summary));
-    fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images, {}, {} threads\n\n", options_.net.net,
-        options_.net.attention, train_.size(), data_.name(), data_.folder, options_.epochs, steps, options_.batch_size, optimizer,
-        heed::thread_count());
+    fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images{}, {}, {} threads{}\n\n", options_.net.net,
+        options_.net.attention, train_.size(), data_.name(), data_.folder, options_.epochs, steps, options_.batch_size,
+        options_.shards > 1 ? fmt::format(" in {} shards", options_.shards) : "", optimizer, heed::thread_count(),
+        ranks_.size() > 1 ? fmt::format(" on each of {} ranks", ranks_.size()) : "");
     if (options_.resume) {
       fmt::print("resumed at step {} of epoch {}\n\n", position.epoch.steps, position.epoch.epoch + 1);
       std::fflush(stdout);
@@ -214,15 +243,18 @@ class Run {
     std::fflush(stdout);
     folder_.open();
     folder_.log({{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
-        {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs},
-        {"steps_per_epoch", steps}, {"batch_size", options_.batch_size}, {"optimizer", options_.optimizer},
-        {"learning_rate", main_.learning_rate}, {"weight_decay", main_.weight_decay}, {"label_smoothing", options_.label_smoothing},
-        {"validation", options_.validation}, {"training_images", train_.size()}, {"parameters", summary.parameters},
-        {"forward_flops", summary.flops()}, {"training_flops", summary.training_flops()}});
+        {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()},
+        {"epochs", options_.epochs}, {"steps_per_epoch", steps}, {"batch_size", options_.batch_size}, {"shards", options_.shards},
+        {"optimizer", options_.optimizer}, {"learning_rate", main_.learning_rate}, {"weight_decay", main_.weight_decay},
+        {"label_smoothing", options_.label_smoothing}, {"validation", options_.validation}, {"training_images", train_.size()},
+        {"parameters", summary.parameters}, {"forward_flops", summary.flops()}, {"training_flops", summary.training_flops()}});
   }
 
   /// False if it was interrupted: then the log says nothing of the epoch.
   bool judge(const heed::EpochReport& report) {
+    heed::require<heed::CommunicationError>(heed::all_ranks_say(ranks_, heed::weights_hash(model_->net)),
+        "the ranks have different weights after epoch ", report.epoch + 1, "; do all run the same program?");
+    if (!folder_.writes()) return true;
     keep();  // what ends the program from outside costs an epoch at most
     const heed::Evaluation result = look_at(judged(), 1).front();
     if (InterruptScope::requested()) return false;
@@ -239,6 +271,7 @@ class Run {
   }
 
   void keep() {
+    if (!folder_.writes()) return;
     save(folder_.model_path(), *model_);
     folder_.model_is_written();
   }
@@ -251,6 +284,7 @@ class Run {
   }
 
   int finish(double seconds, double images_per_second) {
+    if (!folder_.writes()) return 0;
     const std::vector<heed::Evaluation> results = look_at(data_.images.test, 6);
     if (InterruptScope::requested()) {
       fmt::print("\nStopped while the finished model was judged. It is saved in {}\n", folder_.model_path());
@@ -262,14 +296,15 @@ class Run {
     if (data_.generated) fmt::print("These are drawn shapes, the generated sample set: the numbers say nothing about CIFAR-10.\n");
     fmt::print("trained in {}, {:.0f} images/s; the model is saved in {}\n", clock_time(seconds), images_per_second, folder_.model_path());
     folder_.log({{"event", "result"}, {"dataset", data_.name()}, {"net", options_.net.net}, {"attention", options_.net.attention},
-        {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs}, {"test_accuracy", results[0].accuracy},
-        {"test_accuracy_flip", results[1].accuracy}, {"test_accuracy_6view", results[2].accuracy}, {"train_seconds", seconds},
-        {"images_per_second", images_per_second}, {"weights_hash", heed::weights_hash(model_->net)}});
+        {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()}, {"epochs", options_.epochs},
+        {"test_accuracy", results[0].accuracy}, {"test_accuracy_flip", results[1].accuracy}, {"test_accuracy_6view", results[2].accuracy},
+        {"train_seconds", seconds}, {"images_per_second", images_per_second}, {"weights_hash", heed::weights_hash(model_->net)}});
     folder_.remove_checkpoint();
     return 0;
   }
 
   TrainOptions options_;
+  heed::Communicator& ranks_;
   Rates main_ = main_rates(options_);
   Index steps_made_ = 0;
   program::RunFolder folder_;
@@ -285,7 +320,7 @@ int train(const TrainOptions& options) {
   if (options.threads > 0) threads.emplace(options.threads);
   const auto backend = std::find(kBackends.begin(), kBackends.end(), options.backend);
   const heed::BackendScope loops(static_cast<heed::Backend>(backend - kBackends.begin()));
-  return Run(options)();
+  return program::on_ranks("cifar10", [&](heed::Communicator& ranks) { return Run(options, ranks)(); });
 }
 
 }  // namespace cifar10

@@ -44,9 +44,18 @@ class RunFolder {
     return result;
   }
 
+  /// The folder as a process sees it that leaves all writing to another one.
+  static RunFolder of_onlooker(const std::string& folder) {
+    RunFolder result;
+    result.folder_ = folder;
+    result.writes_ = false;
+    return result;
+  }
+
   /// Goes on with the first `records` of the log, what was written behind them is made again, and removes what writing left behind when the program was
   /// killed. Throws FileError.
   void reopen(heed::Index records) {
+    if (!writes_) return;
     namespace fs = std::filesystem;
     text_ = heed::read_file(log_path());
     std::size_t end = 0;
@@ -66,6 +75,7 @@ class RunFolder {
 
   /// Makes the folder and starts the log. Throws FileError.
   void open() {
+    if (!writes_) return;
     namespace fs = std::filesystem;
     std::error_code error;
     if (folder_.empty()) {
@@ -98,6 +108,7 @@ class RunFolder {
 
   /// Adds a record to the log. The whole file is written again, so that a reader never sees half a line.
   void log(const nlohmann::ordered_json& record) {
+    if (!writes_) return;
     text_ += record.dump() + '\n';
     heed::write_file(writing_path(), text_);
   }
@@ -117,6 +128,8 @@ class RunFolder {
     std::filesystem::remove(checkpoint_path(), ignored);
   }
 
+  /// False for an onlooker.
+  bool writes() const { return writes_; }
   /// Another run lies here, whose place this one has not taken yet.
   bool replaces() const { return replaces_; }
   /// Lines of the log.
@@ -135,6 +148,7 @@ class RunFolder {
   std::filesystem::path folder_;
   std::string name_, text_;
   bool opened_ = false;
+  bool writes_ = true;
   bool replaces_ = false;  ///< an older run, until the new one has a model
 };
 

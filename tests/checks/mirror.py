@@ -20,6 +20,8 @@ for header in found:
         continue
     subject = header.relative_to(tree.INCLUDE).with_suffix("")
     test = tree.ROOT / "tests" / subject.parent / f"{subject.name}_test.cpp"
+    if tree.is_optional(header):
+        test = tree.ROOT / "tests" / "optional" / f"{subject.name}.cpp"  # a program
     if str(header.relative_to(tree.INCLUDE)) not in NO_TEST and not test.exists():
         faults.append(f"{tree.name_of(header)}: {tree.name_of(test)} is missing")
     if room == "layers" and " backward(" in header.read_text():

@@ -23,6 +23,13 @@ ROOMS = {
     "testing": ["core"],
 }
 
+# Headers for those who have what they need (an MPI): not in all.hpp, and not compiled where it may be missing.
+OPTIONAL = {"distributed/mpi_communicator.hpp"}
+
+
+def is_optional(header):
+    return str(header.relative_to(INCLUDE)) in OPTIONAL
+
 
 def headers():
     """Every header below include/, sorted."""

@@ -17,10 +17,11 @@ TEST_CASE("what the ranks say comes to all in the order of the ranks") {
   CHECK(mine(0, 2) == 3);
   CHECK_FALSE(any_rank(alone, false));
   CHECK(any_rank(alone, true));
+  CHECK(all_ranks_say(alone, "word"));
 
   for (int size : {2, 3, 5}) {
     std::vector<Tensor<double, 2>> heard(static_cast<std::size_t>(size));
-    std::vector<int> any(heard.size()), none(heard.size());
+    std::vector<int> any(heard.size()), none(heard.size()), equal(heard.size()), other_word(heard.size());
     ThreadRanks::run(size, [&](Communicator& ranks) {
       const double rank = ranks.rank();
       const std::array<double, 2> own{rank, 10 * rank};
@@ -28,11 +29,15 @@ TEST_CASE("what the ranks say comes to all in the order of the ranks") {
       heard[r] = gather(ranks, own);
       any[r] = any_rank(ranks, ranks.rank() == size - 1);
       none[r] = any_rank(ranks, false);
+      equal[r] = all_ranks_say(ranks, "weights");
+      other_word[r] = all_ranks_say(ranks, ranks.rank() == size - 1 ? "Weights" : "weights");
     });
     for (int r = 0; r < size; ++r) {
       const auto at = static_cast<std::size_t>(r);
       CHECK(any[at] == 1);
       CHECK(none[at] == 0);
+      CHECK(equal[at] == 1);
+      CHECK(other_word[at] == 0);
       for (int other = 0; other < size; ++other) CHECK((heard[at](other, 0) == other && heard[at](other, 1) == 10 * other));
     }
   }

@@ -6,23 +6,14 @@ set -u
 program=${HEED_BIN_DIR:?}/cifar10
 [[ -x $program ]] || exit 77
 unset CIFAR10_DIR
-source "$(dirname "${BASH_SOURCE[0]}")/expect.sh"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/expect.sh"
 
-# Pictures of any kind: 320 of random bytes, and labels.
-mkdir part
-for name in data_batch_{1,2,3,4,5} test_batch; do
-  for label in 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1; do
-    printf "\\x0$label"
-    head -c 3072 /dev/urandom
-  done >part/$name.bin
-done
-printf '%s\n' airplane automobile bird cat deer dog frog horse ship truck >part/batches.meta.txt
+source "$here/random_pictures.sh"
+
 common=(--batch-size 16 --data part)
 recipe=(--net article --epochs 4 --seed 3 "${common[@]}")
 endless=(--net article --epochs 100000 --seed 3 "${common[@]}")
-
-# What must be equal: the log without times, speeds and threads.
-same_part() { sed -E 's/"(train_seconds|images_per_second|threads)":[^,}]*,?//g' "$1/log.jsonl"; }
 
 expect 0 "test accuracy" "$program" train "${recipe[@]}" --output whole
 [[ ! -e whole/checkpoint.safetensors ]] || fault "a checkpoint that nobody asked for"

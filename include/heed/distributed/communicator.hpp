@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <stdexcept>
+#include <string_view>
 #include <vector>
 
 #include <heed/core/error.hpp>
@@ -66,6 +68,16 @@ inline bool any_rank(Communicator& communicator, bool own) {
   for (Index r = 0; r < all.size(); ++r)
     if (all[r] != 0) return true;
   return false;
+}
+
+/// Whether all ranks say the same word, of which 64 bytes count.
+inline bool all_ranks_say(Communicator& communicator, std::string_view own) {
+  double word[8] = {};
+  std::memcpy(word, own.data(), std::min(own.size(), sizeof word));
+  const auto all = gather(communicator, word);
+  for (Index r = 0; r < communicator.size(); ++r)
+    if (std::memcmp(&all(r, 0), word, sizeof word) != 0) return false;
+  return true;
 }
 
 }  // namespace heed

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# mpirun -np N cifar10 train: 1, 2, 3 and 4 ranks train the weights of one process, write its log but for times, threads and ranks, and go on from the checkpoint of
+# another number of ranks; a lost rank ends the job with a sentence. $HEED_MPIEXEC names mpirun, where the program was built with HEED_MPI=ON.
+set -u
+program=${HEED_BIN_DIR:?}/cifar10
+[[ -x $program && -n ${HEED_MPIEXEC:-} ]] || exit 77
+unset CIFAR10_DIR
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/expect.sh"
+source "$here/random_pictures.sh"
+source "$here/many_ranks.sh"
+
+common=(--batch-size 16 --data part)  # in 4 shards
+recipe=(--net article --epochs 3 --seed 3 "${common[@]}")
+endless=(--net article --epochs 100000 --seed 3 "${common[@]}")
+
+expect 0 "test accuracy" "$program" train "${recipe[@]}" --output whole
+for count in 1 2 3 4; do
+  expect 0 "test accuracy" ranks "$count" "$program" train "${recipe[@]}" --output "ranks$count" --threads $((count % 2 + 1))
+  [[ $(grep -c "trained in" <<<"$output") == 1 ]] || fault "$count ranks speak at once: $output"
+  [[ $(same_part whole) == "$(same_part "ranks$count")" ]] || fault "$count ranks: $(diff <(same_part whole) <(same_part "ranks$count"))"
+  cmp whole/model.safetensors "ranks$count/model.safetensors" || fault "$count ranks have another model"
+done
+expect 0 "test accuracy" "$program" train --net article --epochs 3 --seed 3 "${common[@]}" --shards 1 --output single
+cmp -s whole/model.safetensors single/model.safetensors && fault "--shards changes nothing"
+
+# A rank that is killed: the job ends with a sentence and not with 0, and its last checkpoint goes on, on one rank more and on none.
+ranks 2 "$program" train "${endless[@]}" --output lost --checkpoint-every 3 >lost.txt 2>&1 &
+for _ in $(seq 300); do grep -q '"event":"epoch"' lost/log.jsonl 2>/dev/null && break; sleep 0.1; done
+victim=$(pgrep -f -- "$program train .*--output lost" | while read -r id; do tr '\0' '\n' <"/proc/$id/environ" 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && echo "$id"; done)
+kill -KILL $victim
+status=0
+wait $! || status=$?
+[[ $status != 0 ]] || fault "the job ended with 0 without its rank"
+grep -q "rank 0: rank 0 of 2 got no answer from rank 1.*the last good checkpoint is lost/checkpoint.safetensors, --resume goes on from it, on any number of ranks" lost.txt ||
+  fault "no sentence about the lost rank: $(cat lost.txt)"
+step=$(grep -o '"epoch":[0-9]*' lost/log.jsonl | tail -n 1 | cut -d: -f2)
+[[ $step -ge 1 ]] || fault "no epoch before the loss"
+cp -r lost alone
+for where in lost alone; do
+  launch=()
+  if [[ $where == lost ]]; then launch=("$HEED_MPIEXEC" -np 3); fi
+  "${launch[@]}" "$program" train "${endless[@]}" --output "$where" --checkpoint-every 3 --resume >"$where.txt" 2>&1 &
+  for _ in $(seq 300); do [[ $(grep -c '"event":"epoch"' "$where/log.jsonl") -ge $((step + 3)) ]] && break; sleep 0.1; done
+  kill -TERM $!
+  wait $!
+  grep -q "resumed at step" "$where.txt" || fault "not resumed: $(cat "$where.txt")"
+done
+same_epochs() { same_part "$1" | grep '"event":"epoch"' | head -n $((step + 3)); }
+[[ -n $(same_epochs lost) && $(same_epochs lost) == "$(same_epochs alone)" ]] || fault "3 ranks go on otherwise than 1: $(diff <(same_epochs lost) <(same_epochs alone))"
+
+# What cannot be gets one sentence, exit code 2, and loses nothing.
+expect 2 "rank 0: --shards 1: expected at least one for each of the 2 ranks" ranks 2 "$program" train --net article "${common[@]}" --shards 1 --output none
+expect 2 "rank 0: whole: the folder holds a run" ranks 2 "$program" train "${recipe[@]}" --output whole
+expect 2 "shards was 4, now it is 2" ranks 2 "$program" train --net article --epochs 100000 --seed 3 "${common[@]}" --shards 2 --output alone --resume
+exit $((failures > 0))
