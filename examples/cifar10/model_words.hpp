@@ -68,10 +68,10 @@ inline ModelWords read_words(const heed::SafetensorsReader& file) {
     if (json.as_array().size() != count) refuse(key, "has ", json.as_array().size(), ' ', what, ", expected ", count);
     return json.as_array();
   };
-  constexpr double kSmallest = 1e-9;  // what is divided by it, and was at most its inverse, is still a number to a float
+  constexpr double kLargest = 1e9, kSmallest = 1e-9;  // one divided by the other is still a number to a float
   const auto number = [&](std::string_view key, const heed::Json& value) {
     if (!value.is_number()) refuse(key, "holds ", value.kind(), ", expected a number");
-    if (std::abs(value.as_number()) > 1 / kSmallest) refuse(key, "holds ", value.as_number(), ", expected numbers up to ", 1 / kSmallest);
+    if (std::abs(value.as_number()) > kLargest) refuse(key, "holds ", value.as_number(), ", expected numbers up to ", kLargest);
     return value.as_number();
   };
   const auto numbers = [&](std::string_view key) {
