@@ -16,6 +16,7 @@
 #include <heed/layers/max_pool2d.hpp>
 
 #include "scale.hpp"
+#include "widths.hpp"
 
 namespace cifar10 {
 
@@ -23,7 +24,7 @@ namespace {
 
 using heed::named;
 
-constexpr Index kClasses = 10, kWhitened = 24;
+constexpr Index kClasses = 10;
 
 /// A 3x3 convolution without bias whose first outputs copy the inputs; further outputs start as usual.
 template <class T>
@@ -114,20 +115,13 @@ Net<T> make_net(const NetOptions& options, const std::string& convolution) {
       found != kConvolutions.end(), "'", convolution, "' is no way to compute convolutions: automatic, direct, winograd_2x2, winograd_4x4");
   const auto how = static_cast<heed::Conv2dAlgorithm>(found - kConvolutions.begin());
   const auto stem = [] { return std::make_tuple(named("whiten", whitening<T>()), named("gelu", heed::Gelu<T>())); };
+  const Widths w = widths_of(options.net);
   if (options.net == "article") {
-    auto first = std::tuple_cat(
-        stem(), std::make_tuple(named("block1", short_block<T>(kWhitened, 32, how)), named("block2", short_block<T>(32, 96, how))));
-    auto attention = attention_block<T>(options.attention, 96, 4, how);
-    return assemble<T>(std::move(first), std::move(attention), head<T>(96, options.logit_scale));
+    auto first = std::tuple_cat(stem(),
+        std::make_tuple(named("block1", short_block<T>(kWhitened, w.first, how)), named("block2", short_block<T>(w.first, w.second, how))));
+    auto attention = attention_block<T>(options.attention, w.second, w.heads, how);
+    return assemble<T>(std::move(first), std::move(attention), head<T>(w.second, options.logit_scale));
   }
-  struct Widths {
-    Index first, second, third, heads;
-  };
-  heed::require(options.net == "demo" || options.net == "small" || options.net == "large", "'", options.net,
-      "' is no net: demo, small, large, article");
-  const Widths w = options.net == "demo"    ? Widths{24, 64, 96, 4}
-                   : options.net == "small" ? Widths{32, 128, 128, 4}
-                                            : Widths{64, 256, 256, 8};
   auto first = std::tuple_cat(
       stem(), std::make_tuple(named("block1", block<T>(kWhitened, w.first, how)), named("block2", block<T>(w.first, w.second, how))));
   auto attention = attention_block<T>(options.attention, w.second, w.heads, how);

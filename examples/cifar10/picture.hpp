@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -13,11 +14,34 @@
 #include <string_view>
 #include <vector>
 
+namespace cifar10 {
+
+/// The most pixels that a byte of a file can stand for: deflate makes at most 1032 bytes of one.
+inline constexpr double kMostPixelsPerByte = 1040;
+/// Bytes that `load_picture` holds at once for each byte of a file, at most: 24 for a pixel, of which PNG's 16-bit numbers and JPEG's coefficients take most.
+inline constexpr std::size_t kPictureMemoryFactor = 24 * 1040;
+
+namespace detail {
+/// The most bytes that stb_image gets at once: it believes what a PNG file says about the length of its parts.
+inline thread_local std::size_t most_at_once = 0;
+
+inline void* limited_malloc(std::size_t bytes) { return bytes <= most_at_once ? std::malloc(bytes) : nullptr; }
+inline void* limited_realloc(void* memory, std::size_t bytes) { return bytes <= most_at_once ? std::realloc(memory, bytes) : nullptr; }
+}  // namespace detail
+
+}  // namespace cifar10
+
+#define STBI_MALLOC(bytes) cifar10::detail::limited_malloc(bytes)
+#define STBI_REALLOC(memory, bytes) cifar10::detail::limited_realloc(memory, bytes)
+#define STBI_FREE(memory) std::free(memory)
 // The bodies of these headers stand in every file that includes this one, and nowhere else.
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
+// Fewer kinds of files, fewer readers for strangers to look into.
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -69,31 +93,90 @@ class Picture {
 };
 
 namespace detail {
-/// stb_image takes a binary PGM or PPM file as it comes: what is missing at its end stays uninitialised, and other ranges than 0 ... 255 are not
-/// scaled. Throws FileError for either, given the number of values that the picture has.
-inline void check_portable_map(const std::string& path, std::string_view bytes, Index values) {
-  const auto digit = [&](std::size_t at) { return bytes[at] >= '0' && bytes[at] <= '9'; };
+/// Refuses a size before there is memory for it.
+inline void check_size(const std::string& path, Index width, Index height, std::size_t bytes) {
+  constexpr double kMostPixels = 1e8;  // 400 MB in memory: larger files are meant for other programs
+  const auto whole_blocks = [](Index side) {
+    return static_cast<double>((side + 31) / 32 * 32);
+  };  // JPEG's largest blocks have 32 x 32 pixels
+  if (width < 1 || height < 1 || static_cast<double>(width) * static_cast<double>(height) > kMostPixels)
+    heed::fail<heed::FileError>(path, ": the picture has ", width, " x ", height, " pixels, at most 100 million are read");
+  if (whole_blocks(width) * whole_blocks(height) > kMostPixelsPerByte * static_cast<double>(bytes))
+    heed::fail<heed::FileError>(
+        path, ": the picture has ", width, " x ", height, " pixels, which a file of ", bytes, " bytes cannot hold; is it cut short?");
+}
+
+/// A binary PGM or PPM file: "P5" or "P6", width, height and the largest value, each behind blanks and comments, a blank, and the bytes.
+inline Picture read_portable_map(const std::string& path, std::string_view bytes) {
+  const auto at_digit = [&](std::size_t at) { return bytes[at] >= '0' && bytes[at] <= '9'; };
+  const Index channels = bytes[1] == '6' ? 3 : 1;
+  Index numbers[3] = {};
   std::size_t at = 2;
-  Index largest = 0;
-  for (int number = 0; number < 3; ++number) {  // width, height and the largest value, with blanks and comments before each
-    while (at < bytes.size() && !digit(at)) at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
-    for (largest = 0; at < bytes.size() && digit(at) && largest < 100000; ++at) largest = 10 * largest + (bytes[at] - '0');
+  for (Index& number : numbers) {
+    while (at < bytes.size() && !at_digit(at)) at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
+    constexpr Index kLargest = 1'000'000'000;
+    for (; at < bytes.size() && at_digit(at); ++at) number = std::min(10 * number + (bytes[at] - '0'), kLargest);
   }
+  const auto [width, height, largest] = numbers;
   heed::require<heed::FileError>(
       largest == 255, path, ": the largest value of this PGM or PPM file is ", largest, ", only files with 255 are read");
-  const Index found = static_cast<Index>(bytes.size()) - static_cast<Index>(std::min(at + 1, bytes.size()));
-  heed::require<heed::FileError>(
-      found >= values, path, ": at offset ", at + 1, ": expected ", values, " bytes of pixels, found ", found, "; is the file cut short?");
+  check_size(path, width, height, bytes.size());
+  const Index expected = width * height * channels, found = static_cast<Index>(bytes.size() - std::min(at + 1, bytes.size()));
+  heed::require<heed::FileError>(found >= expected, path, ": at offset ", at + 1, ": expected ", expected, " bytes of pixels, found ",
+      found, "; is the file cut short?");
+  Picture picture(height, width);
+  for (Index i = 0; i < width * height; ++i)
+    for (Index c = 0; c < 3; ++c)
+      picture.pixel(0, 0)[3 * i + c] = static_cast<std::uint8_t>(bytes[at + 1 + static_cast<std::size_t>(i * channels + c % channels)]);
+  return picture;
+}
+
+/// stb_image 2.27 writes behind its tables when a JPEG file defines a Huffman code of more than 256 words, and reads behind them when a scan names a code
+/// that was never defined. Walks from marker to marker as it does, and refuses such files.
+inline void check_huffman_codes(const std::string& path, std::string_view bytes) {
+  const auto byte = [&](std::size_t at) { return at < bytes.size() ? static_cast<unsigned char>(bytes[at]) : std::size_t{0}; };
+  bool defined[2][16] = {};  // of the first and of all other coefficients of a block
+  std::size_t frame = 0;     // the first SOF marker: 0xc2 is a progressive picture, whose scans need one of the codes or none
+  for (std::size_t at = 2; at + 3 < bytes.size();) {
+    if (byte(at++) != 0xff) continue;
+    while (byte(at) == 0xff) ++at;
+    const std::size_t marker = byte(at++), end = at + byte(at) * 256 + byte(at + 1);
+    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd9)) continue;  // of one byte: it has no length
+    if (frame == 0 && marker <= 0xc2) frame = marker;
+    for (std::size_t table = at + 2; marker == 0xc4 && table < end;) {
+      std::size_t words = 0;
+      for (std::size_t length = 1; length <= 16; ++length) words += byte(table + length);
+      heed::require<heed::FileError>(words <= 256, path, ": at offset ", table, ": expected a Huffman code of at most 256 words, found ",
+          words, "; the file is damaged");
+      defined[byte(table) >> 4 & 1][byte(table) & 15] = true;
+      table += 17 + words;
+    }
+    if (marker == 0xda) {
+      const std::size_t components = byte(at + 2), first = byte(at + 3 + 2 * components), again = byte(at + 5 + 2 * components) >> 4;
+      for (std::size_t c = 0; c < components; ++c) {
+        const std::size_t codes = byte(at + 4 + 2 * c);
+        const bool known = (defined[0][codes >> 4] || (frame == 0xc2 && (first > 0 || again > 0))) &&
+                           (defined[1][codes & 15] || (frame == 0xc2 && first == 0));
+        heed::require<heed::FileError>(known, path, ": at offset ", at, ": a scan names a Huffman code that the file does not define");
+      }
+    }
+    at = std::max(end, at + 2);
+  }
 }
 }  // namespace detail
 
-/// Reads a PNG, JPEG or PPM file (and what else stb_image knows); transparent pixels are laid on white. Throws FileError.
+/// Reads a PNG, JPEG or binary PGM or PPM file; transparent pixels are laid on white. A size that the file is too short for is refused before there is
+/// memory for it. Throws FileError.
 inline Picture load_picture(const std::string& path) {
-  constexpr double kMostPixels = 1e8;  // 400 MB in memory: larger files are meant for other programs
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) heed::fail<heed::FileError>(path, ": no such file");
   if (std::filesystem::is_directory(path, ignored)) heed::fail<heed::FileError>(path, ": expected a PNG, JPEG or PPM file, found a folder");
   const std::string file = heed::read_file(path);
+  if (file.starts_with("P5") || file.starts_with("P6")) return detail::read_portable_map(path, file);
+  const bool jpeg = file.starts_with("\xff\xd8");
+  if (!jpeg && !file.starts_with("\x89PNG"))
+    heed::fail<heed::FileError>(path, ": expected a PNG, JPEG or PPM file, but it begins like none of them");
+  if (jpeg) detail::check_huffman_codes(path, file);
   const auto* content = reinterpret_cast<const unsigned char*>(file.data());
   const int length = static_cast<int>(std::min<std::size_t>(file.size(), std::numeric_limits<int>::max()));
   const auto refuse = [&] {
@@ -101,12 +184,11 @@ inline Picture load_picture(const std::string& path) {
     heed::fail<heed::FileError>(
         path, ": expected a PNG, JPEG or PPM file, but it cannot be read as one (", reason ? reason : "no reason given", ")");
   };
+  constexpr std::size_t kWidest = 8, kOwn = std::size_t{1} << 15;  // bytes of a pixel; what it takes for itself
+  detail::most_at_once = std::max(kOwn, kWidest * static_cast<std::size_t>(kMostPixelsPerByte) * file.size());
   int width = 0, height = 0, channels = 0;
   if (!stbi_info_from_memory(content, length, &width, &height, &channels)) refuse();
-  if (width < 1 || height < 1 || static_cast<double>(width) * height > kMostPixels)
-    heed::fail<heed::FileError>(path, ": the picture has ", width, " x ", height, " pixels, at most 100 million are read");
-  if (file.starts_with("P5") || file.starts_with("P6"))
-    detail::check_portable_map(path, file, static_cast<Index>(width) * height * channels);
+  detail::check_size(path, width, height, file.size());
   const std::unique_ptr<unsigned char, void (*)(void*)> bytes(
       stbi_load_from_memory(content, length, &width, &height, &channels, 4), &stbi_image_free);
   if (!bytes) refuse();

@@ -22,6 +22,7 @@
 #include "../program/progress.hpp"
 #include "../program/ranks.hpp"
 #include "../program/run_folder.hpp"
+#include "checkpoint_words.hpp"
 #include "data_source.hpp"
 #include "recipe.hpp"
 #include "report.hpp"
@@ -72,7 +73,7 @@ class Run {
     heed::require(heed::all_ranks_say(ranks_, heed::isa_name()), "the ranks use other instruction sets, this one ", heed::isa_name(),
         ": they would round differently; HEED_ISA sets the lowest of them for all");
     const heed::SeedScope seed(options_.seed);
-    model_.emplace(StoredModel{options_.net, normalization_of(data_, train_), class_names(train_), data_.name(),
+    model_.emplace(StoredModel{{options_.net, normalization_of(data_, train_), class_names(train_), data_.name()},
         make_net<float>(options_.net, options_.convolution)});
     set_whitening(model_->net, first_images<float>(train_, kWhiteningImages, model_->normalization));
   }
@@ -155,68 +156,29 @@ class Run {
     return finish(position.seconds, static_cast<double>(position.images) / position.seconds);
   }
 
-  /// What a checkpoint says beside the tensors.
-  struct Position {
-    heed::EpochReport epoch = {};  ///< the running one, as far as it has come
-    double seconds = 0;            ///< of the epochs before
-    Index images = 0;
-  };
-
   /// All that changes what training computes, by the names of the options.
-  nlohmann::ordered_json recipe() const {
-    return {{"net", options_.net.net}, {"attention", options_.net.attention}, {"convolution", options_.convolution},
-        {"optimizer", options_.optimizer}, {"epochs", options_.epochs}, {"batch-size", options_.batch_size}, {"seed", options_.seed},
-        {"learning-rate", main_.learning_rate}, {"weight-decay", main_.weight_decay}, {"label-smoothing", options_.label_smoothing},
-        {"validation", options_.validation}, {"shards", options_.shards}, {"dataset", data_.name()}, {"training images", train_.size()}};
+  heed::Json recipe() const {
+    heed::Json result;
+    result.set("net", options_.net.net).set("attention", options_.net.attention).set("convolution", options_.convolution);
+    result.set("optimizer", options_.optimizer).set("epochs", options_.epochs).set("batch-size", options_.batch_size);
+    result.set("seed", options_.seed).set("learning-rate", main_.learning_rate).set("weight-decay", main_.weight_decay);
+    result.set("label-smoothing", options_.label_smoothing).set("validation", options_.validation).set("shards", options_.shards);
+    return result.set("dataset", data_.name()).set("training images", train_.size());
   }
 
-  void write_checkpoint(heed::Optimizer<float>& optimizer, const Position& position) {
+  void write_checkpoint(heed::Optimizer<float>& optimizer, Position position) {
     if (!folder_.writes()) return;
     if (folder_.replaces()) keep();
-    const nlohmann::ordered_json at{{"epoch", position.epoch.epoch}, {"steps", position.epoch.steps}, {"images", position.epoch.images},
-        {"correct", position.epoch.correct}, {"loss_sum", position.epoch.loss_sum}, {"seconds", position.epoch.seconds},
-        {"seconds_before", position.seconds}, {"images_before", position.images}, {"records", folder_.records()}};
-    heed::io::save_checkpoint(folder_.checkpoint_path(), model_->net, optimizer, {{"recipe", recipe().dump()}, {"position", at.dump()}});
+    position.records = folder_.records();
+    heed::io::save_checkpoint(folder_.checkpoint_path(), model_->net, optimizer, checkpoint_words(recipe(), position));
   }
 
   /// Puts the training where the checkpoint says. Throws FileError, and changes nothing, if it is damaged or of another recipe.
   Position read_checkpoint(heed::Optimizer<float>& optimizer, Index steps_per_epoch) {
-    const std::string path = folder_.checkpoint_path();
-    const heed::SafetensorsReader file(path);
-    const auto words = [&](const char* key) {
-      const std::string* text = file.metadata(key);
-      auto json = text ? nlohmann::ordered_json::parse(*text, nullptr, false) : nlohmann::ordered_json();
-      heed::require<heed::FileError>(json.is_object(), path, ": expected \"", key, "\" in the metadata; was it written by cifar10 train?");
-      return json;
-    };
-    const auto theirs = words("recipe"), ours = recipe(), at = words("position");
-    std::string differences;
-    for (const auto& [key, value] : ours.items())
-      if (!theirs.contains(key) || theirs[key] != value)
-        differences += heed::text(differences.empty() ? "" : "; ", key, " was ", theirs.contains(key) ? theirs[key].dump() : "not said",
-            ", now it is ", value.dump());
-    heed::require<heed::FileError>(differences.empty(), path, ": the checkpoint is of another recipe: ", differences,
-        ". Resume with the options that the run was started with");
-    Position position;
-    Index records = 0;
-    try {
-      position = {{.epoch = at.at("epoch").get<Index>(),
-                      .steps = at.at("steps").get<Index>(),
-                      .images = at.at("images").get<Index>(),
-                      .correct = at.at("correct").get<Index>(),
-                      .loss_sum = at.at("loss_sum").get<double>(),
-                      .seconds = at.at("seconds").get<double>()},
-          at.at("seconds_before").get<double>(), at.at("images_before").get<Index>()};
-      records = at.at("records").get<Index>();
-    } catch (const nlohmann::json::exception& error) {
-      heed::fail<heed::FileError>(path, ": the metadata's \"position\" is damaged: ", error.what());
-    }
-    const auto& epoch = position.epoch;
-    heed::require<heed::FileError>(epoch.epoch >= 0 && epoch.epoch <= options_.epochs && epoch.steps >= 0 && epoch.steps <= steps_per_epoch,
-        path, ": the metadata's \"position\" is step ", epoch.steps, " of epoch ", epoch.epoch, ", expected one of ", steps_per_epoch,
-        " of ", options_.epochs);
+    const heed::SafetensorsReader file(folder_.checkpoint_path());
+    const Position position = read_position(file, recipe(), options_.epochs, steps_per_epoch);
     heed::io::load_checkpoint(file, model_->net, optimizer);
-    folder_.reopen(records);
+    folder_.reopen(position.records);
     return position;
   }
 

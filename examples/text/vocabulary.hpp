@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <heed/core/error.hpp>
+#include <heed/core/shape.hpp>
 #include <heed/io/utf8.hpp>
 
 namespace text {

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string before = weights_hash(model);
   for (const bool averaged : {true, false}) {
     bool taken = false;
-    fuzz::refused_or_read([&] {
+    fuzz::refused_or_read_within(SafetensorsReader::kMemoryFactor, size, [&] {
       const SafetensorsReader file(std::string(fuzz::text_of(data, size)), "input");
       if (averaged)
         io::load_checkpoint(file, model, optimizer, &average);
@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::demand(weights_hash(model) == before);
   }
   for (const bool strict : {true, false})
-    fuzz::refused_or_read([&] {
+    fuzz::refused_or_read_within(SafetensorsReader::kMemoryFactor, size, [&] {
       const SafetensorsReader file(std::string(fuzz::text_of(data, size)), "input");
       io::load(file, model, {.strict = strict, .prefix = strict ? "" : "model."});
     });

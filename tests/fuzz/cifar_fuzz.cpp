@@ -11,8 +11,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::demand(images.size() * record == static_cast<Index>(size));
     for (Index i = 0; i < images.size(); ++i) fuzz::demand(images.label(i) >= 0 && images.label(i) < images.classes());
   };
-  fuzz::refused_or_read([&] { check(read_cifar10({file.path()}), kCifar10Record); });
-  fuzz::refused_or_read([&] { check(read_cifar100({file.path()}, CifarLabels::fine, {}), kCifar100Record); });
-  fuzz::refused_or_read([&] { static_cast<void>(detail::read_class_names(file.path(), 10, cifar10_class_names())); });
+  constexpr std::size_t kLines = 48;  // a string for each line of a letter, in a list that grows
+  constexpr std::size_t kFactor = 3;  // the images, the records that they are made of, and labels; buffers are up to a quarter larger
+  fuzz::refused_or_read_within(kFactor, size, [&] { check(read_cifar10({file.path()}), kCifar10Record); });
+  fuzz::refused_or_read_within(kFactor, size, [&] { check(read_cifar100({file.path()}, CifarLabels::fine, {}), kCifar100Record); });
+  fuzz::refused_or_read_within(kLines, size, [&] { static_cast<void>(detail::read_class_names(file.path(), 10, cifar10_class_names())); });
   return 0;
 }

@@ -10,9 +10,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
+#include <heed/core/buffer_pool.hpp>
 #include <heed/core/error.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -21,19 +23,42 @@ namespace fuzz {
 
 inline std::string_view text_of(const std::uint8_t* data, std::size_t size) { return {reinterpret_cast<const char*>(data), size}; }
 
+/// What must hold of everything that was read.
+inline void demand(bool holds) {
+  if (!holds) std::abort();
+}
+
 /// `read()`, which may refuse the bytes with a sentence that names the file.
 template <class Read>
 void refused_or_read(const Read& read) {
   try {
     read();
   } catch (const heed::FileError& error) {
-    if (std::string_view(error.what()).find("input") == std::string_view::npos) std::abort();
+    demand(std::string_view(error.what()).find("input") != std::string_view::npos);
   }
 }
 
-/// What must hold of everything that was read.
-inline void demand(bool holds) {
-  if (!holds) std::abort();
+/// The most bytes that were held at once while `body` ran, beside those that were held before; 0 where they cannot be counted.
+std::size_t most_bytes(const std::function<void()>& body);
+
+/// `body()`, which holds at most `factor` bytes of memory at once for each of a file's `size`, and what names, messages and the buffers of streams take.
+template <class Body>
+void within(std::size_t factor, std::size_t size, const Body& body) {
+  constexpr std::size_t kBesides = std::size_t{1} << 15;
+  const std::size_t most = most_bytes([&] {
+    heed::BufferPool none;  // a buffer from its idle ones would not be counted
+    none.set_limit(0);
+    const heed::PoolScope scope(none);
+    body();
+  });
+  if (most <= factor * size + kBesides) return;
+  std::fprintf(stderr, "of a file of %zu bytes the reader made %zu\n", size, most);
+  std::abort();
+}
+/// Both: how most readers are called.
+template <class Read>
+void refused_or_read_within(std::size_t factor, std::size_t size, const Read& read) {
+  within(factor, size, [&] { refused_or_read(read); });
 }
 
 /// A file of these bytes, for readers that want one. The name holds "input".

@@ -6,9 +6,13 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::File file(data, size);
-  const std::string path = file.path().string();
-  fuzz::refused_or_read([&] { static_cast<void>(heed::io::load_npy<double, 1>(path)); });
-  fuzz::refused_or_read([&] { static_cast<void>(heed::io::load_npy<float, 2>(path)); });
-  fuzz::refused_or_read([&] { static_cast<void>(heed::io::load_npy<std::int64_t, 3>(path)); });
+  const auto load = [&]<class T, int Rank>(heed::Tensor<T, Rank>) {
+    fuzz::refused_or_read_within(
+        heed::io::npy_memory_factor<T>(), size, [&] { static_cast<void>(heed::io::load_npy<T, Rank>(file.path().string())); });
+  };
+  load(heed::Tensor<double, 1>());
+  load(heed::Tensor<float, 2>());
+  load(heed::Tensor<std::int64_t, 3>());
+  load(heed::Tensor<std::uint8_t, 1>());
   return 0;
 }

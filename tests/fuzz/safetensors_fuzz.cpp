@@ -7,7 +7,7 @@
 #include "fuzz_target.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::refused_or_read([&] {
+  fuzz::refused_or_read_within(heed::SafetensorsReader::kMemoryFactor, size, [&] {
     const heed::SafetensorsReader file(std::string(fuzz::text_of(data, size)), "input");
     std::size_t bytes = 0;
     for (const auto& entry : file.entries()) {

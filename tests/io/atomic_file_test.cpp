@@ -5,6 +5,7 @@
 
 #if defined(__unix__)
 #include <sys/resource.h>
+#include <sys/stat.h>
 #endif
 
 #include <heed/io/atomic_file.hpp>
@@ -109,5 +110,21 @@ TEST_CASE("A symbolic link stays one, and a device is refused", "[atomic_file]")
   CHECK(fs::is_symlink(folder.file("link.bin")));
   CHECK(heed::read_file(folder.file("real.bin")) == "new");
   CHECK(message_of([] { heed::write_file("/dev/null", "x"); }) == "/dev/null: cannot write: it is not a regular file");
+}
+#endif
+
+#if defined(__unix__)
+TEST_CASE("Devices and pipes, which may never end, are not read; a link to a file is", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string pipe = folder.file("pipe"), loop = folder.file("loop"), zeros = folder.file("zeros"), link = folder.file("link");
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  fs::create_symlink("/dev/zero", zeros);
+  fs::create_symlink(loop, loop);
+  for (const std::string& path : {pipe, zeros, std::string("/dev/zero")})
+    CHECK(message_of([&] { heed::read_file(path); }) == path + ": cannot read: it is a device or a pipe, expected a regular file");
+  CHECK(message_of([&] { heed::read_file(loop); }).starts_with(loop + ": cannot open: "));
+  heed::write_file(folder.file("real"), "bytes");
+  fs::create_symlink("real", link);
+  CHECK(heed::read_file(link) == "bytes");
 }
 #endif

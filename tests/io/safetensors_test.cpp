@@ -219,6 +219,10 @@ TEST_CASE("Hostile headers get errors that say where and what", "[safetensors]")
         "f: at offset 8: tensor \"w\": shape: expected whole numbers from 0 on, found 2.0");
   CHECK(message_of(file_of(header("\"F32\"", "[4294967296,4294967296]", "[0,0]"), 0)) ==
         "f: at offset 8: tensor \"w\": shape: expected a tensor that fits into memory, found [4294967296,4294967296]");
+  for (const char* shape :
+      {"[0,4611686018427387904]", "[0,4611686018427387904,4]", "[2305843009213693952,0]"})  // an axis of no elements hides none
+    CHECK(message_of(file_of(header("\"F32\"", shape, "[0,0]"), 0)) ==
+          heed::text("f: at offset 8: tensor \"w\": shape: expected a tensor that fits into memory, found ", shape));
   CHECK(message_of(file_of(header("\"F32\"", "[3]", "[0,8]"), 8)) ==
         "f: at offset 62: tensor \"w\": expected 12 bytes for shape 3 of F32, found 8 between its data_offsets");
   CHECK(message_of(file_of(header("\"F32\"", "[2]", "[0,8]"), 7)) ==

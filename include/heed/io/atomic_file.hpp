@@ -112,15 +112,18 @@ inline void write_file(const std::string& path, std::string_view content) {
   file.commit();
 }
 
-/// All bytes of the file. Throws FileError "`path`: cannot ...: cause".
+/// All bytes of a regular file: devices and pipes, which may never end, are none. Throws FileError "`path`: cannot ...: cause".
 inline std::string read_file(const std::string& path) {
   std::error_code cause;
-  require<FileError>(!std::filesystem::is_directory(path, cause), path, ": cannot read: it is a folder");
+  const std::filesystem::file_status status = std::filesystem::status(path, cause);
+  require<FileError>(!std::filesystem::is_directory(status), path, ": cannot read: it is a folder");
+  require<FileError>(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), path,
+      ": cannot read: it is a device or a pipe, expected a regular file");
   std::FILE* file = std::fopen(path.c_str(), "rb");
   if (!file) fail<FileError>(path, ": cannot open: ", std::strerror(errno));
   std::string content;
   const std::uintmax_t size = std::filesystem::file_size(path, cause);
-  if (!cause) content.reserve(static_cast<std::size_t>(size));
+  if (!cause && size <= content.max_size()) content.reserve(static_cast<std::size_t>(size));
   char block[1 << 16];
   while (const std::size_t count = std::fread(block, 1, sizeof block, file)) content.append(block, count);
   const int error = std::ferror(file) ? errno : 0;

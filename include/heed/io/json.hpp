@@ -51,9 +51,10 @@ class Json {
 
   /// Reads one value that fills `source`. Throws FileError "`name`: at offset O: expected ..., found ...", where offsets count from
   /// `first_offset`. Arrays and objects may be `kMaxDepth` deep, and a document may hold `kMaxValues` values, so that hostile input can
-  /// exhaust neither the stack nor the memory.
+  /// exhaust neither the stack nor the memory: at most `kMemoryFactor` bytes are held for each byte of `source`.
   static Json parse(std::string_view source, std::string_view name = "JSON", std::size_t first_offset = 0);
   static constexpr int kMaxDepth = 64;
+  static constexpr std::size_t kMemoryFactor = 160;  // "0," is a value of 104 bytes, for which a growing array has room three times
   static constexpr std::size_t kMaxValues = std::size_t{1} << 21;  // a header of 100 000 tensors holds a million values
 
   bool is_null() const { return kind_ == Kind::null; }

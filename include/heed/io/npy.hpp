@@ -207,6 +207,13 @@ Tensor<T, Rank> from_fortran_order(const Tensor<T, Rank>& stored) {
 
 namespace io {
 
+/// Bytes that `load_npy` holds at once for each byte of a file, at most: the file, and a T for each byte, twice where the order is turned, in
+/// buffers that may be a quarter larger.
+template <class T>
+constexpr std::size_t npy_memory_factor() {
+  return 1 + 2 * sizeof(T) * 5 / 4 + 1;
+}
+
 /// The array of a NumPy file (formats 1.0 to 3.0; float64, float32, float16, int64, int32, uint8 and bool, little-endian, in C or Fortran
 /// order). Floating numbers become the nearest T; whole numbers become T if it can hold them. Throws FileError for a file that is damaged, holds
 /// another rank or kind, or numbers that T cannot be: whatever the bytes are, the result is an array or a sentence.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,8 +25,11 @@ inline constexpr std::size_t kMaxSafetensorsHeader = 100'000'000;
 /// Reads the safetensors format: 8 bytes (the header's length, little-endian), a JSON header that gives each tensor's dtype, shape and place
 /// in the data, and the data. Everything is checked when the file is opened; whatever the bytes are, the result is a file that
 /// can be read to the last element, or a FileError "`path`: at offset O: expected ..., found ...; hint". Offsets count from the file's start.
+/// Opening holds the file and `Json::kMemoryFactor` bytes for each byte of its header; a tensor, what its numbers take as To.
 class SafetensorsReader {
  public:
+  static constexpr std::size_t kMemoryFactor = Json::kMemoryFactor + 2;  ///< bytes held at once for each byte of a file, at most
+
   struct Entry {
     std::string name;
     Dtype dtype;
@@ -169,17 +171,17 @@ class SafetensorsReader {
     expect(shape->is_array() && shape->as_array().size() <= std::size_t{Shape::kMaxRank}, kLengthBytes, label,
         "shape: expected an array of at most ", Shape::kMaxRank, " sizes, found ",
         shape->is_array() ? text(shape->as_array().size()) : shape->kind());
-    std::uint64_t bytes = static_cast<std::uint64_t>(known->width);
     for (const Json& size : shape->as_array()) {
       const bool valid = size.is_integer() && size.as_integer() >= 0;
       expect(
           valid, kLengthBytes, label, "shape: expected whole numbers from 0 on, found ", size.is_number() ? size.to_string() : size.kind());
-      const std::uint64_t factor = static_cast<std::uint64_t>(size.as_integer());
-      expect(factor == 0 || bytes <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / factor, kLengthBytes, label,
+      const std::int64_t count = size.as_integer();
+      const bool counts = std::in_range<Index>(count) && entry.shape.fits(static_cast<Index>(count));
+      if (counts) entry.shape.push_back(static_cast<Index>(count));
+      expect(counts && entry.shape.fits(static_cast<Index>(sizeof(double))), kLengthBytes, label,  // also as the widest numbers
           "shape: expected a tensor that fits into memory, found ", shape->to_string());
-      bytes *= factor;
-      entry.shape.push_back(static_cast<Index>(factor));
     }
+    const std::uint64_t bytes = static_cast<std::uint64_t>(entry.shape.size()) * static_cast<std::uint64_t>(known->width);
 
     const bool pair =
         place->is_array() && place->as_array().size() == 2 && place->as_array()[0].is_integer() && place->as_array()[1].is_integer();

@@ -148,6 +148,7 @@ TEST_CASE("what is no picture gets a sentence with its path") {
   refused("cut.pgm", "P5\n2 2\n255\n...", "expected 4 bytes of pixels, found 3");
   refused("head.ppm", "P6\n17 11\n255", "found 0");
   refused("wide.ppm", "P6\n1 1\n65535\n......", "largest value");
+  refused("turns.ppm", "P6\n4294967297 4294967297\n255\n...", "1000000000 x 1000000000 pixels");  // no number turns over
   refused("dark.ppm", "P6\n1 1\n15\n...", "largest value");
 }
 

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+#include <string>
+
+#include "catch.hpp"
+#include "cifar10/checkpoint_words.hpp"
+#include "cifar10/model_words.hpp"
+#include "cifar10/stored_model.hpp"
+#include "io/scratch_folder.hpp"
+
+using namespace cifar10;
+
+namespace {
+
+ModelWords usual_words() {
+  return {{.net = "article", .attention = "none"}, heed::Normalization::cifar10(), {"a", "b", "c", "d", "e", "f", "g", "h", "i", "é"},
+      "generated"};
+}
+
+/// A file with these words and one tensor of `bytes` bytes.
+heed::SafetensorsReader file_of(const heed::Metadata& metadata, std::size_t bytes = 4) {
+  const ScratchFolder folder;
+  const std::string data(bytes, '\0'), path = folder.file("model");
+  heed::SafetensorsWriter writer;
+  writer.add("w", heed::Dtype::u8, {static_cast<Index>(bytes)}, data.data());
+  for (const auto& [key, value] : metadata) writer.set_metadata(key, value);
+  writer.write(path);
+  return {heed::read_file(path), "f"};
+}
+
+template <class Call>
+std::string message_of(const Call& call) {
+  try {
+    call();
+  } catch (const heed::FileError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string refusal(const std::string& key, const std::string& value) {
+  heed::Metadata metadata = metadata_of(usual_words());
+  for (auto& [known, old] : metadata)
+    if (known == key) old = value;
+  return message_of([&] { read_words(file_of(metadata)); });
+}
+
+}  // namespace
+
+TEST_CASE("a model's words come back, and what the program cannot work with is refused") {
+  const ModelWords written = usual_words(), read = read_words(file_of(metadata_of(written)));
+  CHECK((read.options == written.options && read.normalization == written.normalization));
+  CHECK((read.class_names == written.class_names && read.dataset == written.dataset));
+
+  CHECK(refusal("net", "huge") == "f: the metadata's \"net\" is \"huge\", which this program does not know");
+  CHECK(refusal("mean", "[0,1]") == "f: the metadata's \"mean\" has 2 numbers, expected 3");
+  CHECK(refusal("mean", "[0,1,\"2\"]") == "f: the metadata's \"mean\" holds a string, expected a number");
+  CHECK(refusal("mean", "[0,1,1e300]") == "f: the metadata's \"mean\" holds 1e+300, expected numbers up to 1e+09");
+  CHECK(refusal("deviation", "[1,1,0]") == "f: the metadata's \"deviation\" holds 0, expected numbers above 0, 1e-09 at least");
+  CHECK(refusal("logit_scale", "-1e10") == "f: the metadata's \"logit_scale\" holds -1e+10, expected numbers up to 1e+09");
+  CHECK(refusal("class_names", "{}") == "f: the metadata's \"class_names\" is an object, expected an array");
+  CHECK(refusal("class_names", std::string(70, '[')) ==
+        "f: metadata \"class_names\": at offset 64: expected at most 64 levels of arrays and objects, found '['");
+}
+
+TEST_CASE("a net is built only from a file that can hold it") {
+  for (const auto net : kNets) {
+    INFO(net);
+    const NetOptions options{.net = std::string(net), .attention = "none"};
+    if (net == "demo" || net == "article") {  // the others take their time
+      auto made = make_net<float>(options);
+      Index numbers = 0;
+      for (const auto& [name, parameter] : heed::named_parameters(made)) numbers += parameter->size();
+      CHECK((block_weights(options.net) < numbers && numbers < 2 * block_weights(options.net)));
+    }
+    ModelWords words = usual_words();
+    words.options = options;
+    const auto least = static_cast<std::size_t>(2 * block_weights(options.net));
+    CHECK(message_of([&] { load(file_of(metadata_of(words), least - 1)); }) == heed::text("f: expected at least ", least,
+                                                                                   " bytes of tensors for the net ", net, ", found ",
+                                                                                   least - 1, "; the metadata are those of another file"));
+    CHECK(message_of([&] { require_room_for_net(file_of(metadata_of(words), least), words); }) == "no error");
+  }
+}
+
+TEST_CASE("a checkpoint's words come back, and a step that no run has is refused") {
+  heed::Json recipe;
+  recipe.set("net", "demo").set("learning-rate", 0.006).set("epochs", 3);
+  const Position written{.epoch = {.epoch = 1, .steps = 12, .images = 3072, .correct = 1024, .loss_sum = 5321.25, .seconds = 1.5},
+      .seconds = 30.25,
+      .images = 50000,
+      .records = 2};
+  const Position read = read_position(file_of(checkpoint_words(recipe, written)), recipe, 3, 195);
+  CHECK((read.epoch.epoch == 1 && read.epoch.steps == 12 && read.epoch.images == 3072 && read.epoch.correct == 1024));
+  CHECK(
+      (read.epoch.loss_sum == 5321.25 && read.epoch.seconds == 1.5 && read.seconds == 30.25 && read.images == 50000 && read.records == 2));
+
+  const auto refusal = [&](const std::string& their_recipe, const std::string& position) {
+    return message_of([&] { read_position(file_of({{"recipe", their_recipe}, {"position", position}}), recipe, 3, 195); });
+  };
+  const std::string ours = recipe.to_string(), at = checkpoint_words(recipe, written)[1].second;
+  const auto with = [&](const std::string& old, const std::string& changed) {
+    return std::string(at).replace(at.find(old), old.size(), changed);
+  };
+  CHECK(refusal(ours, at) == "no error");
+  CHECK(refusal("{\"net\":\"demo\",\"learning-rate\":0.006,\"epochs\":5}", at) ==
+        "f: the checkpoint is of another recipe: epochs was 5, now it is 3. Resume with the options that the run was started with");
+  CHECK(refusal("{}", at).find("net was not said, now it is \"demo\"; ") != std::string::npos);
+  CHECK(refusal("[]", at) == "f: expected \"recipe\" in the metadata; was it written by cifar10 train?");
+  const std::string deep = refusal("{\"net\":" + std::string(100000, '[') + std::string(100000, ']') + "}", at);
+  CHECK(deep.find("at most 64 levels") != std::string::npos);
+  CHECK(refusal(ours, with("\"steps\":12", "\"steps\":1e300")) ==
+        "f: the metadata's \"position\": steps is a number, expected a whole number from 0 on");
+  CHECK(refusal(ours, with("\"records\":2", "\"records\":-2")) ==
+        "f: the metadata's \"position\": records is a whole number, expected a whole number from 0 on");
+  CHECK(refusal(ours, with("\"steps\":12", "\"steps\":196")) ==
+        "f: the metadata's \"position\" is step 196 of epoch 1, expected one of 195 of 3");
+}
