@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
-// A rank of a job that exchanges parts of all sizes, or waits for one that never comes. tests/distributed/mpi_communicator_test.sh starts it by mpirun.
+// A rank of a job that exchanges parts of all sizes, or waits for one that never comes ("silent"), as tests/distributed/mpi_communicator_test.sh has it; or
+// that says how long the gradients of N parameters are on their way ("time N"; docs/scaling.md): mpirun -np 2 heed_mpi_communicator time 1000000
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <vector>
 
 #include <heed/distributed/mpi_communicator.hpp>
+#include <heed/distributed/sharded_gradients.hpp>
 
 using heed::Communicator, heed::Index;
 
@@ -38,6 +43,22 @@ bool exchanges(Communicator& ranks) {
   return true;
 }
 
+/// Seconds of a step that does nothing but exchange: the median of many.
+double exchange_seconds(Communicator& ranks, Index parameters) {
+  heed::Parameter<float> parameter(heed::Shape{parameters});
+  parameter.gradient();
+  heed::ShardedGradients<float> sharded({{"parameter", &parameter}}, {}, ranks.size(), ranks);
+  std::vector<double> seconds;
+  for (int step = 0; step < 60; ++step) {
+    heed::any_rank(ranks, false);  // all start at once
+    const auto start = std::chrono::steady_clock::now();
+    sharded(ranks.size(), false, [](Index, Index, Index) { return heed::ShardReport(); });
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::nth_element(seconds.begin(), seconds.begin() + 30, seconds.end());
+  return seconds[30];
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -49,6 +70,15 @@ int main(int argc, char** argv) {
       const double word = 1;
       if (ranks.rank() != 1) heed::gather(ranks, {&word, 1});
       std::this_thread::sleep_for(std::chrono::seconds(5));  // rank 1 says nothing
+      return 0;
+    }
+    if (what == "time") {
+      const Index parameters = argc > 2 ? std::atol(argv[2]) : 1000000;
+      const double seconds = exchange_seconds(ranks, parameters);
+      const double bytes = 2.0 * (ranks.size() - 1) / ranks.size() * 4.0 * static_cast<double>(parameters);
+      if (ranks.rank() == 0)
+        std::printf("%d ranks, %ld parameters: %.0f bytes sent by each, %.3f ms\n", ranks.size(), static_cast<long>(parameters), bytes,
+            1e3 * seconds);
       return 0;
     }
     for (int round = 0; round < 20; ++round)
