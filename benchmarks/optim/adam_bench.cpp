@@ -25,9 +25,8 @@ struct AdamCase {
   AdamW<float> optimizer;
 
   explicit AdamCase(Index count) : parameter({count}), optimizer({{"weight", &parameter}}, {.learning_rate = 1e-3}) {
-    const auto value = operand<1>({count}, 1), gradient = operand<1>({count}, 2);
-    std::copy_n(value.data(), count, parameter.value());
-    std::copy_n(gradient.data(), count, parameter.gradient());
+    std::copy_n(operand<1>({count}, 1).data(), count, parameter.value());
+    std::copy_n(operand<1>({count}, 2).data(), count, parameter.gradient());
   }
 
   void run() {

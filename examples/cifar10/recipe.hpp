@@ -44,14 +44,14 @@ inline Rates main_rates(const TrainOptions& options) {
 template <class T>
 std::unique_ptr<heed::Optimizer<T>> make_optimizer(const TrainOptions& options, const std::vector<heed::NamedParameter<T>>& parameters) {
   const Rates main = main_rates(options);
-  const auto rules = [&]<class Changes>(std::vector<heed::ParameterRule<Changes>> result) {
+  const auto rules = [&](auto result) {
     for (const auto& [name, parameter] : parameters) {
       const Rates own = rates_of(name, parameter->shape(), main);
       if (own == main) continue;
-      Changes changes;
-      changes.learning_rate = own.learning_rate;
-      changes.weight_decay = own.weight_decay;
-      result.push_back({name, changes});
+      auto& rule = result.emplace_back();
+      rule.pattern = name;
+      rule.changes.learning_rate = own.learning_rate;
+      rule.changes.weight_decay = own.weight_decay;
     }
     return result;
   };

@@ -142,24 +142,31 @@ TEST_CASE("a layer of any rank is given one") {
   REQUIRE(y[0] == 0);
 }
 
-TEST_CASE("many threads predict with one model, in a caller's parallel region, too") {
+TEST_CASE("eight threads predict with one model, batches of any size, in a caller's parallel region, too") {
   const auto model = small_net();
-  const auto x = images(4, 0.2f);
-  const auto expected = model.forward(x);
-  std::vector<int> right(4, 0);
+  const auto all = images(17, 0.2f);
+  std::vector<Tensor<float, 2>> alone;
+  for (Index n = 1; n <= 17; ++n) alone.push_back(model.forward(all.slice(0, n)));
+  std::vector<int> right(8, 0);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < right.size(); ++t)
     threads.emplace_back([&, t] {
-      Predictor predictor(model, x.shape(), 2);
-      Tensor<float, 2> y(predictor.output_shape());
-      for (int i = 0; i < 20; ++i) {
-        y.fill(7);
-        right[t] += predictor.predict(x, y.view()) && equal(y, expected);
+      for (std::size_t round = 0; round < 17; ++round) {
+        const std::size_t n = (round + 5 * t) % 17;
+        const auto x = all.slice(0, static_cast<Index>(n) + 1);
+        Predictor predictor(model, x.shape(), 1 + static_cast<int>(t % 2));
+        Tensor<float, 2> y(predictor.output_shape());
+        for (int again = 0; again < 3; ++again) {
+          y.fill(7);
+          right[t] += predictor.predict(x, y.view()) && equal(y, alone[n]);
+        }
       }
     });
   for (std::thread& thread : threads) thread.join();
-  REQUIRE(right == std::vector<int>(4, 20));
+  REQUIRE(right == std::vector<int>(8, 3 * 17));
 
+  const auto x = images(4, 0.2f);
+  const auto expected = model.forward(x);
   Predictor first(model, x.shape(), 2), second(model, x.shape(), 2);
   Predictor<decltype(small_net())>* predictors[] = {&first, &second};
   Tensor<float, 2> y[] = {Tensor<float, 2>({4, 4}), Tensor<float, 2>({4, 4})};

@@ -343,6 +343,21 @@ TEST_CASE("a tensor of the size of a freed one asks the system for nothing") {
   CHECK(BufferPool::instance().from_system() == before);
 }
 
+TEST_CASE("what is here to stay leaves nothing idle behind, however often it is made") {
+  BufferPool pool;
+  PoolScope own(pool);
+  for (int round = 0; round < 3; ++round) {
+    auto a = Tensor<float, 2>::lasting({30, 10});
+    Tensor<float, 2> b, passing({30, 10});
+    b.swap(a);
+    auto flat = std::move(b).flattened();
+    const Tensor<float, 1> copy(flat);  // passes by
+  }
+  REQUIRE(pool.from_system() == 2 + 3);
+  REQUIRE(pool.used_bytes() == 0);
+  REQUIRE(pool.idle_bytes() == 2 * 1280);
+}
+
 TEST_CASE("flattened moves the memory along") {
   Tensor<float, 2> x = counted({2, 3});
   const float* memory = x.data();

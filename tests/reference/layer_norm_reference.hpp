@@ -30,12 +30,12 @@ LayerNormResult layer_norm(
     const long double deviation = std::sqrt(variance + static_cast<long double>(eps));
     long double d_mean = 0, d_variance = 0;
     for (std::size_t j = 0; j < w; ++j) {
-      const long double centered = row[j] - mean, g = d_row[j] * (weight ? static_cast<long double>(weight[j]) : 1);
+      const long double from_mean = row[j] - mean, g = d_row[j] * (weight ? static_cast<long double>(weight[j]) : 1);
       r.y[i * w + j] =
-          centered / deviation * (weight ? static_cast<long double>(weight[j]) : 1) + (bias ? static_cast<long double>(bias[j]) : 0);
-      r.d_weight[j] += d_row[j] * centered / deviation;
+          from_mean / deviation * (weight ? static_cast<long double>(weight[j]) : 1) + (bias ? static_cast<long double>(bias[j]) : 0);
+      r.d_weight[j] += d_row[j] * from_mean / deviation;
       r.d_bias[j] += d_row[j];
-      d_variance += g * centered * -0.5L / (deviation * deviation * deviation);
+      d_variance += g * from_mean * -0.5L / (deviation * deviation * deviation);
       d_mean -= g / deviation;
     }
     for (std::size_t j = 0; j < w; ++j) {

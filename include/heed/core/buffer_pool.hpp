@@ -73,15 +73,16 @@ class BufferPool {
     return buffer;
   }
 
-  /// Takes back a buffer from `acquire(bytes)`.
-  void release(void* buffer, std::size_t bytes) noexcept {
+  /// Takes back a buffer from `acquire(bytes, fresh)`. A fresh one goes to the system: the next of its kind would leave it idle,
+  /// and so one model after another would let more lie.
+  void release(void* buffer, std::size_t bytes, bool fresh = false) noexcept {
     if (!buffer) return;
     const int c = size_class(bytes);
     const std::size_t size = class_bytes(c);
     {
       std::lock_guard lock(mutex_);
       used_bytes_ -= std::min(size, used_bytes_);  // a buffer may have come from another pool
-      if (idle_bytes_ + size <= current_limit()) {
+      if (!fresh && idle_bytes_ + size <= current_limit()) {
         free_[c] = new (buffer) Node{free_[c]};
         idle_bytes_ += size;
         return;

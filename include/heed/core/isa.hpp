@@ -58,8 +58,8 @@ inline IsaLevel isa_level() {
     constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
     const char* asked = std::getenv("HEED_ISA");
     if (!asked || !*asked) return best;
-    for (int level = 0; level < 4; ++level)
-      if (std::strcmp(asked, names[level]) == 0) return std::min(best, static_cast<IsaLevel>(level));
+    for (int i = 0; i < 4; ++i)
+      if (std::strcmp(asked, names[i]) == 0) return std::min(best, static_cast<IsaLevel>(i));
     fail("HEED_ISA is '", asked, "'; it must be avx512, avx2, baseline or scalar, or not be set");
 #endif
   }();

@@ -73,8 +73,10 @@ struct Packet<Scalar, T> {
   /// Numbers of a smaller type (uint8_t, int32_t, float), one a lane, as T; on the way back they are cut or rounded.
   template <class Number>
   static Packet load_numbers(const Number* p) {
-    if constexpr (std::is_integral_v<Number>) return {T(static_cast<std::int32_t>(*p))};
-    if constexpr (!std::is_integral_v<Number>) return {T(*p)};
+    if constexpr (std::is_integral_v<Number>)
+      return {T(static_cast<std::int32_t>(*p))};
+    else
+      return {T(*p)};
   }
   template <class Number>
   void store_numbers(Number* p) const {

@@ -163,7 +163,8 @@ class Tensor : public TensorView<const T, Rank> {
     return result;
   }
 
-  /// Zeros that are here to stay (gradients, optimiser state): their memory comes from the system and not from the pool's idle buffers.
+  /// Zeros that are here to stay (gradients, optimiser state): their memory comes from the system and not from the pool's idle buffers,
+  /// and goes back there.
   static Tensor lasting(const Shape& shape) {
     Tensor result;
     result.resize(shape, true);
@@ -185,6 +186,7 @@ class Tensor : public TensorView<const T, Rank> {
       free();
       this->data_ = obtain(count, fresh);
       capacity_ = count;
+      fresh_ = fresh;
     }
     this->shape_.template take<Rank>(shape);
   }
@@ -194,6 +196,7 @@ class Tensor : public TensorView<const T, Rank> {
     result.data_ = std::exchange(this->data_, nullptr);
     result.shape_ = Shape{std::exchange(this->shape_, Shape{}).size()};
     result.capacity_ = std::exchange(capacity_, 0);
+    result.fresh_ = fresh_;
     return result;
   }
   void fill(const T& value) { std::fill_n(data(), this->size(), value); }
@@ -201,6 +204,7 @@ class Tensor : public TensorView<const T, Rank> {
     std::swap(this->data_, other.data_);
     std::swap(this->shape_, other.shape_);
     std::swap(capacity_, other.capacity_);
+    std::swap(fresh_, other.fresh_);
   }
 
   using Base::data;
@@ -230,8 +234,9 @@ class Tensor : public TensorView<const T, Rank> {
       struct Guard {
         void* memory;
         std::size_t bytes;
-        ~Guard() { BufferPool::current().release(memory, bytes); }
-      } guard{elements, bytes};
+        bool fresh;
+        ~Guard() { BufferPool::current().release(memory, bytes, fresh); }
+      } guard{elements, bytes, fresh};
       std::uninitialized_value_construct_n(elements, count);
       guard.memory = nullptr;
     }
@@ -241,7 +246,7 @@ class Tensor : public TensorView<const T, Rank> {
   void free() noexcept {
     if (capacity_ > 0) {
       if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_n(data(), capacity_);
-      BufferPool::current().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T));
+      BufferPool::current().release(data(), static_cast<std::size_t>(capacity_) * sizeof(T), fresh_);
     }
     this->data_ = nullptr;
     this->shape_ = Shape{};
@@ -249,6 +254,7 @@ class Tensor : public TensorView<const T, Rank> {
   }
 
   Index capacity_ = 0;
+  bool fresh_ = false;  // see `lasting`
 };
 
 /// Gives the memory of tensors that have served back to the pool: what `backward` does with the tensors of its cache.

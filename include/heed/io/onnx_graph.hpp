@@ -134,7 +134,7 @@ class OnnxGraph {
 
   /// The value in another shape: the batch stays whatever it is, `shape[0]` is not read. It lies as heed has it.
   OnnxValue reshape(const DescribedLayer& layer, const OnnxValue& value, const Shape& shape, std::string_view word) {
-    const OnnxValue last = channels_last(value);
+    OnnxValue last = channels_last(value);
     if (last.shape == shape) return last;
     std::vector<Index> target(shape.begin(), shape.end());
     target[0] = 0;  // of a Reshape: take over
@@ -151,7 +151,7 @@ class OnnxGraph {
   /// Declares an input and returns its value. `images`: a value of rank 4 is (N, C, H, W) in the graph.
   OnnxValue input(const std::string& name, const Shape& shape, OnnxType type, bool images) {
     require(names_.insert(name).second, "write_onnx: two inputs or an input and the output are named ", name);
-    const OnnxValue value{name, shape, images && shape.rank() == 4};
+    OnnxValue value{name, shape, images && shape.rank() == 4};
     inputs_.push_back(value_info(name, value, type));
     return value;
   }

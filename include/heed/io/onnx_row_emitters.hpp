@@ -58,7 +58,7 @@ inline OnnxValue emit_sum(
 
 /// A vector of one number a feature in the shape in which it meets `x`.
 inline std::string along_features(OnnxGraph& graph, const DescribedLayer& layer, std::string_view name, const OnnxValue& x) {
-  const std::string vector = graph.parameter(layer, name);
+  std::string vector = graph.parameter(layer, name);
   if (!x.channels_first) return vector;
   std::vector<Index> shape(static_cast<std::size_t>(x.shape.rank() - 1), 1);
   shape[0] = x.shape.features();

@@ -118,7 +118,7 @@ void add_attended(const Attention<T>& a, Index b, Index h, Index i, Index begin,
   }
   for (; j < end; ++j) {
     bool attended = !mask || mask[j * a.mask.key];
-    if (key_mask) attended = attended && key_mask[j * a.key_mask.key];
+    if (key_mask != nullptr) attended = attended && key_mask[j * a.key_mask.key];
     if (bias) attended = attended && !(bias[j * a.bias.key] <= T(kMaskedScore));  // NaN is not masked
     flags[j] = static_cast<unsigned char>(flags[j] | static_cast<unsigned char>(attended));
   }

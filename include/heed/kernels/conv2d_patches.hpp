@@ -56,10 +56,10 @@ struct CorrelationAxis {
       const Index start = tap * tap_step + origin;  // of target 0
       return start + (targets - 1) * step < 0 || start >= source_size;
     };
-    Index first = 0;
-    while (first + 1 < taps && misses(first)) ++first;
-    while (a.taps > first + 1 && misses(a.taps - 1)) --a.taps;
-    a.taps -= first, a.origin += first * tap_step, a.tap_first += first * tap_spacing;
+    Index cut = 0;
+    while (cut + 1 < taps && misses(cut)) ++cut;
+    while (a.taps > cut + 1 && misses(a.taps - 1)) --a.taps;
+    a.taps -= cut, a.origin += cut * tap_step, a.tap_first += cut * tap_spacing;
     return a;
   }
 };

@@ -98,7 +98,8 @@ void winograd_correlate_in_parts(
       const T* const zeros = scratch.zeros.data() + width;
       const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
       const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
-      const auto run = [&]<class Rows>(Rows) {
+      const auto run = [&](auto part) {
+        using Rows = decltype(part);
         dispatch<TransformSource<Size, T, Rows>, T>(&tiles, first, last, c.source_channels, source, zeros, &from);
         for (Index p = share * panels_per_share; p < std::min(panels, (share + 1) * panels_per_share); ++p) {
           const T* const right = kernels.data.data() + p * panel + Rows::first(side) * side * kernel_point;
@@ -209,7 +210,8 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
       const Index shard = unit / (blocks * parts), block = unit / parts % blocks;
       const Index s = block / target_blocks * source_block, n = block % target_blocks * target_block;
       const Index sources = std::min(source_block, c.source_channels - s), targets = std::min(target_block, c.target_channels - n);
-      const auto run = [&]<class Rows>(Rows) {
+      const auto run = [&](auto part) {
+        using Rows = decltype(part);
         T* const unit_sums = sums.data() + (shard * blocks + block) * sums_block + Rows::first(side) * side * sums_point;
         for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
           const Index last = std::min(tiles.count, first + kTiles);
