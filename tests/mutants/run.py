@@ -15,7 +15,7 @@ import argparse, concurrent.futures, json, os, pathlib, random, re, shutil, subp
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROOMS = ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io", "train"]
 NUMBER = r"(?:\d+\.\d+|\d+)"
-ATOM = r"[A-Za-z_][\w.]*(?:\[[^\[\]]*\]|\([^()]*\))*"
+ATOM = r"[A-Za-z_][\w.]*(?:<[\w:]+>)?(?:\[[^\[\]]*\]|\([^()]*\))*"
 BALANCED = r"[^()]*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)[^()]*)*"
 CLAUSE = rf"!?{ATOM}(?: [<>=!]=? (?:{ATOM}|{NUMBER}))?"
 CHECK = r"\b(?:require(?:<\w+>)?|expect)\("
