@@ -120,12 +120,25 @@ def eigen_flags():
     return subprocess.run(["pkg-config", "--cflags", "eigen3"], capture_output=True, text=True).stdout.split()
 
 
+def compiler(options, level):
+    # An index beyond an array or a container ends the program: without that, such a mutant would be undefined and might pass.
+    return [options.compiler, "-std=c++20", level, "-fopenmp", "-w", "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error", "-D_GLIBCXX_ASSERTIONS"]
+
+
+def compile_ahead(options, folder):
+    """What every test includes and no mutant changes, compiled once: a third of the time of a small test."""
+    options.ahead = {}
+    for level in ("-O0", "-O1"):
+        header = options.ahead[level] = folder / f"ahead{level}.hpp"
+        header.write_text('#include <filesystem>\n#include <Eigen/Core>\n#include "catch.hpp"\n')
+        subprocess.run([*compiler(options, level), "-I", str(ROOT / "tests"), *eigen_flags(), "-x", "c++-header", str(header), "-o", f"{header}.gch"], check=True)
+
+
 def build(test, overlay, level, options, catch_main, program):
     """Compiles a test against the tree with `overlay` (a folder, or None) in front. Returns the compiler's run."""
-    front = ["-I", str(overlay)] if overlay else []
-    # An index beyond an array or a container ends the program: without that, such a mutant would be undefined and might pass.
-    return subprocess.run([options.compiler, "-std=c++20", level, "-fopenmp", "-w", "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error", "-D_GLIBCXX_ASSERTIONS",
-                           *front, "-I", str(ROOT / "include"), "-I", str(ROOT / "tests"), *eigen_flags(), str(test), str(catch_main), *options.libraries, "-o", str(program)], capture_output=True, text=True)
+    front = ["-include", str(options.ahead[level])] + (["-I", str(overlay)] if overlay else [])
+    return subprocess.run([*compiler(options, level), *front, "-I", str(ROOT / "include"), "-I", str(ROOT / "tests"), *eigen_flags(), str(test), str(catch_main),
+                           *options.libraries, "-o", str(program)], capture_output=True, text=True)
 
 
 class Baseline:
@@ -238,6 +251,7 @@ def main():
         if "catch_all" in subprocess.run([options.compiler, "-std=c++20", "-M", str(ROOT / "tests" / "main.cpp"), "-I", str(ROOT / "tests")],
                                          capture_output=True, text=True).stdout or os.path.isdir("/usr/include/catch2/internal"):
             options.libraries = [] if os.path.exists("/usr/include/catch2/catch.hpp") else ["-lCatch2Main", "-lCatch2"]
+        compile_ahead(options, folder)
         baseline = Baseline(options, catch_main, folder)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             position, running = options.first, set()
