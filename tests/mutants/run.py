@@ -47,7 +47,7 @@ OPERATORS = [
     ("wrong byte order", r"(\w+) << 8 \| ([^;]+);", r"\2 << 8 | \1;"),
     ("wrong shift", r" (<<|>>) (\d+)\b", r" \1 (\2 - 1)"),
     ("wrong comparison", r"(?<=[\w)]) > (?=[\w.]+ \?)", " < "),
-    ("wrong mask offset", r"\b(\w*offset\w*)(?= [<>+)-])", r"(\1 + 1)"),
+    ("wrong mask offset", r"\b((?:\w+\.)*\w*offset\w*)(?= [<>+)-])", r"(\1 + 1)"),
     ("negated condition", rf"\bif \(({BALANCED}; )?({BALANCED})\)", r"if (\1!(\2))"),
     ("swapped arguments", rf"(?<=\w)\(({ATOM}), ({ATOM})(?=[,)])", r"(\2, \1"),
     ("swapped fma", r"P::fma\(([^,()]+), ([^,()]+), ([^,()]+)\)", r"P::fma(\3, \2, \1)"),

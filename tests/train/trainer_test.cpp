@@ -103,6 +103,12 @@ TEST_CASE("a run that goes on in the middle of an epoch makes the steps of the w
   for (Index stop_after : {1, 2, 4}) CHECK(run(stop_after) == never_stopped);
 }
 
+TEST_CASE("what an epoch comes to, of no image and of one") {
+  const EpochReport none, one{.images = 1, .correct = 1, .loss_sum = 2.5, .seconds = 4};
+  CHECK((none.loss() == 0 && none.accuracy() == 0 && none.images_per_second() == 0));
+  CHECK((one.loss() == 2.5 && one.accuracy() == 1 && one.images_per_second() == 0.25));
+}
+
 TEST_CASE("a loss that is not finite ends training with a sentence") {
   auto net = small_net();
   AdamW<float> optimizer(named_parameters(net));
