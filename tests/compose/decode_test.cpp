@@ -86,6 +86,8 @@ TEST_CASE("Decoding names the layer that cannot go on") {
   const auto x = letters(1, 4);
   model.decode(x, state);
   CHECK_THROWS_WITH(model.decode(x, state), contains("2.0.self_attn: KeyValueCache: 4 more tokens do not fit behind the 4"));
+  auto stack_state = model.get<2>().decode_state(1, 4);  // at another depth, too, sequences are sequences
+  CHECK_NOTHROW(model.get<2>().decode(random_tensor<float, 3>({1, 4, 12}, 1), stack_state));
   auto long_state = model.decode_state(1, 30);
   model.decode(letters(1, 22), long_state);
   CHECK_THROWS_WITH(model.decode(x, long_state), contains("1: PositionalEncoding: 4 tokens from position 22 on leave the table"));

@@ -212,6 +212,23 @@ TEST_CASE("preparing weights anew asks the system for no memory") {
   }
 }
 
+TEST_CASE("weights that move again and again take no more memory") {
+  auto model = all_kinds();
+  const auto x = images(2, 0);
+  Predictor predictor(model, x.shape(), quiet_threads());
+  Tensor<float, 2> y(predictor.output_shape());
+  std::vector<decltype(model)> others;
+  for (float shift : {0.1f, 0.2f, 0.3f}) others.push_back(all_kinds(shift));
+  long asked = -1;
+  for (auto& other : others) {
+    model = std::move(other);
+    bool done = false;
+    asked = allocations_of([&] { done = predictor.predict(x, y.view()); });
+    REQUIRE((done && equal(y, model.forward(x))));
+  }
+  REQUIRE(asked == 0);  // the first move may
+}
+
 TEST_CASE("a thread's first predict of one thread asks the system for no memory") {
   const auto model = small_net();
   const auto x = images(3, 0);

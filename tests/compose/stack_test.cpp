@@ -31,6 +31,11 @@ TEST_CASE("An empty stack is the identity") {
   REQUIRE(stack.forward(x)[2] == 2);
 }
 
+TEST_CASE("Stacked blocks keep the shape") {
+  std::vector<Linear<double>> narrowing{Linear<double>({3, 2})};
+  REQUIRE_THROWS_WITH(Stack(std::move(narrowing)).output_shape({1, 3}), contains("the block turns 1x3 into 1x2"));
+}
+
 TEST_CASE("Blocks have their own parameters and names") {
   auto stack = stack_of(2);
   std::string names;

@@ -215,6 +215,7 @@ TEST_CASE("An epoch is resumed at any batch", "[data]") {
     CHECK(collect(resumed, 5, 3).sizes.empty());
     CHECK_THROWS_WITH(resumed.start_epoch(5, 4), "Batches: batch 4 of epoch 5 asked for, an epoch has 3");
     CHECK_THROWS_AS(resumed.start_epoch(-1), std::invalid_argument);
+    CHECK_THROWS_AS(resumed.start_epoch(5, -1), std::invalid_argument);
     CHECK(collect(resumed, 5) == whole);
   }
 }

@@ -93,6 +93,7 @@ TEST_CASE("CIFAR-10 records become channels-last images, for any list of files a
   CHECK(twice.size() == 2);
   CHECK(holds_records(twice.last(1), 4));
   CHECK_THROWS_AS(read_cifar10({}), std::invalid_argument);
+  CHECK_THROWS_WITH(read_cifar10({folder.path()}), contains("expected a file, found a folder"));
 }
 
 TEST_CASE("CIFAR-100 records have a coarse and a fine label", "[data]") {
@@ -230,6 +231,8 @@ TEST_CASE("What is written is what is read", "[data]") {
   CHECK(loaded.train.class_names()[9] == "class 9");
 
   CHECK_THROWS_AS(write_cifar10_folder(inner, {data.first(9), data}), std::invalid_argument);
+  CHECK_THROWS_AS(write_cifar10_folder(inner, {data.first(0), data}), std::invalid_argument);
+  CHECK_THROWS_AS(write_cifar10_folder(inner, {data, data.first(0)}), std::invalid_argument);
   CHECK_THROWS_AS(write_cifar10(folder.file("y.bin"), ImageDataset(Tensor<std::uint8_t, 4>({1, 32, 32, 1}), {0}, 1)), ShapeError);
   CHECK_THROWS_AS(
       write_cifar10(folder.file("y.bin"), ImageDataset(Tensor<std::uint8_t, 4>({1, 32, 32, 3}), {0}, 11)), std::invalid_argument);

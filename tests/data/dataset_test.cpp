@@ -76,6 +76,7 @@ TEST_CASE("A user's data set fits the concept in memory and on demand", "[data]"
   CHECK(class_name(ramps, 2) == "high");
   CHECK(class_name(ramps, 3) == "class 3");
   CHECK_THROWS_WITH(checked_label(ramps, 5), "Dataset: example 5 has label 5, expected 0 to 2");
+  CHECK_THROWS_AS(checked_label(ramps, -1), std::invalid_argument);
 }
 
 TEST_CASE("ImageDataset holds images and labels, and parts of it share them", "[data]") {
@@ -102,6 +103,7 @@ TEST_CASE("ImageDataset holds images and labels, and parts of it share them", "[
   CHECK_THROWS_WITH(all.first(11), "ImageDataset: examples 0 to 11 asked for, the set has 10");
   CHECK_THROWS_AS(all.last(11), std::invalid_argument);
   CHECK_THROWS_AS(all.range(5, 4), std::invalid_argument);
+  CHECK_THROWS_AS(all.range(-1, 3), std::invalid_argument);
 
   const ImageDataset part = numbered_images(5).last(2);  // outlives the whole
   CHECK(int{part.image(1)[5]} == 29);
@@ -142,8 +144,10 @@ TEST_CASE("Subset shows chosen examples of any data set", "[data]") {
   CHECK(int{image_pixels(tail, 0, buffer)[0]} == 50);
   CHECK(int{image_pixels(head, 2, buffer)[0]} == 20);
   CHECK(class_names(tail) == std::vector<std::string>{"low", "middle", "high"});
-  CHECK_THROWS_AS(first(ramps, 8), std::invalid_argument);
-  CHECK_THROWS_AS(last(ramps, -1), std::invalid_argument);
+  for (Index count : {-1, 8}) {
+    CHECK_THROWS_AS(first(ramps, count), std::invalid_argument);
+    CHECK_THROWS_AS(last(ramps, count), std::invalid_argument);
+  }
 
   const ImageDataset images = numbered_images(4);
   const Subset<ImageDataset> two = last(images, 2);

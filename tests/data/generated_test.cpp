@@ -94,6 +94,7 @@ TEST_CASE("The generated set is a pure function of its seed", "[data]") {
   CHECK_FALSE(same_images(data.train.first(30), data.test));
   CHECK_THROWS_AS(generated_images({.train = 12, .test = 1}), std::invalid_argument);
   CHECK_THROWS_AS(generated_images({.train = 10, .test = 0}), std::invalid_argument);
+  CHECK_THROWS_AS(generated_images({.train = 0, .test = 1}), std::invalid_argument);
 }
 
 TEST_CASE("Each class is drawn as its shape", "[data]") {

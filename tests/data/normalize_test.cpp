@@ -117,6 +117,7 @@ TEST_CASE("A normalisation that does not fit is refused", "[data]") {
   using Scale = PixelScale<float, float>;
   CHECK_THROWS_WITH(Scale(Normalization::cifar10(), 1), "Normalization: 3 means and 3 deviations for images of 1 channels");
   CHECK_THROWS_AS(Scale({{0.5}, {}}, 1), std::invalid_argument);
+  CHECK_THROWS_AS(Scale({{}, {0.5}}, 1), std::invalid_argument);
   CHECK_THROWS_WITH(Scale({{0.5}, {0.0}}, 1), "Normalization: channel 0 has mean 0.5 and deviation 0; the deviation must be above zero");
   CHECK_THROWS_AS(Scale({{0.5}, {-1.0}}, 1), std::invalid_argument);
   CHECK_THROWS_AS(Scale({{0.5}, {NAN}}, 1), std::invalid_argument);

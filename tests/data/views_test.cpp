@@ -67,6 +67,8 @@ TEST_CASE("Views check shapes", "[data]") {
   Tensor<float, 4> images({2, 1, 3, 1}), other({2, 3, 1, 1}), same({2, 1, 3, 1}), none({0, 1, 3, 1});
   CHECK_THROWS_AS(view_images<float>(images, views(1)[0], other.view()), ShapeError);
   CHECK_THROWS_WITH(view_images<float>(images, views(6)[2], same.view()), "view_images: a shift by 1 and 1 does not fit images of 1x3x1");
+  Tensor<float, 4> narrow({2, 3, 1, 1});
+  CHECK_THROWS_AS(view_images<float>(other, views(6)[2], narrow.view()), ShapeError);
   CHECK_NOTHROW(view_images<float>(images, views(2)[1], same.view()));
   CHECK_NOTHROW(view_images<float>(none, views(6)[2], none.view()));
 }

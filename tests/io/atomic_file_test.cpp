@@ -43,6 +43,8 @@ TEST_CASE("A file appears under its name when it is complete", "[atomic_file]") 
     CHECK(folder.count() == 2);
     file.commit();
     CHECK(folder.count() == 1);
+    CHECK_THROWS_WITH(file.write("more"), path + ": cannot write after commit");
+    CHECK_THROWS_WITH(file.commit(), path + ": cannot commit twice");
   }
   CHECK(heed::read_file(path) == std::string("new bytes\0.", 11));
   heed::write_file(path, "");
@@ -94,12 +96,13 @@ TEST_CASE("A full device leaves the old file", "[atomic_file]") {
   const struct rlimit small { 100'000, limit.rlim_max };
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
-  const std::string message = message_of([&] { heed::write_file(path, std::string(1'000'000, 'x')); });
+  AtomicFile file(path);
+  const std::string message = message_of([&] { file.write(std::string(1'000'000, 'x')); });
   setrlimit(RLIMIT_FSIZE, &limit);
   std::signal(SIGXFSZ, handler);
   CHECK(message == path + ": cannot write: File too large");
   CHECK(heed::read_file(path) == "old");
-  CHECK(folder.count() == 1);
+  CHECK(folder.count() == 1);  // the room is given back at once, not when the writer goes
 }
 
 TEST_CASE("A symbolic link stays one, and a device is refused", "[atomic_file]") {

@@ -71,9 +71,10 @@ TEST_CASE("Described layers: double numbers become the nearest floats") {
 TEST_CASE("Described layers: what is absent or of another kind is named") {
   const auto net = model<float>();
   CHECK_THROWS_AS(describe_layers(net, Shape{2, 5, 5, 4}), heed::ShapeError);
-  DescribedLayer layer{"a.b", "Odd", {{"size", "3x"}, {"mode", "fast"}, {"pair", "2x3"}, {"none", ""}}, {}, {}};
+  DescribedLayer layer{"a.b", "Odd", {{"size", "3x"}, {"mode", "fast"}, {"pair", "2x3"}, {"none", ""}, {"gap", "2 3"}}, {}, {}};
   CHECK_THROWS_WITH(layer.option("alpha"), "layer a.b (Odd) describes no option alpha");
   CHECK_THROWS_WITH(layer.integers("size"), contains("option size is \"3x\", expected whole numbers"));
+  CHECK_THROWS_WITH(layer.integers("gap"), contains("expected whole numbers"));
   CHECK_THROWS_WITH(layer.integers("none"), contains("expected whole numbers"));
   CHECK_THROWS_WITH(layer.integer("pair"), contains("expected one whole number"));
   CHECK_THROWS_WITH(layer.number("mode"), contains("expected a number"));

@@ -147,6 +147,8 @@ TEST_CASE("Damaged and hostile headers are refused with a sentence", "[npy]") {
   const auto header = [](const std::string& text) { return said_of(numpy_file(text, "")); };
   CHECK(said_of("") == "at offset 0: expected a file that starts with \\x93NUMPY; this is no .npy file");
   CHECK(said_of("\x93NUMPY\1") == "at offset 6: expected the version, found the end of the file");
+  CHECK(said_of(std::string("\x93NUMPY\1\0", 8)) == "at offset 8: expected the length of the header, found the end of the file");
+  CHECK(said_of(std::string("\x93NUMPY\0\0", 8)) == "at offset 6: expected format 1, 2 or 3, found 0");
   CHECK(said_of(std::string("\x93NUMPY\4\0", 8)) == "at offset 6: expected format 1, 2 or 3, found 4");
   CHECK(said_of(std::string("\x93NUMPY\1\0v", 9)) == "at offset 8: expected the length of the header, found the end of the file");
   CHECK(said_of("\x93NUMPY" + std::string("\2\0\xff\xff\xff\xff{}", 8)) ==

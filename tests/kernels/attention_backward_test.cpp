@@ -289,3 +289,17 @@ TEMPLATE_TEST_CASE("attention_backward: weights add up to 1 however large the sc
   const TestType tolerance = 20 * std::numeric_limits<TestType>::epsilon();
   for (TestType dv : given.dv) REQUIRE(std::abs(5 * dv - 1) < tolerance);
 }
+
+TEMPLATE_TEST_CASE("attention_backward: extreme scores, against the reference", "[attention_backward]", float, double) {
+  for (Index keys : {1, 2, 5, 17, 70}) {
+    INFO(keys << " keys");
+    const ExtremeAttention<TestType> extreme(keys);
+    const AttentionReference exact = attention_reference(extreme.problem, &extreme.dy);
+    const Gradients<TestType> given(extreme.problem, extreme.dy);
+    CHECK(largest_error(given.dk, exact.dk) < kTolerance<TestType>);
+    CHECK(largest_error(given.dv, exact.dv) < kTolerance<TestType>);
+    // A sum of products with the keys, which are as large as the scores.
+    for (std::size_t i = 0; i < given.dq.size(); ++i)
+      REQUIRE(std::abs(static_cast<double>(given.dq[i]) - exact.dq[i]) <= kTolerance<TestType> * extreme.largest_key(i));
+  }
+}

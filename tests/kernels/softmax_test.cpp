@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
+#include "extreme_inputs.hpp"
 #include "reference/random_tensor.hpp"
 
 #include <cstring>
@@ -133,6 +134,37 @@ TEST_CASE("huge scores, masked scores, not a number") {
   for (int i = 0; i < 12; ++i) columns[i % 4 * 3 + i / 4] = x[i];
   kernels::softmax_forward({1, 4, 3}, columns, y);
   for (int i = 0; i < 12; ++i) CHECK((i % 3 == 2 ? std::isnan(y[i]) : y[i] == expected[i % 3 * 4 + i / 3]));
+}
+
+TEMPLATE_TEST_CASE("softmax and its logarithm of extreme numbers, against the formulas", "", float, double) {
+  using T = TestType;
+  constexpr long double kRounding = 16 * std::numeric_limits<T>::epsilon();
+  for (Index width : {1, 2, 3, 5, 16, 17, 40}) {
+    const auto x = extreme_rows<T>(width);
+    const Index rows = x.rows();
+    const auto dy = random_tensor<T, 2>({rows, width}, 2);
+    Tensor<T, 2> columns({width, rows}), y(x.shape()), log_y(x.shape()), dx(x.shape()), log_dx(x.shape()), y_columns(columns.shape());
+    columns.matrix() = x.matrix().transpose();
+    kernels::softmax_forward({rows, width}, x.data(), y.data());
+    kernels::softmax_backward({rows, width}, y.data(), dy.data(), dx.data());
+    kernels::softmax_forward({1, width, rows}, columns.data(), y_columns.data());
+    kernels::log_softmax_forward({rows, width}, x.data(), log_y.data());
+    kernels::log_softmax_backward({rows, width}, log_y.data(), dy.data(), log_dx.data());
+    for (Index r = 0; r < rows; ++r) {
+      INFO(width << " numbers, row " << r);
+      const ExactSoftmax<T> exact(x.data() + r * width, width);
+      long double mean = 0, total = 0;
+      for (Index c = 0; c < width; ++c) mean += exact.p[static_cast<std::size_t>(c)] * dy(r, c), total += dy(r, c);
+      for (Index c = 0; c < width; ++c) {
+        const long double p = exact.p[static_cast<std::size_t>(c)], log_p = exact.log_p[static_cast<std::size_t>(c)];
+        REQUIRE(is_near(y(r, c), p, kRounding));
+        REQUIRE(is_near(y_columns(c, r), p, kRounding));
+        REQUIRE(is_near(dx(r, c), p * (dy(r, c) - mean), kRounding));
+        REQUIRE(is_near(log_y(r, c), log_p, kRounding * (1 - log_p)));
+        REQUIRE(is_near(log_dx(r, c), dy(r, c) - p * total, kRounding * static_cast<long double>(width)));
+      }
+    }
+  }
 }
 
 TEST_CASE("a row with NaN is NaN, whatever the payload") {

@@ -7,6 +7,7 @@
 #include <heed/losses/bce_with_logits_loss.hpp>
 
 #include "catch.hpp"
+#include "extreme_inputs.hpp"
 #include "reference/loss_reference.hpp"
 
 using namespace heed;
@@ -102,6 +103,38 @@ TEST_CASE("bce_with_logits_loss: logits of any size are safe") {
   CHECK(BCEWithLogitsLoss<double>({.weight = {0, 1}})(row({std::nan(""), 0}), row({1, 1}), dx) == Approx(std::log(2.0) / 2));
   CHECK(dx[0] == 0.0);
   CHECK(BCEWithLogitsLoss<double>({.pos_weight = {0}})(row({-kInfinity, 0}), row({1, 0}), dx) == Approx(std::log(2.0) / 2));
+}
+
+TEMPLATE_TEST_CASE("bce_with_logits_loss: extreme logits, against the formula", "", float, double) {
+  using T = TestType;
+  constexpr long double kRounding = 8 * std::numeric_limits<T>::epsilon();
+  const std::vector<T> numbers = extreme_numbers<T>();
+  const std::vector<T> targets = {0, 1, T(0.5), T(0.999), T(1e-30), std::numeric_limits<T>::denorm_min()};
+  const Index rows = static_cast<Index>(numbers.size()), columns = static_cast<Index>(targets.size());
+  Tensor<T, 2> x({rows, columns}), target(x.shape()), losses, dx;
+  for (Index i = 0; i < x.size(); ++i) {
+    x[i] = numbers[static_cast<std::size_t>(i / columns)];
+    target[i] = targets[static_cast<std::size_t>(i % columns)];
+  }
+  for (double weight : {1.0, 0.25, 1e-30})
+    for (double pos_weight : {1.0, 0.0, 1e3}) {
+      const BCEWithLogitsLoss<T> loss({.weight = {weight}, .pos_weight = {pos_weight}});
+      loss.elements(x, target, losses, dx);
+      const double mean = loss.value(x, target);
+      long double sum = 0;
+      for (Index i = 0; i < x.size(); ++i) {
+        const long double z = x[i], on = static_cast<long double>(weight) * static_cast<long double>(pos_weight) * target[i],
+                          off = weight * (1 - static_cast<long double>(target[i]));
+        const long double rest = std::log1p(std::exp(-std::abs(z))), s = 1 / (1 + std::exp(-z)), not_s = 1 / (1 + std::exp(z));
+        const long double expected = on * (std::max(-z, 0.0L) + rest) + off * (std::max(z, 0.0L) + rest);
+        const long double tiny = std::numeric_limits<T>::denorm_min() * (1 + std::abs(z));  // a target or a loss that is subnormal
+        INFO("x " << x[i] << ", target " << target[i] << ", weights " << weight << ", " << pos_weight);
+        REQUIRE(is_near(losses[i], expected, kRounding * expected + tiny));
+        REQUIRE(is_near(dx[i], off * s - on * not_s, kRounding * (off * s + on * not_s) + tiny));
+        sum += expected;
+      }
+      CHECK(is_near(mean, static_cast<double>(sum) / static_cast<double>(x.size()), 1e-13L * sum));
+    }
 }
 
 TEST_CASE("bce_with_logits_loss: the loss of dual numbers carries the derivative") {

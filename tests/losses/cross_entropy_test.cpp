@@ -12,6 +12,7 @@
 #include <heed/losses/cross_entropy.hpp>
 
 #include "catch.hpp"
+#include "extreme_inputs.hpp"
 #include "reference/cross_entropy_reference.hpp"
 
 using namespace heed;
@@ -196,6 +197,53 @@ TEMPLATE_TEST_CASE("cross_entropy: logits of any size are safe", "", float, doub
   CHECK(CrossEntropyLoss<T>()(masked, matrix<T>(2, 3, {1, 0, 0, 0, 1, 0}), d) == Approx((std::log(1 + std::exp(1.0)) + std::log(2.0)) / 2));
   CHECK(CrossEntropyLoss<T>().value(masked, std::vector<int>{0, 0}) == kInfinity);
   CHECK(std::isnan(CrossEntropyLoss<T>().value(matrix<T>(1, 2, {0, std::nan("")}), std::vector<int>{0})));
+}
+
+TEMPLATE_TEST_CASE("cross_entropy: extreme logits, against the formula", "", float, double) {
+  using T = TestType;
+  constexpr long double kRounding = 16 * std::numeric_limits<T>::epsilon();  // some roundings of the largest term
+  for (Index classes : {1, 2, 3, 10, 33})
+    for (double smoothing : {0.0, 0.1, 1.0})
+      for (bool weighted : {false, true})
+        for (bool soft : {false, true}) {
+          INFO(classes << " classes, smoothing " << smoothing << ", weighted " << weighted << ", soft " << soft);
+          const auto logits = extreme_rows<T>(classes);
+          CrossEntropyOptions options{.label_smoothing = smoothing};
+          for (Index c = 0; c < classes && weighted; ++c) options.weight.push_back(c % 3 == 0 ? 0.5 : c % 3 == 1 ? 1e-30 : 1e30);
+          std::vector<int> labels;
+          Tensor<T, 2> targets(logits.shape()), d_rows, d_mean;
+          for (Index r = 0; r < logits.rows(); ++r) {
+            labels.push_back(static_cast<int>(r % classes));
+            targets(r, r % classes) += T(0.75), targets(r, r / 2 % classes) += T(0.25);
+          }
+          const CrossEntropyLoss<T> loss(options);
+          Tensor<T, 1> losses;
+          soft ? loss.rows(logits, targets, losses, d_rows) : loss.rows(logits, labels, losses, d_rows);
+          const double mean = soft ? loss(logits, targets, d_mean) : loss(logits, labels, d_mean);
+          long double sum = 0, divisor = 0;
+          const auto weight = [&](Index c) { return weighted ? options.weight[static_cast<std::size_t>(c)] : 1.0; };
+          for (Index r = 0; r < logits.rows(); ++r) divisor += soft ? 1 : weight(r % classes);
+          for (Index r = 0; r < logits.rows(); ++r) {
+            const ExactSoftmax<T, double> exact(logits.data() + r * classes, classes);
+            const auto a = [&](Index c) {
+              const double target = soft ? static_cast<double>(targets(r, c)) : c == r % classes ? 1.0 : 0.0;
+              return static_cast<long double>(weight(c)) * ((1 - smoothing) * target + smoothing / static_cast<double>(classes));
+            };
+            long double expected = 0, total = 0;
+            for (Index c = 0; c < classes; ++c) {
+              if (a(c) != 0) expected -= a(c) * exact.log_p[static_cast<std::size_t>(c)];
+              total += a(c);
+            }
+            REQUIRE(is_near(losses[r], expected, kRounding * (total + expected)));
+            for (Index c = 0; c < classes; ++c) {
+              const long double gradient = total * exact.p[static_cast<std::size_t>(c)] - a(c);
+              REQUIRE(is_near(d_rows(r, c), gradient, kRounding * total));
+              REQUIRE(is_near(d_mean(r, c), gradient / divisor, kRounding * total / divisor + std::numeric_limits<T>::denorm_min()));
+            }
+            sum += expected;
+          }
+          CHECK(is_near(mean, sum / divisor, 1e-13L * (1 + sum / divisor)));
+        }
 }
 
 TEST_CASE("nothing to take the mean of: 0, with zero gradients") {

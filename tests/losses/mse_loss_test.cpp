@@ -6,6 +6,7 @@
 #include <heed/losses/mse_loss.hpp>
 
 #include "catch.hpp"
+#include "extreme_inputs.hpp"
 #include "reference/loss_reference.hpp"
 
 using namespace heed;
@@ -53,6 +54,30 @@ TEST_CASE("mse_loss: numbers printed by torch 2, and each element's own loss") {
     CHECK(losses[i] == squares[i]);
     CHECK(dx[i] == slopes[i]);
   }
+}
+
+TEMPLATE_TEST_CASE("mse_loss: extreme numbers, against the formula", "", float, double) {
+  using T = TestType;
+  constexpr long double kRounding = 4 * std::numeric_limits<T>::epsilon();
+  const std::vector<T> numbers = extreme_numbers<T>();
+  const Index count = static_cast<Index>(numbers.size());
+  Tensor<T, 2> x({count, count}), target(x.shape()), losses, dx, d_mean;
+  for (Index i = 0; i < x.size(); ++i) {
+    x[i] = numbers[static_cast<std::size_t>(i / count)];
+    target[i] = numbers[static_cast<std::size_t>(i % count)];
+  }
+  MSELoss<T>().elements(x, target, losses, dx);
+  const double mean = MSELoss<T>()(x, target, d_mean);
+  long double sum = 0;
+  for (Index i = 0; i < x.size(); ++i) {
+    const long double distance = static_cast<double>(x[i]) - static_cast<double>(target[i]), square = distance * distance;
+    INFO(x[i] << " and " << target[i]);
+    REQUIRE(is_near(losses[i], square, kRounding * square));
+    REQUIRE(is_near(dx[i], 2 * distance, kRounding * std::abs(distance)));
+    REQUIRE(is_near(d_mean[i], 2 * distance / static_cast<long double>(x.size()), kRounding * std::abs(distance)));
+    sum += square;
+  }
+  CHECK(is_near(mean, static_cast<double>(sum) / static_cast<double>(x.size()), 1e-13L * sum));
 }
 
 TEST_CASE("mse_loss: the loss of dual numbers carries the derivative") {

@@ -5,10 +5,12 @@
 
 #include <heed/core/dual.hpp>
 #include <heed/core/random.hpp>
+#include <heed/kernels/softmax.hpp>
 #include <heed/losses/cross_entropy.hpp>
 #include <heed/losses/nll_loss.hpp>
 
 #include "catch.hpp"
+#include "extreme_inputs.hpp"
 #include "reference/loss_reference.hpp"
 
 using namespace heed;
@@ -108,6 +110,32 @@ TEST_CASE("what counts nowhere may hold anything, and the mean of nothing is 0")
   for (Index i = 0; i < 6; ++i) CHECK(dx[i] == 0.0f);
   CHECK(NLLLoss<float>().value(x, std::vector<int>{1, 1}) == kInfinity);
   CHECK(NLLLoss<float>()(Tensor<float, 2>({0, 3}), std::vector<int>{}, dx) == 0.0);
+}
+
+TEMPLATE_TEST_CASE("nll_loss: extreme numbers, against the formula", "", float, double) {
+  using T = TestType;
+  const auto x = extreme_rows<T>(3);
+  std::vector<int> labels;
+  for (Index r = 0; r < x.rows(); ++r) labels.push_back(static_cast<int>(r % 3));
+  const NLLLoss<T> loss({.weight = {0.5, 1e-30, 2}});
+  Tensor<T, 1> losses;
+  Tensor<T, 2> dx;
+  loss.rows(x, labels, losses, dx);
+  for (Index r = 0; r < x.rows(); ++r) {
+    const long double weight = loss.options().weight[static_cast<std::size_t>(r % 3)], expected = -weight * x(r, r % 3);
+    REQUIRE(
+        is_near(losses[r], expected, 2 * std::numeric_limits<T>::epsilon() * std::abs(expected) + std::numeric_limits<T>::denorm_min()));
+    for (Index c = 0; c < 3; ++c) REQUIRE(dx(r, c) == static_cast<T>(c == r % 3 ? -weight : 0.0L));
+  }
+  // Of the logarithms of a softmax it stays the cross-entropy.
+  const auto logits = extreme_rows<T>(5);
+  for (Index r = 0; r < logits.rows(); ++r) {
+    const ExactSoftmax<T> exact(logits.data() + 5 * r, 5);
+    Tensor<T, 2> row({1, 5});
+    kernels::log_softmax_forward({1, 5}, logits.data() + 5 * r, row.data());
+    REQUIRE(is_near(NLLLoss<T>().value(row, std::vector<int>{2}), -static_cast<T>(exact.log_p[2]),
+        8 * std::numeric_limits<T>::epsilon() * (1 - exact.log_p[2])));
+  }
 }
 
 TEST_CASE("mistakes get a sentence") {

@@ -6,6 +6,8 @@
 
 #include <heed/kernels/attention.hpp>
 
+#include "extreme_inputs.hpp"
+
 /// Attention as its definition reads, in double, one score after another. The judge of kernels/attention.hpp.
 struct AttentionReference {
   std::vector<double> y;                       ///< (B, H, Tq, Dv)
@@ -219,4 +221,42 @@ struct RandomAttention {
 
   heed::CounterRandom random_;
   std::uint64_t count_ = 0;
+};
+
+/// Rows of extreme scores, up to a tenth of what counts as masked: sequences of two queries, 1 and -1, whose keys are the scores.
+template <class T>
+struct ExtremeAttention {
+  using Index = heed::Index;
+  heed::Tensor<T, 2> k, q, v, d_y;
+  heed::kernels::Attention<T> problem;
+  heed::kernels::HeadRows<const T> dy;
+
+  explicit ExtremeAttention(Index keys) : k(extreme_rows<T>(keys)), q({k.rows(), 2}), v(k.shape()), d_y(q.shape()) {
+    constexpr double kMost = -heed::kernels::kMaskedScore / 10;
+    const heed::CounterRandom random{7, 7};
+    for (Index i = 0; i < k.size(); ++i)
+      k[i] = std::clamp(k[i], T(-kMost), T(kMost)), v[i] = T(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
+    for (Index i = 0; i < q.size(); ++i) q[i] = T(i % 2 == 0 ? 1 : -1), d_y[i] = v[i % v.size()];
+    problem = {.batches = k.rows(),
+        .heads = 1,
+        .kv_heads = 1,
+        .queries = 2,
+        .keys = keys,
+        .width = 1,
+        .value_width = 1,
+        .q = {q.data(), 2, 2, 1},
+        .k = {k.data(), keys, keys, 1},
+        .v = {v.data(), keys, keys, 1}};
+    dy = {d_y.data(), 2, 2, 1};
+  }
+  ExtremeAttention(const ExtremeAttention&) = delete;
+  ExtremeAttention& operator=(const ExtremeAttention&) = delete;
+
+  /// The size of the largest key of a query, at least 1.
+  double largest_key(std::size_t query) const {
+    double largest = 1;
+    for (Index j = 0; j < problem.keys; ++j)
+      largest = std::max(largest, std::abs(static_cast<double>(k(static_cast<Index>(query / 2), j))));
+    return largest;
+  }
 };

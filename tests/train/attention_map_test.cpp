@@ -26,8 +26,10 @@ TEST_CASE("a map is linear between the centres of its tokens and constant beyond
   CHECK(bilinear<float>(map, 1, 2) == 25);
   CHECK(bilinear<float>(map, 0, 0.5) == Approx(0.5));
   CHECK(bilinear<float>(map, 0.5, 0.5) == Approx((0 + 1 + 9 + 16) / 4.0));
+  CHECK(bilinear<float>(map, 0.25, 1.75) == Approx(0.75 * (0.25 * 1 + 0.75 * 4) + 0.25 * (0.25 * 16 + 0.75 * 25)));
   CHECK(bilinear<float>(map, -3, 9) == 4);
   CHECK(bilinear<float>(map, 7, -9) == 9);
+  for (const Shape& empty : {Shape{0, 3}, Shape{3, 0}}) CHECK_THROWS_AS(bilinear<float>(Tensor<float, 2>(empty), 0, 0), ShapeError);
 
   const Tensor<float, 2> spread = spread_map<float>(map, 4, 6, TokenGrid::even(2), TokenGrid::even(3));
   REQUIRE(spread.shape() == Shape{4, 6});

@@ -48,5 +48,9 @@ TEST_CASE("a confusion matrix knows accuracy, recall and precision") {
   CHECK(matrix.precision(0) == Approx(0.5));
   CHECK(matrix.precision(2) == 0);
   CHECK_THROWS_WITH(matrix.add(3, 0), contains("label 3"));
+  CHECK_THROWS_AS(matrix.add(-1, 0), std::invalid_argument);
+  CHECK_THROWS_AS(matrix.add(0, -1), std::invalid_argument);
+  CHECK_THROWS_AS(matrix.add(0, 3), std::invalid_argument);
+  CHECK_THROWS_AS(matrix.add(TensorView<const float, 2>(scores.data(), {5, 3}), std::vector<int>{0, 0, 0, 0}), ShapeError);
   CHECK_THROWS_AS(matrix.add(TensorView<const float, 2>(scores.data(), {3, 5}), std::vector<int>{0, 0, 0}), ShapeError);
 }

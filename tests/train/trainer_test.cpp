@@ -103,6 +103,12 @@ TEST_CASE("a run that goes on in the middle of an epoch makes the steps of the w
   for (Index stop_after : {1, 2, 4}) CHECK(run(stop_after) == never_stopped);
 }
 
+TEST_CASE("what an epoch comes to, of no image and of one") {
+  const EpochReport none, one{.images = 1, .correct = 1, .loss_sum = 2.5, .seconds = 4};
+  CHECK((none.loss() == 0 && none.accuracy() == 0 && none.images_per_second() == 0));
+  CHECK((one.loss() == 2.5 && one.accuracy() == 1 && one.images_per_second() == 0.25));
+}
+
 TEST_CASE("a loss that is not finite ends training with a sentence") {
   auto net = small_net();
   AdamW<float> optimizer(named_parameters(net));
@@ -110,6 +116,22 @@ TEST_CASE("a loss that is not finite ends training with a sentence") {
   Tensor<float, 4> images({2, 32, 32, 3});
   images.fill(std::numeric_limits<float>::quiet_NaN());
   CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the loss is nan at step 0"));
+}
+
+TEST_CASE("a gradient of the loss that is not finite: an AnomalyScope names the loss, else the first weight that it reaches is named") {
+  const auto loss = [](const auto& logits, const auto&, Tensor<float, 2>& d_logits) {
+    d_logits.resize(logits.shape());
+    d_logits[3] = std::numeric_limits<float>::quiet_NaN();
+    return 1.0;
+  };
+  auto net = small_net();
+  AdamW<float> optimizer(named_parameters(net));
+  Trainer trainer(net, loss, optimizer);
+  const Tensor<float, 4> images({2, 32, 32, 3});
+  CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the gradient of first.weight is nan"));
+  const AnomalyScope scope;
+  CHECK_THROWS_WITH(
+      trainer.step(images, std::vector<int>{1, 2}), "Trainer: the loss gives a gradient that is nan at element 3 of 2x10, at step 0");
 }
 
 TEST_CASE("tokens are classified, one label each") {

@@ -83,7 +83,7 @@ struct Attention {
   std::uint64_t row_number(Index b, Index h, Index i) const { return static_cast<std::uint64_t>((b * heads + h) * queries + i); }
 };
 
-/// The score of a masked key. Finite, so that no difference of infinities arises; its weight is exactly 0.
+/// The score of a masked key. Finite, so that no difference of infinities arises; its weight is exactly 0. A row whose largest score (in base 2) lies below half of it counts as masked.
 inline constexpr double kMaskedScore = -1e30;
 
 /// The keys in [begin, end) that any of a range of queries attends lie in here. `flags`, if not null, says which of them are attended.
