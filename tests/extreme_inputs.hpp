@@ -44,7 +44,8 @@ bool is_near(T found, long double exact, long double error) {
   return found == static_cast<T>(exact) || std::abs(static_cast<long double>(found) - exact) <= error;
 }
 
-/// A row's softmax and its logarithm. The distances from the largest element are those that `Value` has: in double two elements can lie infinitely far apart.
+/// A row's softmax and its logarithm. The distances from the largest element are those that `Value` has: in double two elements can
+/// lie infinitely far apart.
 template <class T, class Value = T>
 struct ExactSoftmax {
   std::vector<long double> p, log_p;
