@@ -28,7 +28,9 @@ cmp -s whole/model.safetensors single/model.safetensors && fault "--shards chang
 # A rank that is killed: the job ends with a sentence and not with 0, and its last checkpoint goes on, on one rank more and on none.
 ranks 2 "$program" train "${endless[@]}" --output lost --checkpoint-every 3 >lost.txt 2>&1 &
 for _ in $(seq 300); do grep -q '"event":"epoch"' lost/log.jsonl 2>/dev/null && break; sleep 0.1; done
-victim=$(pgrep -f -- "$program train .*--output lost" | while read -r id; do tr '\0' '\n' <"/proc/$id/environ" 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && echo "$id"; done)
+victim=$(for process in /proc/[0-9]*; do
+  tr '\0' '\n' <"$process/environ" | grep -qx OMPI_COMM_WORLD_RANK=1 && tr '\0' ' ' <"$process/cmdline" | grep -q -- "--output lost " && echo "${process#/proc/}"
+done 2>/dev/null)
 kill -KILL $victim
 status=0
 wait $! || status=$?
