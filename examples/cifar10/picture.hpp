@@ -175,7 +175,7 @@ inline Picture load_picture(const std::string& path) {
   if (file.starts_with("P5") || file.starts_with("P6")) return detail::read_portable_map(path, file);
   const bool jpeg = file.starts_with("\xff\xd8");
   if (!jpeg && !file.starts_with("\x89PNG"))
-    heed::fail<heed::FileError>(path, ": expected a PNG, JPEG or PPM file, but it begins like none of them");
+    heed::fail<heed::FileError>(path, ": expected a PNG, JPEG or PPM file, but it cannot be read as one (it begins like none of them)");
   if (jpeg) detail::check_huffman_codes(path, file);
   const auto* content = reinterpret_cast<const unsigned char*>(file.data());
   const int length = static_cast<int>(std::min<std::size_t>(file.size(), std::numeric_limits<int>::max()));

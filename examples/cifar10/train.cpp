@@ -258,9 +258,9 @@ class Run {
     if (data_.generated) fmt::print("These are drawn shapes, the generated sample set: the numbers say nothing about CIFAR-10.\n");
     fmt::print("trained in {}, {:.0f} images/s; the model is saved in {}\n", clock_time(seconds), images_per_second, folder_.model_path());
     folder_.log({{"event", "result"}, {"dataset", data_.name()}, {"net", options_.net.net}, {"attention", options_.net.attention},
-        {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()}, {"epochs", options_.epochs},
-        {"test_accuracy", results[0].accuracy}, {"test_accuracy_flip", results[1].accuracy}, {"test_accuracy_6view", results[2].accuracy},
-        {"train_seconds", seconds}, {"images_per_second", images_per_second}, {"weights_hash", heed::weights_hash(model_->net)}});
+        {"seed", options_.seed}, {"threads", heed::thread_count()}, {"epochs", options_.epochs}, {"test_accuracy", results[0].accuracy},
+        {"test_accuracy_flip", results[1].accuracy}, {"test_accuracy_6view", results[2].accuracy}, {"train_seconds", seconds},
+        {"images_per_second", images_per_second}, {"weights_hash", heed::weights_hash(model_->net)}});
     folder_.remove_checkpoint();
     return 0;
   }
