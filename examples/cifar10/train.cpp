@@ -193,10 +193,10 @@ class Run {
   void announce(Index steps, std::string_view optimizer, const Position& position) {
     const heed::ModelSummary summary = heed::summarize(model_->net, heed::image_shape(1, 32, 32, 3));
     fmt::print("{}\n", heed::summary_table(summary));
-    fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images{}, {}, {} threads{}\n\n", options_.net.net,
+    fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images{}, {}, {}{}\n\n", options_.net.net,
         options_.net.attention, train_.size(), data_.name(), data_.folder, options_.epochs, steps, options_.batch_size,
-        options_.shards > 1 ? fmt::format(" in {} shards", options_.shards) : "", optimizer, heed::thread_count(),
-        ranks_.size() > 1 ? fmt::format(" on each of {} ranks", ranks_.size()) : "");
+        options_.shards > 1 ? fmt::format(" in {} shards", options_.shards) : "", optimizer,
+        program::counted(heed::thread_count(), "thread"), ranks_.size() > 1 ? fmt::format(" on each of {} ranks", ranks_.size()) : "");
     if (options_.resume) {
       fmt::print("resumed at step {} of epoch {}\n\n", position.epoch.steps, position.epoch.epoch + 1);
       std::fflush(stdout);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/core.h>
@@ -31,6 +32,9 @@ inline std::string clock_time(double seconds) {
   const long s = static_cast<long>(std::max(0.0, seconds) + 0.5);
   return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
 }
+
+/// "1 thread", "2 threads"
+inline std::string counted(heed::Index count, std::string_view what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
 
 /// What a training run is at, shown as it goes: one line that is redrawn on a terminal, a plain line every ten seconds elsewhere.
 class Progress {

@@ -21,22 +21,28 @@
 
 namespace program {
 
-/// Started by mpirun, or by what else starts ranks of MPI.
-inline bool is_rank() {
-  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE"})
-    if (std::getenv(variable)) return true;
-  return false;
-}
-
 /// Calls `action(communicator)` and returns what it returns: with the ranks of MPI if there are some, else with this process alone. Of several ranks only the
 /// first writes to stdout, and one that ends with a sentence ends the job.
 template <class Action>
 int on_ranks([[maybe_unused]] std::string_view name, const Action& action) {
-  if (!is_rank()) {
+#if !defined(HEED_MPI)
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+    const char* size = std::getenv(variable);
+    heed::require(!size || std::string_view(size) == "1", "started as one of ", size ? size : "",
+        " ranks, but built without MPI: each would train for itself; configure with -DHEED_MPI=ON");
+  }
+  heed::SingleProcess alone;
+  return action(alone);
+#else
+  const auto by_mpi = [] {  // mpirun, or what else starts ranks, says so
+    for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE"})
+      if (std::getenv(variable)) return true;
+    return false;
+  };
+  if (!by_mpi()) {
     heed::SingleProcess alone;
     return action(alone);
   }
-#if defined(HEED_MPI)
   const heed::MpiScope mpi;
   heed::MpiCommunicator ranks(MPI_COMM_WORLD, {.ending = [] { return InterruptScope::requested(); }});
   if (ranks.size() == 1) return action(ranks);
@@ -58,12 +64,6 @@ int on_ranks([[maybe_unused]] std::string_view name, const Action& action) {
     end_all(error, std::chrono::seconds(1));
   }
   return kBadInput;
-#else
-  const char* size = std::getenv("OMPI_COMM_WORLD_SIZE") ? std::getenv("OMPI_COMM_WORLD_SIZE") : std::getenv("PMI_SIZE");
-  heed::require(
-      size && std::string_view(size) == "1", "started as one of several ranks, but built without MPI; configure with -DHEED_MPI=ON");
-  heed::SingleProcess alone;
-  return action(alone);
 #endif
 }
 

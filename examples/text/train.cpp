@@ -145,8 +145,8 @@ class Run {
         "parameters\n",
         numbers_.size(), files_, model_->vocabulary.size(), o.layers, o.features, o.heads, o.kv_heads, o.context,
         model_->net.parameter_count());
-    fmt::print(
-        "{} steps of {} pieces of {} characters, {} threads\n\n", options_.steps, options_.batch_size, o.context, heed::thread_count());
+    fmt::print("{} steps of {} pieces of {} characters, {}\n\n", options_.steps, options_.batch_size, o.context,
+        program::counted(heed::thread_count(), "thread"));
     std::fflush(stdout);
     folder_.open();
     folder_.log({{"event", "start"}, {"files", files_}, {"characters", numbers_.size()}, {"vocabulary", model_->vocabulary.size()},

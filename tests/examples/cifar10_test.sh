@@ -153,5 +153,11 @@ grep -q "saved in stopped/model.safetensors" stopped.txt || fault "Ctrl-C: $(tai
 expect 0 "accuracy" "$program" evaluate stopped/model.safetensors --data part
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
 
+# A rank of a program without MPI would train for itself.
+if [[ -z ${HEED_MPIEXEC:-} ]]; then
+  OMPI_COMM_WORLD_SIZE=2 expect 2 "started as one of 2 ranks, but built without MPI" "$program" train --data part --output rank
+  [[ ! -e rank ]] || fault "a refused rank left a folder"
+fi
+
 [[ $failures == 0 ]] && echo "cifar10: all well"
 exit $((failures > 0))

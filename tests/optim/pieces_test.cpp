@@ -16,8 +16,9 @@ std::vector<std::vector<int>> visits(const std::vector<Index>& sizes, Index grai
   const auto size_of = [&](std::size_t k) { return sizes.at(k); };
   const Index length = line_length(sizes.size(), size_of);
   for (Index begin = 0; begin < length; begin += grain)
-    for_each_piece(sizes.size(), size_of, begin, begin + grain, [&](std::size_t k, Index from, Index to) {
+    for_each_piece(sizes.size(), size_of, begin, begin + grain, [&](std::size_t k, Index from, Index to, Index place) {
       CHECK(from < to);
+      CHECK((place >= begin && place + to - from <= begin + grain));
       for (Index i = from; i < to; ++i) ++count[k][static_cast<std::size_t>(i)];
     });
   return count;
@@ -38,17 +39,18 @@ TEST_CASE("arrays start at multiples of 64, and pieces of 64 stay aligned in the
   CHECK(line_length(sizes.size(), size_of) == 64 + 64 + 128 + 64);
   CHECK(kPieceElements % 64 == 0);
   std::vector<Index> starts;
-  for_each_piece(sizes.size(), size_of, 64, 192, [&](std::size_t k, Index from, Index to) {
+  for_each_piece(sizes.size(), size_of, 64, 192, [&](std::size_t k, Index from, Index to, Index place) {
     starts.push_back(static_cast<Index>(k));
     starts.push_back(from);
     starts.push_back(to);
+    starts.push_back(place);
   });
-  CHECK(starts == std::vector<Index>{1, 0, 64, 2, 0, 64});
+  CHECK(starts == std::vector<Index>{1, 0, 64, 64, 2, 0, 64, 128});
 }
 
 TEST_CASE("no arrays and empty arrays have an empty line") {
   const auto none = [](std::size_t) { return Index{0}; };
   CHECK(line_length(0, none) == 0);
   CHECK(line_length(3, none) == 0);
-  for_each_piece(3, none, 0, 100, [](std::size_t, Index, Index) { FAIL("there is nothing to visit"); });
+  for_each_piece(3, none, 0, 100, [](std::size_t, Index, Index, Index) { FAIL("there is nothing to visit"); });
 }

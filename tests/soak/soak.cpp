@@ -110,8 +110,8 @@ void keep_training(Run& run, const ImageDataset& data, const std::vector<std::st
 }
 
 /// Predicts until told to stop, every other thread through Predictors; `alone` holds the logits of each image. Each thread has a pool of
-/// its own: what lies idle in a shared one follows how much eight threads ever held at once, which goes on growing, ever more slowly, and
-/// would hide a leak.
+/// its own. A shared one comes to hold as much, and no more: for each size the most buffers that the eight ever held at once, which is at most the sum
+/// of what each holds. But that takes a rare coincidence for the last of them, and until then its slow growth would hide a leak.
 void keep_predicting(Run& run, int thread, const Net& model, const Tensor<float, 4>& images, const Tensor<float, 2>& alone) {
   const ThreadScope threads(1 + thread / 2 % 2);
   const BackendScope backend(thread / 4 && has_backend(Backend::std_thread) ? Backend::std_thread : Backend::automatic);

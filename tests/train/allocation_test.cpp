@@ -24,10 +24,11 @@ TEST_CASE("The interposed functions count") {
 
 TEST_CASE("A training step after the first asks the system for no memory") {
   const ThreadScope threads(quiet_threads());
-  for (const bool erased : {false, true}) {
-    const auto train = [&](auto model) {
+  for (const auto& [erased, shards] : {std::pair{false, 1}, {true, 1}, {false, 5}}) {
+    const auto train = [&, parts = shards](auto model) {
       AdamW<float> optimizer(named_parameters(model), {});
-      Trainer trainer(model, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, ConstantSchedule{}, {.max_gradient_norm = 1.0});
+      Trainer trainer(model, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, ConstantSchedule{},
+          {.max_gradient_norm = 1.0, .shards = parts});
       Tensor<float, 4> x({32, 8, 8, 3});
       std::vector<int> labels(32);
       for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) * 0.1f - 0.6f;
@@ -37,7 +38,7 @@ TEST_CASE("A training step after the first asks the system for no memory") {
         for (int step = 0; step < 3; ++step) trainer.step(x, labels);
       });
     };
-    INFO((erased ? "held by AnyLayer" : "compile-time model"));
+    INFO((erased ? "held by AnyLayer" : "compile-time model") << ", shards: " << shards);
     REQUIRE((erased ? train(AnyLayer<float, 4, 2>(small_net())) : train(small_net())) == 0);
   }
 }

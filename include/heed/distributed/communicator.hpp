@@ -6,7 +6,6 @@
 #include <span>
 #include <stdexcept>
 #include <string_view>
-#include <vector>
 
 #include <heed/core/error.hpp>
 #include <heed/core/tensor.hpp>
@@ -55,9 +54,9 @@ class SingleProcess final : public Communicator {
 inline Tensor<double, 2> gather(Communicator& communicator, std::span<const double> own) {
   const Index ranks = communicator.size(), bytes = static_cast<Index>(own.size_bytes());
   auto all = Tensor<double, 2>::uninitialized({ranks, static_cast<Index>(own.size())});
-  std::vector<Communicator::Part> send, receive;
-  for (Index r = 0; r < ranks; ++r) send.push_back({0, bytes}), receive.push_back({r * bytes, bytes});
-  communicator.exchange(own.data(), send, all.data(), receive);
+  Tensor<Communicator::Part, 1> send({ranks}), receive({ranks});  // from the pool: every step asks
+  for (Index r = 0; r < ranks; ++r) send[r] = {0, bytes}, receive[r] = {r * bytes, bytes};
+  communicator.exchange(own.data(), send.span(), all.data(), receive.span());
   return all;
 }
 

@@ -37,7 +37,7 @@ class MpiScope {
 };
 
 struct MpiOptions {
-  double patience = 600;         ///< seconds that the others may be silent
+  double patience = 600;              ///< seconds that the others may be silent
   std::function<bool()> ending = {};  ///< asked while waiting: is the job being ended from outside? Then the others get half a second
 };
 

@@ -37,7 +37,7 @@ double gradient_norm(const std::vector<NamedParameter<T>>& parameters) {
   double square = 0;
   detail::over_gradients(parameters, [&](Index length, const auto& size_of) {
     parallel_sum(length, kPieceElements, 1, &square, [&](Index begin, Index end, double* partial) {
-      for_each_piece(parameters.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to) {
+      for_each_piece(parameters.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) {
         *partial += kernels::sum_squares(to - from, std::as_const(*parameters[k].parameter).gradient() + from);
       });
     });
@@ -54,7 +54,7 @@ void clip_gradients_with_norm(const std::vector<NamedParameter<T>>& parameters, 
   if (factor >= 1) return;
   detail::over_gradients(parameters, [&](Index length, const auto& size_of) {
     parallel_for(length, kPieceElements, [&](Index begin, Index end) {
-      for_each_piece(parameters.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to) {
+      for_each_piece(parameters.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) {
         T* gradient = parameters[k].parameter->gradient() + from;
         kernels::elementwise(kernels::Scale<T>{static_cast<T>(factor)}, to - from, gradient, static_cast<const T*>(gradient));
       });

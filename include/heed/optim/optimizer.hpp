@@ -58,7 +58,7 @@ class Optimizer {
       make_state(e);
     }
     const auto size_of = [&](std::size_t k) { return moves(entries_[k]) ? entries_[k].parameter->size() : 0; };
-    const auto update_piece = [&](std::size_t k, Index from, Index to) {
+    const auto update_piece = [&](std::size_t k, Index from, Index to, Index /*place*/) {
       Entry& e = entries_[k];
       Piece piece{e.group, e.steps, learning_rate_factor, e.parameter->value() + from, e.parameter->gradient() + from, {}, to - from,
           &e.parameter->shape()};
@@ -75,8 +75,9 @@ class Optimizer {
   void zero_gradients() {
     const auto size_of = [&](std::size_t k) { return entries_[k].parameter->has_gradient() ? entries_[k].parameter->size() : 0; };
     parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
-      for_each_piece(entries_.size(), size_of, begin, end,
-          [&](std::size_t k, Index from, Index to) { std::fill_n(entries_[k].parameter->gradient() + from, to - from, T(0)); });
+      for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) {
+        std::fill_n(entries_[k].parameter->gradient() + from, to - from, T(0));
+      });
     });
   }
 

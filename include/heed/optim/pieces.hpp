@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <type_traits>
 
 #include <heed/core/shape.hpp>
 
@@ -27,8 +26,8 @@ Index line_length(std::size_t arrays, const SizeOf& size_of) {
   return length;
 }
 
-/// Calls `body(k, from, to)` for each array k that has elements in [begin, end) of the line: they are its elements [from, to). A body that takes four is told
-/// where on the line element `from` lies.
+/// Calls `body(k, from, to, place)` for each array k that has elements in [begin, end) of the line: they are its elements [from, to), the first of
+/// which lies at `place`.
 template <class SizeOf, class Body>
 void for_each_piece(std::size_t arrays, const SizeOf& size_of, Index begin, Index end, const Body& body) {
   Index start = 0;
@@ -36,11 +35,7 @@ void for_each_piece(std::size_t arrays, const SizeOf& size_of, Index begin, Inde
     if (start >= end) return;
     const Index size = size_of(k);
     const Index from = std::max<Index>(begin - start, 0), to = std::min(end - start, size);
-    if constexpr (std::is_invocable_v<const Body&, std::size_t, Index, Index, Index>) {
-      if (from < to) body(k, from, to, start + from);
-    } else if (from < to) {
-      body(k, from, to);
-    }
+    if (from < to) body(k, from, to, start + from);
     start += detail::aligned_size(size);
   }
 }

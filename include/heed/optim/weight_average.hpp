@@ -110,7 +110,8 @@ class WeightAverage {
           " elements and has ", e.buffer ? e.buffer->size() : 0);
     const auto size_of = [&](std::size_t k) { return entries_[k].average.size(); };
     parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
-      for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to) { body(entries_[k], from, to); });
+      for_each_piece(
+          entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) { body(entries_[k], from, to); });
     });
   }
 
