@@ -30,7 +30,7 @@ TEST_CASE("what the ranks say comes to all in the order of the ranks") {
       any[r] = any_rank(ranks, ranks.rank() == size - 1);
       none[r] = any_rank(ranks, false);
       equal[r] = all_ranks_say(ranks, "weights");
-      other_word[r] = all_ranks_say(ranks, ranks.rank() == size - 1 ? "Weights" : "weights");
+      other_word[r] = all_ranks_say(ranks, ranks.rank() == size - 1 ? "weights of 17" : "weights of 16");
     });
     for (int r = 0; r < size; ++r) {
       const auto at = static_cast<std::size_t>(r);

@@ -127,16 +127,20 @@ TEST_CASE("one rank's wish to stop, and one shard's loss that is no number, reac
     ShardedGradients<float> sharded(parts.parameters(), parts.buffers(), 6, ranks);
     const auto pass = [&](Index, Index begin, Index end) { return parts.pass(begin, end); };
     const bool first = sharded(12, ranks.rank() == 1, pass).stop, second = sharded(12, false, pass).stop;
-    const double loss = sharded(12, false, [&](Index shard, Index, Index) {
-      ShardReport report;
-      report.loss = shard == 4 ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+    parts.a.zero_gradient(), parts.b.zero_gradient();
+    const std::vector<float> before = parts.bits();
+    const double loss = sharded(12, false, [&](Index shard, Index begin, Index end) {
+      ShardReport report = parts.pass(begin, end);
+      if (shard == 4) report.loss = std::numeric_limits<double>::quiet_NaN();
       return report;
     }).loss;
+    const bool unchanged = parts.bits() == before;
     static std::mutex mutex;
     const std::lock_guard lock(mutex);
     CHECK(first);
     CHECK_FALSE(second);
     CHECK(std::isnan(loss));
+    CHECK(unchanged);
   });
 }
 

@@ -123,6 +123,21 @@ TEST_CASE("shards: tokens with a label each are cut by sequences") {
   CHECK(losses(3) == Approx(losses(1)).epsilon(1e-12));
 }
 
+TEST_CASE("shards: dropout draws otherwise in each, and in the first as in a whole batch") {
+  const auto loss = [](Index shards, Index copies) {
+    const SeedScope seed(4);
+    Sequential net(Dropout<double>({.p = 0.5}), Linear<double>({.in_features = 40, .out_features = 10}));
+    AdamW<double> optimizer(named_parameters(net));
+    Trainer trainer(net, CrossEntropyLoss<double>(), optimizer, ConstantSchedule{}, {.seed = 9, .shards = shards});
+    Tensor<double, 2> x({copies, 40});
+    for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i % 40) / 10;  // equal rows
+    return trainer.step(x, std::vector<int>(static_cast<std::size_t>(copies), 3)).loss;
+  };
+  const double first = loss(1, 1), both = loss(2, 2);
+  CHECK(std::abs(both - first) > 1e-3);  // the second row is masked otherwise
+  CHECK(loss(2, 1) == Approx(first));    // one image, one shard
+}
+
 TEST_CASE("shards: all ranks stop after the same step") {
   std::atomic<int> first{0};
   ThreadRanks::run(3, [&](Communicator& ranks) {
