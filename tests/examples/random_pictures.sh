@@ -13,3 +13,5 @@ printf '%s\n' airplane automobile bird cat deer dog frog horse ship truck >part/
 
 # What must be equal: the log without times, speeds, threads and ranks.
 same_part() { sed -E 's/"(train_seconds|images_per_second|threads|ranks)":[^,}]*,?//g' "$1/log.jsonl"; }
+# The step of all, of 10 an epoch, at which a run says that it was resumed.
+resumed_at() { echo $(($(sed -nE 's/^resumed at step ([0-9]+) of epoch ([0-9]+)$/\1 + 10 * (\2 - 1)/p' "$1"))); }

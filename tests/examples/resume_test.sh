@@ -55,7 +55,7 @@ steps=$(grep -o '"step":[0-9]*' stopped/log.jsonl | cut -d: -f2)
 for _ in $(seq 100); do grep -q "resumed at step" resumed.txt && break; sleep 0.1; done
 kill -KILL $!
 wait $! 2>/dev/null
-grep -q "resumed at step $((steps % 10)) of epoch $((steps / 10 + 1))" resumed.txt || fault "stopped at step $steps of all, then $(cat resumed.txt)"
+[[ $(resumed_at resumed.txt) == "$steps" ]] || fault "stopped at step $steps of all, then $(cat resumed.txt)"
 
 # What is wrong gets a sentence, exit code 2, and loses nothing.
 cp -r stopped held
