@@ -354,9 +354,11 @@ struct Packet<Isa, T> {
   template <int Group>
   HEED_INLINE static Packet select_flags(const unsigned char* flags, const Packet& x, const Packet& y) {
     typedef std::uint32_t Words __attribute__((vector_size(Isa::bytes)));
-    Words words, spread;
+    typedef std::uint32_t Flags __attribute__((vector_size(Isa::bytes), aligned(1), may_alias));
+    // memcpy would be made in pieces of 8 bytes (g++ 12, AVX2), through registers and memory.
+    const Words words = *reinterpret_cast<const Flags*>(flags);
+    Words spread;
     Integers bytes;
-    std::memcpy(&words, flags, sizeof words);
     detail::spread_words<Words, Group, lanes>(words, spread, std::make_index_sequence<Isa::bytes / 4>());
     detail::flag_masks<Integer, Group>(bytes, std::make_index_sequence<lanes>());
     return {(reinterpret_cast<Integers>(spread) & bytes) != 0 ? x.v : y.v};
