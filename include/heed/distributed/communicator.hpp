@@ -54,7 +54,8 @@ class SingleProcess final : public Communicator {
 inline Tensor<double, 2> gather(Communicator& communicator, std::span<const double> own) {
   const Index ranks = communicator.size(), bytes = static_cast<Index>(own.size_bytes());
   auto all = Tensor<double, 2>::uninitialized({ranks, static_cast<Index>(own.size())});
-  Tensor<Communicator::Part, 1> send({ranks}), receive({ranks});  // from the pool: every step asks
+  using Parts = Tensor<Communicator::Part, 1>;  // from the pool: every step asks
+  Parts send = Parts::uninitialized({ranks}), receive = Parts::uninitialized({ranks});
   for (Index r = 0; r < ranks; ++r) send[r] = {0, bytes}, receive[r] = {r * bytes, bytes};
   communicator.exchange(own.data(), send.span(), all.data(), receive.span());
   return all;
