@@ -22,6 +22,18 @@ struct Which {
 
 }  // namespace
 
+TEST_CASE("HEED_ISA asks for a lower level") {
+  const auto limited = heed::detail::limited_level;
+  CHECK(limited(IsaLevel::avx2, nullptr) == IsaLevel::avx2);
+  CHECK(limited(IsaLevel::avx2, "") == IsaLevel::avx2);
+  CHECK(limited(IsaLevel::avx512, "scalar") == IsaLevel::scalar);
+  CHECK(limited(IsaLevel::avx512, "baseline") == IsaLevel::baseline);
+  CHECK(limited(IsaLevel::avx512, "avx2") == IsaLevel::avx2);
+  CHECK(limited(IsaLevel::avx512, "avx512") == IsaLevel::avx512);
+  CHECK(limited(IsaLevel::baseline, "avx512") == IsaLevel::baseline);
+  CHECK_THROWS_WITH(limited(IsaLevel::avx2, "sse"), contains("HEED_ISA is 'sse'; it must be avx512, avx2, baseline or scalar"));
+}
+
 TEST_CASE("dispatch takes the best instruction set, or the lower one that HEED_ISA names") {
   const char* asked = std::getenv("HEED_ISA");
   IsaLevel limit = IsaLevel::avx512;

@@ -54,6 +54,11 @@ class Net : public heed::LayerBase<Net> {
 
 }  // namespace
 
+TEST_CASE("onnx_emitters: rows, images and attention") {
+  const heed::io::OnnxEmitters emitters = heed::io::onnx_emitters();
+  for (const char* kind : {"Linear", "Conv2d", "MultiHeadAttention"}) CHECK(emitters.contains(kind));
+}
+
 TEST_CASE("write_onnx: the file says what it is") {
   const heed::Linear<float> linear({.in_features = 2, .out_features = 3});
   OnnxOptions options{.input_names = {"features"}, .output_name = "logits", .graph_name = "net"};

@@ -22,9 +22,8 @@ TEST_CASE("fetch ahead: line by line, column by column where rows lie apart", "[
   CHECK_FALSE(ahead.empty());
   std::vector<const char*> seen;
   const auto walk = [&](Index steps) {
-    kernels::FetchingWalk<kernels::NeighbouringRows<float>> lines{{x.data(), 1}, ahead.take(steps, x.data())};
-    for (Index k = 0; k < steps; ++k, lines.next()) seen.push_back(lines.lines.line);
-    CHECK(lines[2] == x.data() + steps + 2);
+    FetchAhead::Lines lines = ahead.take(steps, x.data());
+    for (Index k = 0; k < steps; ++k, lines.next()) seen.push_back(lines.line);
   };
   for (const Index steps : {3, 2, 5, 4, 1, 6, 1}) walk(steps);
   std::vector<const char*> expected;
@@ -35,6 +34,16 @@ TEST_CASE("fetch ahead: line by line, column by column where rows lie apart", "[
   CHECK(ahead.empty());
   CHECK(ahead.take(4, y.data()).line == second);  // nothing is left
   CHECK(ahead.take(4, y.data()).step == 0);
+}
+
+TEST_CASE("fetch ahead: a walk takes a line a step", "[fetch_ahead]") {
+  const std::vector<float> x(600);
+  kernels::FetchingWalk<kernels::NeighbouringRows<float>> walk{{x.data(), 7}, {reinterpret_cast<const char*>(x.data()), 64}};
+  for (int k = 0; k < 6; k += 2, walk.next()) {
+    CHECK(walk.at<0>(2) == x.data() + 7 * k + 2);
+    CHECK(walk.at<1>(2) == x.data() + 7 * (k + 1) + 2);
+    CHECK(walk.lines.line == reinterpret_cast<const char*>(x.data()) + 64 * k);
+  }
 }
 
 TEST_CASE("fetch ahead: it pays beyond 2 MB", "[fetch_ahead]") {

@@ -51,6 +51,9 @@ TEST_CASE("AttentionMask: lengths, slopes, a past and short masks", "[attention_
   CHECK((a.position(0, 1) == 3 && a.visible_keys(0, 0) == 5 && a.visible_keys(1, 3) == 2));
   a.causal = true;
   CHECK((a.visible_keys(0, 0) == 3 && a.visible_keys(1, 0) == 2));
+  kernels::Attention<float> behind = a;  // a cache of keys that stands before all of them
+  AttentionMask<float>{.past = 1}.bind("Test", behind);
+  CHECK(behind.position(0, 0) == 3);
   a.end_aligned = true;  // query 3 of sequence 1 at key 1
   CHECK((a.position(1, 3) == 1 && a.position(1, 0) == -2 && a.visible_keys(1, 0) == 0 && a.visible_keys(1, 3) == 2));
   CHECK_THROWS_WITH(AttentionMask<float>{.past = 1}.bind("Test", a), contains("Test: past is 1, but the layer aligns the last query"));

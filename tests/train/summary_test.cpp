@@ -73,9 +73,11 @@ TEST_CASE("a summary knows shapes, parameters and multiply-adds of a composed mo
   CHECK(layer_of(summary, "rest.1").multiply_adds == 2 * 25 * 8);
   CHECK(layer_of(summary, "rest.1.linear").out.rank() == 0);
   CHECK(layer_of(summary, "rest.1.linear").multiply_adds == 10 * 64);  // rows of the layer around it
+  CHECK(layer_of(summary, "first").flops() == 2 * 10 * 48);
   CHECK(summary.parameters == model.parameter_count());
   CHECK(summary.frozen == 48);
   CHECK(summary.multiply_adds == 480 + 640 + 400 + 640);
+  CHECK(summary.flops() == 2 * (480 + 640 + 400 + 640));
   // The frozen first weight needs no gradient, nor does the input.
   CHECK(summary.training_flops() == 2 * (480 + 3 * 640 + 3 * 400 + 3 * 640));
   CHECK(summary.activations == 10 * (8 + 8 + 8 + 8));

@@ -42,6 +42,18 @@ struct Avx512 {
 /// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name.
 enum class IsaLevel { scalar, baseline, avx2, avx512 };
 
+namespace detail {
+inline constexpr const char* kIsaNames[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
+
+/// What is asked for, if `best` has it; `best` if nothing is asked for.
+inline IsaLevel limited_level(IsaLevel best, const char* asked) {
+  if (!asked || !*asked) return best;
+  for (int i = 0; i < 4; ++i)
+    if (std::strcmp(asked, kIsaNames[i]) == 0) return std::min(best, static_cast<IsaLevel>(i));
+  fail("HEED_ISA is '", asked, "'; it must be avx512, avx2, baseline or scalar, or not be set");
+}
+}  // namespace detail
+
 inline IsaLevel isa_level() {
   static const IsaLevel level = [] {
 #if !HEED_HAS_VECTORS
@@ -55,22 +67,14 @@ inline IsaLevel isa_level() {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
       best = IsaLevel::avx512;
 #endif
-    constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
-    const char* asked = std::getenv("HEED_ISA");
-    if (!asked || !*asked) return best;
-    for (int i = 0; i < 4; ++i)
-      if (std::strcmp(asked, names[i]) == 0) return std::min(best, static_cast<IsaLevel>(i));
-    fail("HEED_ISA is '", asked, "'; it must be avx512, avx2, baseline or scalar, or not be set");
+    return detail::limited_level(best, std::getenv("HEED_ISA"));
 #endif
   }();
   return level;
 }
 
 /// "avx512", "avx2", "baseline" or "scalar".
-inline const char* isa_name() {
-  constexpr const char* names[] = {"scalar", "baseline", "avx2", "avx512"};
-  return names[static_cast<int>(isa_level())];
-}
+inline const char* isa_name() { return detail::kIsaNames[static_cast<int>(isa_level())]; }
 
 /// Whether the CPU computes the widest vectors in two halves, so that a narrower one costs half as much (AMD's Zen 4; Zen 5 is taken for one, too).
 inline bool halves_wide_vectors() {

@@ -137,7 +137,7 @@ class Batches {
     prepared_ = -1;
     next_ = first_batch;
     if (options_.shuffle && epoch != epoch_) shuffle_order(order_, options_.seed, epoch);
-    if (!options_.shuffle && epoch_ < 0)
+    if (!options_.shuffle)
       for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<Index>(i);
     epoch_ = epoch;
   }

@@ -209,7 +209,7 @@ class JsonParser {
     return true;
   }
   void skip_space() {
-    while (position_ < source_.size() && (peek() == ' ' || peek() == '\n' || peek() == '\r' || peek() == '\t')) ++position_;
+    while (peek() == ' ' || peek() == '\n' || peek() == '\r' || peek() == '\t') ++position_;
   }
 
   Json value(int depth) {
