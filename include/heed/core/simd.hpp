@@ -108,6 +108,15 @@ HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
 #endif
 }
 
+/// Keeps the compiler from computing this pointer (or number) from others, as it likes to do in loops: with a distance for each row that a tile reads, which
+/// are more than there are registers.
+template <class Value>
+HEED_INLINE void keep_in_register([[maybe_unused]] Value& value) {
+#if HEED_HAS_VECTORS
+  asm volatile("" : "+r"(value));
+#endif
+}
+
 /// As many whole 32-bit numbers as a packet has lanes, for hashing; arithmetic is modulo 2^32.
 template <class Isa, class T>
 struct WholePacket;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <heed/core/isa.hpp>
 #include <heed/core/shape.hpp>
+#include <heed/core/simd.hpp>
 
 namespace heed::kernels {
 
@@ -63,14 +63,21 @@ bool fetching_pays(Index numbers) {
   return numbers * static_cast<Index>(sizeof(T)) > Index(1) << 21;
 }
 
-/// A walk that asks for a line in each step.
+/// A walk (see RowStride) that asks for a line in each step.
 template <class Walk>
 struct FetchingWalk {
   Walk walk;
   FetchAhead::Lines lines;
 
-  HEED_INLINE auto operator[](int i) const { return walk[i]; }
-  HEED_INLINE void next() { walk.next(), lines.next(); }
+  template <int Ahead>
+  HEED_INLINE auto at(int i) const {
+    return walk.template at<Ahead>(i);
+  }
+  HEED_INLINE void next() {
+    walk.next();
+    lines.next(), lines.next();
+    keep_in_register(lines.line);  // or g++ 12 spills the sums of a 14 x 2 tile
+  }
 };
 
 }  // namespace heed::kernels

@@ -170,7 +170,7 @@ template <class T>
 struct FewRows {
   GemmProblem<T> g;
 
-  static bool fits(Index rows) { return 2 * rows <= panel_width<T>(); }
+  static bool fits(Index rows, const MatrixRef<T>& a) { return 2 * rows <= panel_width<T>() && (a.row == 1 || a.col == 1); }
 
   /// Columns [col, col + count), whole panels in place or one packed into `scratch`, with a bias behind it.
   void panels(Index col, Index count, bool packed, T* scratch) const {
@@ -310,7 +310,7 @@ void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const Matr
   const detail::GemmProblem<T> problem{rows, cols, depth, a, b, c, c_row, accumulate, bias};
   if (depth > 0 && detail::NarrowProduct<T>::fits(cols, depth, a, c_row)) return detail::NarrowProduct<T>{problem}.run(epilogue);
   if (depth > 0 && detail::FewColumns<T>::fits(cols, depth, a, b)) return detail::FewColumns<T>{problem}.run(epilogue);
-  if (depth > 0 && detail::FewRows<T>::fits(rows)) return detail::FewRows<T>{problem}.run(epilogue);
+  if (depth > 0 && detail::FewRows<T>::fits(rows, a)) return detail::FewRows<T>{problem}.run(epilogue);
   PackedOperand<T> packed;
   packed.pack(depth, cols, b);
   gemm(rows, a, packed, c, c_row, accumulate, bias, epilogue);

@@ -19,7 +19,7 @@ struct LinearSizes {
 template <class T>
 void linear_forward(const LinearSizes& s, const T* x, const T* weight, const T* bias, T* y, bool add = false) {
   const MatrixRef<T> transposed = MatrixRef<T>{weight, s.weight_row}.transposed();
-  const bool packs = !detail::FewRows<T>::fits(s.rows) && !detail::FewColumns<T>::fits(s.out, s.in, {x, s.in}, transposed) &&
+  const bool packs = !detail::FewRows<T>::fits(s.rows, {x, s.in}) && !detail::FewColumns<T>::fits(s.out, s.in, {x, s.in}, transposed) &&
                      !detail::NarrowProduct<T>::fits(s.out, s.in, {x, s.in}, s.out);
   if (!packs) return gemm(s.rows, s.out, s.in, {x, s.in}, transposed, y, s.out, add, bias);
   PackedOperand<T> own;

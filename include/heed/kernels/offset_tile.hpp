@@ -39,11 +39,20 @@ namespace detail {
 /// A walk over rows that start anywhere, see RowStride.
 template <class T, int Rows>
 struct RowOffsets {
-  const T* first;
-  Index step;
-  Index at[Rows];
-  HEED_INLINE const T* operator[](int i) const { return first + at[i]; }
-  HEED_INLINE void next() { first += step; }
+  const T *first, *second;
+  Index two_steps;
+  Index offset[Rows];
+
+  /// To the steps from p on, `step` apart.
+  HEED_INLINE void start(const T* p, Index step) { first = p, second = p + step, two_steps = 2 * step; }
+  template <int Ahead>
+  HEED_INLINE const T* at(int i) const {
+    return (Ahead ? second : first) + offset[i];
+  }
+  HEED_INLINE void next() {
+    first += two_steps, second += two_steps;
+    keep_in_register(first), keep_in_register(second);
+  }
 };
 
 template <class Isa, class T, int Vectors>
@@ -54,16 +63,16 @@ struct OffsetPanel {
   template <int Rows>
   HEED_INLINE void tile(Index row) const {
     P acc[Rows][Vectors];
-    RowOffsets<T, Rows> walk{nullptr, p.a_step, {}};
+    RowOffsets<T, Rows> walk;
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      walk.at[i] = p.a_offset[row + i];
+      walk.offset[i] = p.a_offset[row + i];
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
     }
     const T* b = p.b;
     for (Index s = 0; s < p.segment_count; b += p.segments[s].length * p.b_step, ++s) {
-      walk.first = p.a + p.segments[s].offset;
+      walk.start(p.a + p.segments[s].offset, p.a_step);
       multiply_tile<Isa, T, Rows, Vectors>(p.segments[s].length, walk, b, p.b_step, acc);
     }
 #pragma GCC unroll 16

@@ -24,59 +24,80 @@ struct TileShape<Scalar> {
   static constexpr int rows = 2, vectors = 2;
 };
 
-/// How a product walks over its left operand: `walk[i]` is where the element of row i is in the present step, `next()` goes one step on. Rows at equal
-/// distances go through three pointers and two distances, which fit the registers; fourteen offsets do not, and are read again each step
-/// (Granite Rapids, depth 64: 213 instead of 205 of 245 GFLOP/s). Tiles of fewer rows do not read through the pointers that lie behind them.
-template <class T>
+/// How a product walks over its left operand: `walk.at<0>(i)` is where the element of row i is in the present step, `walk.at<1>(i)` in the one after it, and
+/// `next()` goes two steps on. This one is for rows at equal distances whose elements lie one behind the other: three pointers and two distances fit the
+/// registers; fourteen offsets do not, and are read again each step (Granite Rapids, depth 64: 213 instead of 205 of 245 GFLOP/s). Tiles of fewer rows do not
+/// read through the pointers that lie behind them.
+template <class T, int Rows>
 struct RowStride {
   const T *row0, *row5, *row10;
-  Index row, three_rows, step;
+  Index row, three_rows;
 
-  HEED_INLINE RowStride(const T* a, Index a_row, Index a_step)
-      : row0(a), row5(a + 5 * a_row), row10(a + 10 * a_row), row(a_row), three_rows(3 * a_row), step(a_step) {}
-  HEED_INLINE const T* operator[](int i) const {
-    const T* p = i < 5 ? row0 : i < 10 ? row5 : row10;
+  HEED_INLINE RowStride(const T* a, Index a_row) : row0(a), row5(a + 5 * a_row), row10(a + 10 * a_row), row(a_row), three_rows(3 * a_row) {}
+  template <int Ahead>
+  HEED_INLINE const T* at(int i) const {
+    const T* p = (i < 5 ? row0 : i < 10 ? row5 : row10) + Ahead;
     return i % 5 == 0 ? p : i % 5 == 1 ? p + row : i % 5 == 2 ? p + 2 * row : i % 5 == 3 ? p + three_rows : p + 4 * row;
   }
   HEED_INLINE void next() {
-    row0 += step, row5 += step, row10 += step;
-#if HEED_HAS_VECTORS
-    asm volatile("" : "+r"(row0), "+r"(row5), "+r"(row10), "+r"(three_rows));  // or g++ makes offsets of them again
-#endif
+    row0 += 2, row5 += 2, row10 += 2;
+    keep_in_register(row0), keep_in_register(three_rows);
+    if constexpr (Rows > 5) keep_in_register(row5);
+    if constexpr (Rows > 10) keep_in_register(row10);
   }
 };
-/// The same at distance 1 (228).
+/// The same for rows at distance 1, `step` from element to element (228).
 template <class T>
 struct NeighbouringRows {
-  const T* first;
-  Index step;
+  const T *first, *second;  ///< of the present step and the one after it
+  Index two_steps;
 
-  HEED_INLINE const T* operator[](int i) const { return first + i; }
-  HEED_INLINE void next() { first += step; }
+  HEED_INLINE NeighbouringRows(const T* a, Index step) : first(a), second(a + step), two_steps(2 * step) {}
+  template <int Ahead>
+  HEED_INLINE const T* at(int i) const {
+    return (Ahead ? second : first) + i;
+  }
+  HEED_INLINE void next() {
+    first += two_steps, second += two_steps;
+    keep_in_register(first), keep_in_register(second);
+  }
 };
+
+/// One step of `multiply_tile`, the present one or the next, with the right operand's row at b. What lies kAskAhead steps further on is asked for, since
+/// panels come from L2 or beyond (Granite Rapids: Winograd's products of kernels in L3 5 to 30 %, attention 2 to 8 %, GEMM 3 %; 8 steps gain half of it, 24
+/// and 32 the same; asking for a too gains nothing).
+template <int Ahead, class Isa, class T, int Rows, int Vectors, class Walk>
+HEED_INLINE void multiply_step(const Walk& a, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
+  using P = Packet<Isa, T>;
+  constexpr Index kAskAhead = 16;
+  P bv[Vectors];
+  ask_for<Vectors * P::lanes>(b + kAskAhead * b_step);
+#pragma GCC unroll 8
+  for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + j * P::lanes);
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+    const P av = P::load_broadcast(a.template at<Ahead>(i));
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) acc[i][j] = P::fma(av, bv[j], acc[i][j]);
+  }
+}
 
 /// acc[i][j] += sum over k of a[i] * b[k * b_step + j * lanes ...], where a[i] is the element of row i in step k: the one product of the library; GEMM,
 /// convolution and attention are built on it. Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
 ///
-/// What b holds kAskAhead steps further on is asked for, since panels come from L2 or beyond (Granite Rapids: Winograd's products of kernels in L3 5 to 30 %,
-/// attention 2 to 8 %, GEMM 3 %; 8 steps gain half of it, 24 and 32 the same; asking for a too gains nothing).
+/// Two steps a turn: an undisturbed core hides the loop's own instructions behind multiply-adds, but one whose other thread takes half of the slots does not
+/// (Zen 3 beside such a neighbour: depth 256 67 -> 80 and 78 -> 88 of 103 GFLOP/s, upper quartile and median of 1500 turns; without it 102 either way).
 template <class Isa, class T, int Rows, int Vectors, class Walk>
 HEED_INLINE void multiply_tile(Index depth, Walk a, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
-  using P = Packet<Isa, T>;
-  constexpr Index kAskAhead = 16;
-  for (Index k = 0; k < depth; ++k) {
-    P bv[Vectors];
-    ask_for<Vectors * P::lanes>(b + (k + kAskAhead) * b_step);
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + k * b_step + j * P::lanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-      const P av = P::load_broadcast(a[i]);
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::fma(av, bv[j], acc[i][j]);
-    }
+  const T* b_next = b + b_step;
+  for (Index k = 1; k < depth; k += 2) {
+    multiply_step<0>(a, b, b_step, acc);
+    multiply_step<1>(a, b_next, b_step, acc);
     a.next();
+    b += 2 * b_step, b_next += 2 * b_step;
+    keep_in_register(b), keep_in_register(b_next);
   }
+  if (depth % 2 != 0) multiply_step<0>(a, b, b_step, acc);
 }
 
 /// Rows (of the left operand) or columns that a register tile may read beyond a block, at most, where it may at all.
@@ -135,8 +156,8 @@ Index panel_width() {
   return width;
 }
 
-/// C = A B, or C * before + A B, of `rows` x `depth` by `depth` x `cols`. A is read in place through two strides (a row-major block, or the
-/// transpose of one) or lies in tiles (see `pack_tiles`); B lies in panels (see `pack_panels`) or row by row.
+/// C = A B, or C * before + A B, of `rows` x `depth` by `depth` x `cols`. A is read in place through two strides, one of which is 1 (a row-major block, or the
+/// transpose of one), or lies in tiles (see `pack_tiles`); B lies in panels (see `pack_panels`) or row by row.
 template <class T>
 struct TileProduct {
   Index rows, cols, depth;
@@ -190,9 +211,9 @@ struct ProductPanel {
     if constexpr (Neighbours) {
       constexpr Index tile = TileShape<Isa>::rows;
       const T* a = p.a + (p.tiles ? row / tile * p.a_row + row % tile : row);
-      multiply(NeighbouringRows<T>{a, p.tiles ? tile : p.a_step}, acc);
+      multiply(NeighbouringRows<T>(a, p.tiles ? tile : p.a_step), acc);
     } else {
-      multiply(RowStride<T>(p.a + row * p.a_row, p.a_row, p.a_step), acc);
+      multiply(RowStride<T, Rows>(p.a + row * p.a_row, p.a_row), acc);
     }
     if (p.bias)
 #pragma GCC unroll 16
@@ -257,6 +278,7 @@ struct MultiplyTiles {
 
   template <class Isa, class Ahead>
   HEED_INLINE static void run(const TileProduct<T>* product, Ahead* ahead) {
+    HEED_ASSERT(product->tiles || product->a_row == 1 || product->a_step == 1 || product->depth <= 1);
     if (product->tiles || product->a_row == 1)
       panels<Isa, true>(*product, ahead);
     else
