@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <string>
+
 #include "catch.hpp"
 #include "reference/layer_norm_reference.hpp"
 #include "reference/layer_rules.hpp"
@@ -62,6 +64,18 @@ TEST_CASE("layer norm over several axes against the reference") {
 TEST_CASE("layer norm keeps the rules of layers") {
   reference::check_layer_rules<3>(with_random_parameters(LayerNorm<float>({.normalized_shape = {96}}), 1), {5, 100, 96});
   reference::check_layer_rules<4>(with_random_parameters(LayerNorm<float>({.normalized_shape = {3, 17}}), 1), {2, 3, 3, 17});
+}
+
+TEST_CASE("layer norm has the parameters that were asked for") {
+  const auto names = [](const LayerNormOptions& options) {
+    LayerNorm<float> layer(options);
+    std::string all;
+    for (const auto& [name, parameter] : named_parameters(layer)) all += name + ' ';
+    return all;
+  };
+  CHECK(names({.normalized_shape = {6}}) == "weight bias ");
+  CHECK(names({.normalized_shape = {6}, .bias = false}) == "weight ");
+  CHECK(names({.normalized_shape = {6}, .elementwise_affine = false}) == "");
 }
 
 TEST_CASE("layer norm says what does not fit") {

@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <limits>
+#include <span>
 #include <vector>
 
 #include <heed/train/metrics.hpp>
@@ -28,6 +29,8 @@ TEST_CASE("correct rows are counted") {
   const TensorView<const double, 2> rows(scores.data(), {3, 3});
   CHECK(count_correct<double>(rows, std::vector<int>{1, 0, 2}) == 3);
   CHECK(count_correct<double>(rows, std::vector<int>{1, 1, 0}) == 1);
+  const std::vector<int> labels{1, 0, 2};  // what follows the last row does not count
+  CHECK(count_correct<double>(TensorView<const double, 2>(scores.data(), {2, 3}), std::span(labels).first(2)) == 2);
   CHECK_THROWS_AS(count_correct<double>(rows, std::vector<int>{1, 1}), ShapeError);
 }
 
