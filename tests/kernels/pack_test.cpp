@@ -25,7 +25,8 @@ TEMPLATE_TEST_CASE("pack_tiles: rows of A in tiles, column by column, on every i
   using T = TestType;
   for (Index rows : {1, 2, 5, 6, 7, 13, 14, 15, 16, 17, 28, 33, 47})
     for (Index depth : {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 33, 40})
-      for (const auto& [a_row, a_col] : {std::pair<Index, Index>{depth + 3, 1}, {1, rows}, {1, rows + 2}, {2, 2 * rows + 1}}) {
+      for (const auto& strides : {std::pair<Index, Index>{depth + 3, 1}, {1, rows}, {1, rows + 2}, {2, 2 * rows + 1}}) {
+        const Index a_row = strides.first, a_col = strides.second;
         // As many elements as the matrix spans and not one more: the address sanitizer watches.
         const auto a = random_tensor<T, 1>({(rows - 1) * a_row + (depth - 1) * a_col + 1}, 5);
         const kernels::detail::RowsSource<T> source{a.data(), a_row, rows, depth, nullptr};
