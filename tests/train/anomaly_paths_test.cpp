@@ -25,7 +25,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 class Spoiler : public LayerBase<Spoiler> {
  public:
   using scalar = float;
-  static constexpr int input_rank = kAnyRank;
   struct Cache {};
   enum What { nothing, output, input_gradient, weight_gradient, weight };
 
