@@ -85,8 +85,8 @@ HEED_INLINE void multiply_step(const Walk& a, const T* b, Index b_step, Packet<I
 /// acc[i][j] += sum over k of a[i] * b[k * b_step + j * lanes ...], where a[i] is the element of row i in step k: the one product of the library; GEMM,
 /// convolution and attention are built on it. Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
 ///
-/// Two steps a turn: an undisturbed core hides the loop's own instructions behind multiply-adds, but one whose other thread takes half of the slots does not
-/// (Zen 3 beside such a neighbour: depth 256 67 -> 80 and 78 -> 88 of 103 GFLOP/s, upper quartile and median of 1500 turns; without it 102 either way).
+/// Two steps a turn: an undisturbed core hides the loop's own instructions behind multiply-adds, but one that seems to be shared does not (Zen 3 in a virtual
+/// machine: depth 256 78 -> 88 of 103 GFLOP/s in the median of 1500 turns, 67 -> 80 in the upper quartile; in quiet moments 102 either way).
 template <class Isa, class T, int Rows, int Vectors, class Walk>
 HEED_INLINE void multiply_tile(Index depth, Walk a, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
   const T* b_next = b + b_step;
