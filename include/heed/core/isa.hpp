@@ -38,14 +38,13 @@ struct Avx512 {
   static constexpr int bytes = 64;
 };
 
-/// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
-/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name.
+/// Instruction sets, each with those before it.
 enum class IsaLevel { scalar, baseline, avx2, avx512 };
 
 namespace detail {
 inline constexpr const char* kIsaNames[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
 
-/// What is asked for, if `best` has it; `best` if nothing is asked for.
+/// The lower one of `best` and what is asked for by name, if anything is.
 inline IsaLevel limited_level(IsaLevel best, const char* asked) {
   if (!asked || !*asked) return best;
   for (int i = 0; i < 4; ++i)
@@ -54,6 +53,8 @@ inline IsaLevel limited_level(IsaLevel best, const char* asked) {
 }
 }  // namespace detail
 
+/// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
+/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name.
 inline IsaLevel isa_level() {
   static const IsaLevel level = [] {
 #if !HEED_HAS_VECTORS

@@ -108,8 +108,8 @@ HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
 #endif
 }
 
-/// Keeps the compiler from computing this pointer (or number) from others, as it likes to do in loops: with a distance for each row that a tile reads, which
-/// are more than there are registers.
+/// The compiler may not compute this pointer or number from others: for loops in which it would make one pointer out of several and keep a distance for
+/// every use instead, of which there are more than registers.
 template <class Value>
 HEED_INLINE void keep_in_register([[maybe_unused]] Value& value) {
 #if HEED_HAS_VECTORS

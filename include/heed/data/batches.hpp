@@ -8,6 +8,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <span>
 #include <thread>
 #include <utility>
@@ -103,6 +104,7 @@ class Batches {
     count_ = options_.drop_last ? examples / options_.batch_size : (examples + options_.batch_size - 1) / options_.batch_size;
     require(count_ > 0, "Batches: ", examples, " examples do not fill one batch of ", options_.batch_size, ", and drop_last is set");
     check_augmentation(options_.augmentation, shape_);
+    std::iota(order_.begin(), order_.end(), Index(0));  // stays, unless epochs are shuffled
     source_ = std::make_unique<detail::DatasetSource<T, D>>(dataset, shape_, options_.normalization, options_.batch_size);
     for (Batch<T>& batch : slots_) {
       batch.images.resize(image_shape(options_.batch_size, shape_[0], shape_[1], shape_[2]));
@@ -137,8 +139,6 @@ class Batches {
     prepared_ = -1;
     next_ = first_batch;
     if (options_.shuffle && epoch != epoch_) shuffle_order(order_, options_.seed, epoch);
-    if (!options_.shuffle)
-      for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<Index>(i);
     epoch_ = epoch;
   }
 

@@ -75,7 +75,7 @@ HEED_INLINE Packet<Isa, T> polynomial(const Packet<Isa, T>& r, const double (&c)
 }
 
 /// e^x = 2^n e^r with n the whole number next to x / ln 2, given as n + kRound. (Returned in a struct, g++ 12 sends them through memory in halves with AVX2,
-/// and the loads wait for the stores: on Zen 3 softmax, tanh and cross-entropy took 1.5 to 1.6 times as long.)
+/// and the loads wait for the stores: on Zen 3 softmax and cross-entropy took 1.4 to 1.7 times as long.)
 template <class Isa, class T>
 HEED_INLINE void reduce(const Packet<Isa, T>& x, Packet<Isa, T>& rounded, Packet<Isa, T>& r) {
   using P = Packet<Isa, T>;

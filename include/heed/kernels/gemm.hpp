@@ -170,6 +170,7 @@ template <class T>
 struct FewRows {
   GemmProblem<T> g;
 
+  /// A is read in place, so it has gaps in one direction at most.
   static bool fits(Index rows, const MatrixRef<T>& a) { return 2 * rows <= panel_width<T>() && (a.row == 1 || a.col == 1); }
 
   /// Columns [col, col + count), whole panels in place or one packed into `scratch`, with a bias behind it.

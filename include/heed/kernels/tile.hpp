@@ -278,7 +278,7 @@ struct MultiplyTiles {
 
   template <class Isa, class Ahead>
   HEED_INLINE static void run(const TileProduct<T>* product, Ahead* ahead) {
-    HEED_ASSERT(product->tiles || product->a_row == 1 || product->a_step == 1 || product->depth <= 1);
+    HEED_ASSERT(product->tiles || product->a_row == 1 || product->a_step == 1);
     if (product->tiles || product->a_row == 1)
       panels<Isa, true>(*product, ahead);
     else
