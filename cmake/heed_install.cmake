@@ -14,4 +14,5 @@ configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/heed-config.cmake.in"
   INSTALL_DESTINATION "${package_dir}" NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/heed-config-version.cmake" COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/heed-config.cmake" "${PROJECT_BINARY_DIR}/heed-config-version.cmake"
-  "${PROJECT_SOURCE_DIR}/cmake/heed_options.cmake" DESTINATION "${package_dir}")
+  "${PROJECT_SOURCE_DIR}/cmake/heed_options.cmake" "${PROJECT_SOURCE_DIR}/cmake/heed_compiled.cmake" DESTINATION "${package_dir}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/cmake/compiled" DESTINATION "${package_dir}")

@@ -23,8 +23,8 @@ ROOMS = {
     "testing": ["core"],
 }
 
-# Headers for those who have what they need (an MPI): not in all.hpp, and not compiled where it may be missing.
-OPTIONAL = {"distributed/mpi_communicator.hpp"}
+# Headers for those who have what they need (an MPI), and the one for a single file of a program: not in all.hpp, and not compiled by themselves.
+OPTIONAL = {"distributed/mpi_communicator.hpp", "compiled.hpp"}
 
 
 def is_optional(header):

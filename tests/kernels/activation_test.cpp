@@ -51,18 +51,18 @@ void check_places() {
   for (Index count : {1, 2, 7, 8, 15, 16, 17, 31, 33, 100, 16384 + 3}) {
     const auto x = reference::random_tensor<T, 1>({count}, 3, -5, 5), dy = reference::random_tensor<T, 1>({count}, 4);
     Tensor<T, 1> y({count}), dx({count});
-    kernels::activation_forward<Activation>(count, x.data(), y.data());
-    kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+    kernels::activation_forward(count, x.data(), y.data(), Activation());
+    kernels::activation_backward(count, x.data(), dy.data(), dx.data(), Activation());
     for (Index i = 0; i < count; i += std::max<Index>(1, count / 50)) {
       T one, d_one;
-      kernels::activation_forward<Activation>(1, &x[i], &one);
-      kernels::activation_backward<Activation>(1, &x[i], &dy[i], &d_one);
+      kernels::activation_forward(1, &x[i], &one, Activation());
+      kernels::activation_backward(1, &x[i], &dy[i], &d_one, Activation());
       REQUIRE(one == y[i]);
       REQUIRE(d_one == dx[i]);
     }
     auto in_place = x, d_in_place = dy;
-    kernels::activation_backward<Activation>(count, in_place.data(), d_in_place.data(), d_in_place.data());
-    kernels::activation_forward<Activation>(count, in_place.data(), in_place.data());
+    kernels::activation_backward(count, in_place.data(), d_in_place.data(), d_in_place.data(), Activation());
+    kernels::activation_forward(count, in_place.data(), in_place.data(), Activation());
     CHECK(same_bits(in_place, y));
     CHECK(same_bits(d_in_place, dx));
   }
@@ -108,7 +108,7 @@ TEST_CASE("an element's bits do not depend on its place") {
 TEST_CASE("the lower tail of GELU in float keeps its relative accuracy") {
   for (float x = -5; x < -1; x += 0.01f) {
     float y;
-    kernels::activation_forward<kernels::Gelu>(1, &x, &y);
+    kernels::activation_forward(1, &x, &y, kernels::Gelu());
     // The exponent x²/2 <= 12.5 is rounded to 6e-8 of itself.
     CHECK(std::abs(static_cast<double>(y / reference::gelu(x)) - 1) < 2e-6);
   }
@@ -118,8 +118,8 @@ TEST_CASE("kinks, NaN and infinity") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   const float x[] = {0.0f, -0.0f, nan, infinity, -infinity, 1e30f, -1e30f}, dy[] = {1, 1, 1, 1, 1, 1, 1};
   float y[7], dx[7];
-  kernels::activation_forward<kernels::Relu>(7, x, y);
-  kernels::activation_backward<kernels::Relu>(7, x, dy, dx);
+  kernels::activation_forward(7, x, y, kernels::Relu());
+  kernels::activation_backward(7, x, dy, dx, kernels::Relu());
   CHECK(y[0] == 0);
   CHECK(y[1] == 0);
   CHECK(std::isnan(y[2]));
@@ -128,16 +128,16 @@ TEST_CASE("kinks, NaN and infinity") {
   CHECK(dx[0] == 0);  // the rule: ReLU'(0) = 0
   CHECK(dx[1] == 0);
   CHECK(dx[3] == 1);
-  kernels::activation_forward<kernels::Gelu>(7, x, y);
+  kernels::activation_forward(7, x, y, kernels::Gelu());
   CHECK(y[0] == 0);
   CHECK(std::isnan(y[2]));
   CHECK(y[3] == infinity);
   CHECK(y[5] == 1e30f);
   CHECK(y[6] == 0);
-  kernels::activation_forward<kernels::GeluTanh>(7, x, y);
+  kernels::activation_forward(7, x, y, kernels::GeluTanh());
   CHECK(std::isnan(y[2]));
   CHECK(y[3] == infinity);
-  kernels::activation_forward<kernels::Silu>(7, x, y);
+  kernels::activation_forward(7, x, y, kernels::Silu());
   CHECK(std::isnan(y[2]));
   CHECK(y[3] == infinity);
   CHECK(y[5] == 1e30f);
@@ -183,14 +183,14 @@ TEMPLATE_TEST_CASE("sigmoid, tanh and ELU keep their digits where they are small
     TestType y, dx;
     const TestType dy = 1;
     INFO(size);
-    kernels::activation_forward<kernels::Sigmoid>(1, &x, &y), kernels::activation_backward<kernels::Sigmoid>(1, &x, &dy, &dx);
+    kernels::activation_forward(1, &x, &y, kernels::Sigmoid()), kernels::activation_backward(1, &x, &dy, &dx, kernels::Sigmoid());
     CHECK(std::abs(static_cast<double>(y / reference::sigmoid(exact)) - 1) < 4 * units);
     CHECK(std::abs(static_cast<double>(dx / reference::sigmoid_derivative(exact)) - 1) < 8 * units);
-    kernels::activation_forward<kernels::Tanh>(1, &x, &y);
+    kernels::activation_forward(1, &x, &y, kernels::Tanh());
     CHECK(std::abs(static_cast<double>(y / reference::tanh(exact)) - 1) < 4 * units);
-    if (size <= 30) kernels::activation_backward<kernels::Tanh>(1, &x, &dy, &dx);
+    if (size <= 30) kernels::activation_backward(1, &x, &dy, &dx, kernels::Tanh());
     if (size <= 30) CHECK(std::abs(static_cast<double>(dx / reference::tanh_derivative(exact)) - 1) < 8 * units);
-    kernels::activation_forward<kernels::Elu>(1, &x, &y);
+    kernels::activation_forward(1, &x, &y, kernels::Elu());
     CHECK(std::abs(static_cast<double>(y / reference::elu(exact, 1)) - 1) < 4 * units);
   }
 }
@@ -207,12 +207,12 @@ void check_far_out() {
       Tensor<T, 1> x({count}), y({count}), dy({count}), dx({count});
       dy.fill(T(1));
       x.fill(far);
-      kernels::activation_forward<Activation>(count, x.data(), y.data());
-      kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+      kernels::activation_forward(count, x.data(), y.data(), Activation());
+      kernels::activation_backward(count, x.data(), dy.data(), dx.data(), Activation());
       for (Index i = 0; i < count; ++i) REQUIRE((y[i] == far && dx[i] == 1));
       x.fill(-far);
-      kernels::activation_forward<Activation>(count, x.data(), y.data());
-      kernels::activation_backward<Activation>(count, x.data(), dy.data(), dx.data());
+      kernels::activation_forward(count, x.data(), y.data(), Activation());
+      kernels::activation_backward(count, x.data(), dy.data(), dx.data(), Activation());
       const double rounding = far < T(700) ? 1e-35 : 0;  // 90 e^-90 = 7e-38
       for (Index i = 0; i < count; ++i) REQUIRE((std::abs(double(y[i])) <= rounding && std::abs(double(dx[i])) <= rounding));
     }

@@ -73,10 +73,10 @@ TEMPLATE_TEST_CASE("fetch ahead: a product with it has the same bits", "[fetch_a
     product.c = fetching.data();
     FetchAhead ahead, nothing;
     ahead.add(b.data(), cols + 1, 20, 40);
-    kernels::multiply_tiles(product, ahead);
+    kernels::multiply_tiles(product, &ahead);
     CHECK(std::memcmp(plain.data(), fetching.data(), static_cast<std::size_t>(rows * cols) * sizeof(T)) == 0);
     fetching.fill(T(7));
-    kernels::multiply_tiles(product, nothing);
+    kernels::multiply_tiles(product, &nothing);
     CHECK(std::memcmp(plain.data(), fetching.data(), static_cast<std::size_t>(rows * cols) * sizeof(T)) == 0);
   }
 }

@@ -154,7 +154,7 @@ TEST_CASE("a packed operand serves many products") {
   for (Index rows : {1, 20}) {
     const auto a = random_tensor<float, 2>({rows, 500}, 3);
     auto c = Tensor<float, 2>::uninitialized({rows, 40}), direct = c;
-    kernels::gemm(rows, kernels::MatrixRef<float>{a.data(), 500}, packed, c.data(), 40);
+    kernels::packed_gemm(rows, kernels::MatrixRef<float>{a.data(), 500}, packed, c.data(), 40);
     kernels::gemm<float>(rows, 40, 500, {a.data(), 500}, {b.data(), 40}, direct.data(), 40);
     CHECK(same_bits(c, direct));
   }

@@ -28,3 +28,20 @@
 #else
 #define HEED_ASSERT(condition) ((void)0)
 #endif
+
+/// Kernels are templates, so each file that uses some compiles them. A program of many files can have those for float and double compiled once: define
+/// HEED_COMPILED for all of its files and let one of them include <heed/compiled.hpp> (CMake: link heed::compiled). `HEED_COMPILE_ONCE(name)` behind a function
+/// template `name` does that for name<float> and name<double>; arguments behind the name are template arguments behind those.
+#if defined(HEED_COMPILED)
+#if !defined(HEED_COMPILED_FLOAT)  // in <heed/compiled.hpp> they are nothing: what is declared in other files is defined there
+#define HEED_COMPILED_FLOAT extern
+#define HEED_COMPILED_DOUBLE extern
+#endif
+#define HEED_COMPILE_ONCE(...)                               \
+  HEED_INSTANTIATE(HEED_COMPILED_FLOAT, float, __VA_ARGS__); \
+  HEED_INSTANTIATE(HEED_COMPILED_DOUBLE, double, __VA_ARGS__)
+#define HEED_INSTANTIATE(linkage, T, name, ...) \
+  linkage template decltype(name<T __VA_OPT__(, ) __VA_ARGS__>) name<T __VA_OPT__(, ) __VA_ARGS__>
+#else
+#define HEED_COMPILE_ONCE(...) static_assert(true)
+#endif

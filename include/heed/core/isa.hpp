@@ -96,15 +96,36 @@ namespace detail {
 #define HEED_AVX512_TARGET "avx512f,avx512dq,avx512vl,avx512bw,fma,avx2,prefer-vector-width=512"
 #endif
 template <class Kernel, class... Arguments>
-__attribute__((target(HEED_AVX512_TARGET))) void run_avx512(Arguments... arguments) {
+__attribute__((target(HEED_AVX512_TARGET), noinline)) void run_avx512(Arguments... arguments) {
   Kernel::template run<Avx512>(arguments...);
 }
 template <class Kernel, class... Arguments>
-__attribute__((target("avx2,fma"))) void run_avx2(Arguments... arguments) {
+__attribute__((target("avx2,fma"), noinline)) void run_avx2(Arguments... arguments) {
   Kernel::template run<Avx2>(arguments...);
 }
 #endif
+#if HEED_HAS_VECTORS
+template <class Kernel, class Isa, class... Arguments>
+__attribute__((noinline)) void run_other(Arguments... arguments) {
+  Kernel::template run<Isa>(arguments...);
+}
+#else
+template <class Kernel, class Isa, class... Arguments>
+void run_other(Arguments... arguments) {
+  Kernel::template run<Isa>(arguments...);
+}
+#endif
 }  // namespace detail
+
+/// Calls `Kernel::run<Isa>(arguments...)` from another kernel, as a function of its own: the loops of each have the registers to themselves.
+template <class Isa, class Kernel, class... Arguments>
+HEED_INLINE void run_apart(Arguments... arguments) {
+#if HEED_HAS_X86_DISPATCH
+  if constexpr (std::is_same_v<Isa, Avx512>) return detail::run_avx512<Kernel, Arguments...>(arguments...);
+  if constexpr (std::is_same_v<Isa, Avx2>) return detail::run_avx2<Kernel, Arguments...>(arguments...);
+#endif
+  detail::run_other<Kernel, Isa, Arguments...>(arguments...);
+}
 
 /// Runs `Kernel::run<Isa>(arguments...)` for the best instruction set. `run` and all that it calls with packets must be HEED_INLINE, and
 /// free of lambdas (they do not inherit the target in every compiler). Arguments are copied: pointers, numbers, small structs.

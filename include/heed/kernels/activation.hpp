@@ -261,15 +261,31 @@ struct TimesDerivative {
 }  // namespace detail
 
 /// y = activation(x), element by element; y may be x.
-template <class Activation, class T>
-void activation_forward(Index count, const T* x, T* y, const Activation& activation = {}) {
+template <class T, class Activation>
+void activation_forward(Index count, const T* x, T* y, const Activation& activation) {
   elementwise(detail::Apply<Activation>{activation}, count, y, x);
 }
+HEED_COMPILE_ONCE(activation_forward, Relu);
+HEED_COMPILE_ONCE(activation_forward, Gelu);
+HEED_COMPILE_ONCE(activation_forward, GeluTanh);
+HEED_COMPILE_ONCE(activation_forward, LeakyRelu);
+HEED_COMPILE_ONCE(activation_forward, Elu);
+HEED_COMPILE_ONCE(activation_forward, Sigmoid);
+HEED_COMPILE_ONCE(activation_forward, Tanh);
+HEED_COMPILE_ONCE(activation_forward, Silu);
 
 /// dx = dy * activation'(x); dx may be dy.
-template <class Activation, class T>
-void activation_backward(Index count, const T* x, const T* dy, T* dx, const Activation& activation = {}) {
+template <class T, class Activation>
+void activation_backward(Index count, const T* x, const T* dy, T* dx, const Activation& activation) {
   elementwise(detail::TimesDerivative<Activation>{activation}, count, dx, x, dy);
 }
+HEED_COMPILE_ONCE(activation_backward, Relu);
+HEED_COMPILE_ONCE(activation_backward, Gelu);
+HEED_COMPILE_ONCE(activation_backward, GeluTanh);
+HEED_COMPILE_ONCE(activation_backward, LeakyRelu);
+HEED_COMPILE_ONCE(activation_backward, Elu);
+HEED_COMPILE_ONCE(activation_backward, Sigmoid);
+HEED_COMPILE_ONCE(activation_backward, Tanh);
+HEED_COMPILE_ONCE(activation_backward, Silu);
 
 }  // namespace heed::kernels

@@ -203,7 +203,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
           .accumulate = key > attended.begin,
           .before = state.before,
           .after = is_last ? state.sum : nullptr};
-      multiply_tiles(product, ahead);
+      multiply_tiles(product, &ahead);
       for (Index r = 0; r < rows && weights; ++r) {  // as y: what earlier chunks left is scaled, at the end all of it
         T* row = weights + (head_rows + i + r) * a.keys;
         for (Index j = attended.begin; j < key; ++j) row[j] *= state.before[r];
@@ -247,6 +247,7 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
     }
   });
 }
+HEED_COMPILE_ONCE(attention_forward);
 
 /// What is shown of the scores on their way to weights.
 enum class ScoreStage {
@@ -300,5 +301,6 @@ void attention_scores(const Attention<T>& problem, ScoreStage stage, T* scores) 
       detail::head_scores(a, head / a.heads, head % a.heads, scores + head * a.queries * a.keys, sizes, scratch);
   });
 }
+HEED_COMPILE_ONCE(attention_scores);
 
 }  // namespace heed::kernels

@@ -236,7 +236,7 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
   };
   const auto multiply = [&](TileProduct<T> product) {
     product.slack = true;
-    multiply_tiles(product, ahead);
+    multiply_tiles(product, &ahead);
   };
   SummedKeys summed;
   for (Index h = kv * group; h < (kv + 1) * group; ++h) {
@@ -444,5 +444,6 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   shards.fold();
   for (Index i = 0; i < slopes.size(); ++i) g.d_slopes[i % a.heads] += slopes[i];
 }
+HEED_COMPILE_ONCE(attention_backward);
 
 }  // namespace heed::kernels

@@ -95,6 +95,7 @@ void copy_rows(
   const detail::RowsSource<T> source{data, row, rows, cols, flags};
   dispatch<detail::CopyRows<T>, T>(&source, static_cast<const T*>(&scale), copy, copy_row, copy_rows);
 }
+HEED_COMPILE_ONCE(copy_rows);
 
 /// Rows that tiles may read in place as their right operand, or a copy of them that they may.
 template <class T>

@@ -151,6 +151,7 @@ AttendedKeys attended_keys(
     result.flags = absolute + result.begin;
   return result;
 }
+HEED_COMPILE_ONCE(attended_keys);
 
 /// Scores of `rows` queries from `query` on against `keys` keys from `key` on, in units of log2 (scale and log2 e are in the queries).
 template <class T>
@@ -314,5 +315,6 @@ template <class T>
 void mask_scores(const ScoreBlock<T>& block) {
   dispatch<detail::MaskScores<T>, T>(&block);
 }
+HEED_COMPILE_ONCE(mask_scores);
 
 }  // namespace heed::kernels

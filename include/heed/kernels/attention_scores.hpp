@@ -52,11 +52,12 @@ ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Inde
       .c_row = scratch.s_row,
       .slack = true,
       .whole_tiles = true};
-  multiply_tiles(product, ahead);
+  multiply_tiles(product, &ahead);
   const ScoreBlock<T> block{&a, b, h, i, rows, key, keys, padded, scratch.s, scratch.s_row, flags, scratch.slope, scratch.flag_row,
       scratch.bias_row, scratch.numbers};
   mask_scores(block);
   return block;
 }
+HEED_COMPILE_ONCE(score_block);
 
 }  // namespace heed::kernels

@@ -326,6 +326,7 @@ void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_
     }
   });
 }
+HEED_COMPILE_ONCE(batch_norm_statistics);
 
 /// inv_std = 1 / sqrt(variance + eps)
 template <class T>
@@ -333,6 +334,7 @@ void batch_norm_inv_std(Index count, const T* variance, double eps, T* inv_std) 
   const detail::InvStd<T> s{variance, eps, inv_std};
   dispatch<detail::InvStd<T>, T>(&s, count);
 }
+HEED_COMPILE_ONCE(batch_norm_inv_std);
 
 /// running = (1 - momentum) running + momentum batch, where batch is the mean of the groups' statistics, weighed by their rows, and the
 /// variance enters unbiased (over n - 1), as in torch.nn.BatchNorm2d. Every group needs more than one row.
@@ -359,6 +361,7 @@ void batch_norm_update_running(const BatchNormRows& r, const T* mean, const T* v
     running_var[j] = T(Fold(running_var[j]) * Fold(1 - momentum) + batch_var * Fold(momentum));
   }
 }
+HEED_COMPILE_ONCE(batch_norm_update_running);
 
 /// y = activation((x - mean - mean_rest) inv_std weight + bias) with the statistics of the row's group; weight and bias (features) may be null
 /// (1, 0), and so may mean_rest (0). y may be x. The activation costs no pass over memory, and gives the bits of `activation_forward`.
@@ -374,6 +377,9 @@ void batch_norm_forward(const BatchNormRows& r, const T* x, const T* mean, const
     });
   });
 }
+HEED_COMPILE_ONCE(batch_norm_forward, NoActivation);
+HEED_COMPILE_ONCE(batch_norm_forward, Relu);
+HEED_COMPILE_ONCE(batch_norm_forward, Gelu);
 
 /// dx (fresh), and adds to d_weight and d_bias (null: left out). With n = (x - mean) inv_std and y = n weight + bias:
 /// d_bias += Σ dy, d_weight += Σ dy n, and dx = inv_std (weight dy - mean(weight dy) - n mean(weight dy n)), where the means over the group, and
@@ -427,5 +433,8 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
     dispatch<detail::BatchNormGradientRows<T>, T>(&g);
   });
 }
+HEED_COMPILE_ONCE(batch_norm_backward, NoActivation);
+HEED_COMPILE_ONCE(batch_norm_backward, Relu);
+HEED_COMPILE_ONCE(batch_norm_backward, Gelu);
 
 }  // namespace heed::kernels

@@ -57,6 +57,7 @@ void add_column_sums(Index rows, Index cols, const T* x, Index row, T* sums) {
   parallel_sum(rows, std::max<Index>(1, 16384 / std::max<Index>(cols, 1)), cols, sums,
       [&](Index begin, Index end, T* partial) { dispatch<detail::AddRows<T>, T>(end - begin, cols, x + begin * row, row, partial); });
 }
+HEED_COMPILE_ONCE(add_column_sums);
 
 /// sums[j] += sum over i of x[i * x_row + j] * y[i * y_row + j] (the gradient of a factor that all rows share). Parallel over fixed shards of
 /// rows, folded in order.
@@ -66,5 +67,6 @@ void add_column_products(Index rows, Index cols, const T* x, Index x_row, const 
     dispatch<detail::AddRowProducts<T>, T>(end - begin, cols, x + begin * x_row, x_row, y + begin * y_row, y_row, partial);
   });
 }
+HEED_COMPILE_ONCE(add_column_products);
 
 }  // namespace heed::kernels

@@ -186,6 +186,7 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
   const auto& packed = prepared(WeightRows<T>{weight, g.out_channels, filter, filter}, {g.groups, taps(0), taps(1)}, own, pack);
   detail::correlate(c, x, packed.data.data(), detail::pad_bias(c, bias, width).data(), width, y);
 }
+HEED_COMPILE_ONCE(conv2d_forward);
 
 /// Whether a convolution has whole windows of 2 x 2 targets at hand: Winograd's in one part.
 template <class T>
@@ -209,6 +210,7 @@ void conv2d_max_pool_forward(const Conv2dGeometry& g, const T* x, const T* weigh
     winograd_max_pool<size>(c, x, weight, 9 * g.in_channels, Index(9), padded.data(), y, winner);
   });
 }
+HEED_COMPILE_ONCE(conv2d_max_pool_forward, std::uint8_t);
 
 /// dx[i] = sum over outputs o and taps k that read pixel i of dy[o] weight[k]: a correlation of dy with the rotated kernel. With a stride the
 /// pixels are taken by phase (position mod stride), each with the taps that reach it, so zeros are never multiplied.
@@ -244,6 +246,7 @@ void conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const T* weight
       detail::correlate(c, dy, packed.data(), no_bias.data(), width, dx);
     }
 }
+HEED_COMPILE_ONCE(conv2d_input_gradient);
 
 /// d_weight[o, i, k] += sum over pixels p of dy[p, o] x[p stride + k dilation - padding, i].
 ///
@@ -327,5 +330,6 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
     }
   });
 }
+HEED_COMPILE_ONCE(conv2d_weight_gradient);
 
 }  // namespace heed::kernels

@@ -111,5 +111,6 @@ void conv2d_narrow_input_gradient(const Conv2dGeometry& g, const T* dy, const T*
     }
   });
 }
+HEED_COMPILE_ONCE(conv2d_narrow_input_gradient);
 
 }  // namespace heed::kernels

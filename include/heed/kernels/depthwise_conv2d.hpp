@@ -271,6 +271,7 @@ void depthwise_conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weig
   detail::depthwise_correlate(
       g, {1, 1}, [&](int axis, Index) { return forward_axis(g, axis); }, g.out_size, x, weight, bias, y);
 }
+HEED_COMPILE_ONCE(depthwise_conv2d_forward);
 
 /// dx[i, c] = sum over outputs o and taps k that read pixel i of dy[o, c] weight[c, k].
 template <class T>
@@ -279,6 +280,7 @@ void depthwise_conv2d_input_gradient(const Conv2dGeometry& g, const T* dy, const
   const Index phases[2] = {std::min(g.stride[0], g.size[0]), std::min(g.stride[1], g.size[1])};
   detail::depthwise_correlate<T>(g, phases, axis, g.size, dy, weight, nullptr, dx);
 }
+HEED_COMPILE_ONCE(depthwise_conv2d_input_gradient);
 
 /// d_weight[c, k] += sum over pixels p of dy[p, c] x[p stride + k dilation - padding, c], over fixed shards of image rows, folded in order.
 template <class T>
@@ -299,5 +301,6 @@ void depthwise_conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const
   for (Index c = 0; c < wide * channels; ++c)
     for (Index k = 0; k < taps; ++k) d_weight[c % channels * taps + k] += sums[detail::panel_offset(c, taps) + k * detail::kPanelChannels];
 }
+HEED_COMPILE_ONCE(depthwise_conv2d_weight_gradient);
 
 }  // namespace heed::kernels

@@ -39,5 +39,6 @@ void apply_dropout(const DropoutMask& mask, Index count, const T* x, T* y) {
     }
   });
 }
+HEED_COMPILE_ONCE(apply_dropout);
 
 }  // namespace heed::kernels

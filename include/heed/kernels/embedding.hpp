@@ -25,6 +25,7 @@ void embedding_forward(Index count, Index width, const std::int64_t* numbers, co
     for (Index i = begin; i < end; ++i) std::copy_n(table + numbers[i] * width, width, y + i * width);
   });
 }
+HEED_COMPILE_ONCE(embedding_forward);
 
 namespace detail {
 
@@ -55,5 +56,6 @@ void embedding_backward(Index count, Index width, const std::int64_t* numbers, c
     dispatch<detail::AddToTable<T>, T>(count, width, end - begin, numbers, dy + begin, skip, d_table + begin);
   });
 }
+HEED_COMPILE_ONCE(embedding_backward);
 
 }  // namespace heed::kernels

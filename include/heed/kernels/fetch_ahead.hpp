@@ -66,6 +66,7 @@ bool fetching_pays(Index numbers) {
 /// A walk (see RowStride) that asks for a line in each step.
 template <class Walk>
 struct FetchingWalk {
+  static constexpr int steps = Walk::steps;
   Walk walk;
   FetchAhead::Lines lines;
 
@@ -75,7 +76,8 @@ struct FetchingWalk {
   }
   HEED_INLINE void next() {
     walk.next();
-    lines.next(), lines.next();
+    lines.next();
+    if constexpr (steps == 2) lines.next();
     keep_in_register(lines.line);  // or g++ 12 spills the sums of a 14 x 2 tile
   }
 };

@@ -93,8 +93,8 @@ struct GemmBlocks {
 /// Parallel over blocks of C. Sums are in T, over k in order within a block of `depth_block` and then block by block: the same bits
 /// for any number of threads, and for a row alone or among others.
 template <class T, class Epilogue = NoEpilogue>
-void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, Index c_row, bool accumulate = false, const T* bias = nullptr,
-    const Epilogue& epilogue = {}) {
+void packed_gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, Index c_row, bool accumulate = false,
+    const T* bias = nullptr, const Epilogue& epilogue = {}) {
   if (rows == 0 || b.cols == 0) return;
   if (b.depth == 0) {  // an empty sum
     for (Index i = 0; i < rows; ++i)
@@ -143,13 +143,14 @@ void gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T* c, In
                                 .tiles = !in_place,
                                 .accumulate = accumulate || k > 0,
                                 .bias = bias && k + part == b.depth ? padded_bias.data() + col + n : nullptr},
-              ahead);
+              &ahead);
         }
       }
       epilogue(row, count, col, cols, target, c_row);
     }
   });
 }
+HEED_COMPILE_ONCE(packed_gemm, NoEpilogue);
 
 namespace detail {
 
@@ -314,7 +315,8 @@ void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const Matr
   if (depth > 0 && detail::FewRows<T>::fits(rows, a)) return detail::FewRows<T>{problem}.run(epilogue);
   PackedOperand<T> packed;
   packed.pack(depth, cols, b);
-  gemm(rows, a, packed, c, c_row, accumulate, bias, epilogue);
+  packed_gemm(rows, a, packed, c, c_row, accumulate, bias, epilogue);
 }
+HEED_COMPILE_ONCE(gemm, NoEpilogue);
 
 }  // namespace heed::kernels

@@ -69,6 +69,7 @@ void global_max_pool2d_forward(Index images, Index pixels, Index channels, const
     }
   });
 }
+HEED_COMPILE_ONCE(global_max_pool2d_forward);
 
 /// dx[n, pixel, c] = dy[n, c] where the pixel is the winner, else 0.
 template <class T>
@@ -80,6 +81,7 @@ void global_max_pool2d_backward(Index images, Index pixels, Index channels, cons
     }
   });
 }
+HEED_COMPILE_ONCE(global_max_pool2d_backward);
 
 /// y[n, c] = mean over pixels of x[n, pixel, c].
 template <class T>
@@ -91,6 +93,7 @@ void global_avg_pool2d_forward(Index images, Index pixels, Index channels, const
     }
   });
 }
+HEED_COMPILE_ONCE(global_avg_pool2d_forward);
 
 /// dx[n, pixel, c] = dy[n, c] / pixels.
 template <class T>
@@ -103,5 +106,6 @@ void global_avg_pool2d_backward(Index images, Index pixels, Index channels, cons
     }
   });
 }
+HEED_COMPILE_ONCE(global_avg_pool2d_backward);
 
 }  // namespace heed::kernels

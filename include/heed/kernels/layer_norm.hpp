@@ -209,6 +209,7 @@ void layer_norm_forward(const LayerNormShape<T>& shape, const T* x, T* y, T* mea
         mean ? mean + begin : nullptr, inv_std ? inv_std + begin : nullptr);
   });
 }
+HEED_COMPILE_ONCE(layer_norm_forward);
 
 /// dx (fresh, or added to when `add`), and adds to d_weight and d_bias (null: left out) over fixed shards of rows, folded in order. `mean` is null
 /// unless the shape is centered.
@@ -231,5 +232,6 @@ void layer_norm_backward(
   if (d_weight) part += width;
   for (Index j = 0; d_bias && j < width; ++j) d_bias[j] += part[j];
 }
+HEED_COMPILE_ONCE(layer_norm_backward);
 
 }  // namespace heed::kernels

@@ -24,19 +24,22 @@ void linear_forward(const LinearSizes& s, const T* x, const T* weight, const T* 
   if (!packs) return gemm(s.rows, s.out, s.in, {x, s.in}, transposed, y, s.out, add, bias);
   PackedOperand<T> own;
   const auto pack = [&](PackedOperand<T>& packed) { packed.pack(s.in, s.out, transposed); };
-  gemm(s.rows, {x, s.in}, prepared(WeightRows<T>{weight, s.out, s.in, s.weight_row}, {}, own, pack), y, s.out, add, bias);
+  packed_gemm(s.rows, {x, s.in}, prepared(WeightRows<T>{weight, s.out, s.in, s.weight_row}, {}, own, pack), y, s.out, add, bias);
 }
+HEED_COMPILE_ONCE(linear_forward);
 
 /// dx = dy W, or with `add` dx += dy W.
 template <class T>
 void linear_input_gradient(const LinearSizes& s, const T* weight, const T* dy, T* dx, bool add = false) {
   gemm(s.rows, s.in, s.out, {dy, s.out}, {weight, s.weight_row}, dx, s.in, add);
 }
+HEED_COMPILE_ONCE(linear_input_gradient);
 /// d_weight += dyᵀ x.
 template <class T>
 void linear_weight_gradient(const LinearSizes& s, const T* x, const T* dy, T* d_weight) {
   gemm(s.out, s.in, s.rows, MatrixRef<T>{dy, s.out}.transposed(), {x, s.in}, d_weight, s.weight_row, true);
 }
+HEED_COMPILE_ONCE(linear_weight_gradient);
 
 /// y = x Wᵀ + b: dx = dy W, or with `add_dx` dx += dy W; d_weight += dyᵀ x and d_bias += column sums of dy, each only where not null.
 template <class T>
@@ -45,5 +48,6 @@ void linear_backward(const LinearSizes& s, const T* x, const T* weight, const T*
   if (d_weight) linear_weight_gradient(s, x, dy, d_weight);
   if (d_bias) add_column_sums(s.rows, s.out, dy, s.out, d_bias);
 }
+HEED_COMPILE_ONCE(linear_backward);
 
 }  // namespace heed::kernels

@@ -39,6 +39,7 @@ namespace detail {
 /// A walk over rows that start anywhere, see RowStride.
 template <class T, int Rows>
 struct RowOffsets {
+  static constexpr int steps = 2;
   const T *first, *second;
   Index two_steps;
   Index offset[Rows];
@@ -122,5 +123,6 @@ template <class T>
 void multiply_offsets(const OffsetProduct<T>& product) {
   dispatch<detail::MultiplyOffsets<T>, T>(&product);
 }
+HEED_COMPILE_ONCE(multiply_offsets);
 
 }  // namespace heed::kernels

@@ -69,5 +69,6 @@ void orthogonalize(const NewtonSchulz& method, Tensor<T, 2>& x) {
     x.swap(next);
   }
 }
+HEED_COMPILE_ONCE(orthogonalize);
 
 }  // namespace heed::kernels

@@ -106,6 +106,7 @@ void pack_transposed(const T* data, Index row, Index rows, Index cols, const uns
   const detail::RowsSource<T> source{data, row, rows, cols, flags};
   dispatch<detail::PackTransposed<T>, T>(&source, packed);
 }
+HEED_COMPILE_ONCE(pack_transposed);
 
 /// Elements that a packed B of `depth` x `cols` takes.
 inline Index packed_size(Index depth, Index cols, Index width) { return depth * ((cols + width - 1) / width * width); }
@@ -135,6 +136,7 @@ void pack_panels(Index depth, Index cols, const T* b, Index b_row, Index b_col, 
     }
   }
 }
+HEED_COMPILE_ONCE(pack_panels);
 
 /// Elements to provide for a left operand of `rows` x `depth` in tiles of `tile` rows, with the vectors that reach beyond the last one.
 inline Index packed_tiles_size(Index rows, Index depth, Index tile) { return (rows + tile - 1) / tile * tile_stride(depth, tile); }
@@ -145,5 +147,6 @@ void pack_tiles(Index rows, Index depth, const T* a, Index a_row, Index a_col, T
   const detail::RowsSource<T> source{a, a_row, rows, depth, nullptr};
   dispatch<detail::PackTiles<T>, T>(&source, a_col, packed);
 }
+HEED_COMPILE_ONCE(pack_tiles);
 
 }  // namespace heed::kernels

@@ -365,6 +365,8 @@ void max_pool2d_forward(const Pool2dGeometry& g, const T* x, T* y, Winner* winne
       dispatch<detail::MaxPoolRow<T, void>, T>(&g, begin, end, x, y, static_cast<void*>(nullptr));
   });
 }
+HEED_COMPILE_ONCE(max_pool2d_forward, std::uint8_t);
+HEED_COMPILE_ONCE(max_pool2d_forward, std::int32_t);
 
 /// dx[i, c] = sum of dy[o, c] over the windows o whose winner is pixel i. Parallel over rows of x.
 template <class T, class Winner>
@@ -384,6 +386,8 @@ void max_pool2d_backward(const Pool2dGeometry& g, const T* dy, const Winner* win
     }
   });
 }
+HEED_COMPILE_ONCE(max_pool2d_backward, std::uint8_t);
+HEED_COMPILE_ONCE(max_pool2d_backward, std::int32_t);
 
 /// Where each y came from: indices[o, c] = row * width + column of the winner's pixel in its image, -1 for a window that has none (which has
 /// won nothing). For use outside of training; not parallel.
@@ -407,6 +411,7 @@ void avg_pool2d_forward(const Pool2dGeometry& g, const PoolDivisor& divisor, con
   parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]),
       [&](Index begin, Index end) { dispatch<detail::AveragePoolRow<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), x, y); });
 }
+HEED_COMPILE_ONCE(avg_pool2d_forward);
 
 /// dx[i, c] = sum over the windows o that read pixel i of dy[o, c] / divisor(o). Parallel over rows of x.
 template <class T>
@@ -424,5 +429,6 @@ void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, co
           &g, readers_y.of(i % g.size[0]), &readers_x, factors_y.data(), factors_x.data(), dy + i / g.size[0] * out_image, dx + i * row);
   });
 }
+HEED_COMPILE_ONCE(avg_pool2d_backward);
 
 }  // namespace heed::kernels

@@ -16,6 +16,7 @@ void relative_position_bias_forward(Index entries, Index heads, const Index* row
       for (Index p = begin; p < end; ++p) bias[h * entries + p] = table[rows[p] * heads + h];
   });
 }
+HEED_COMPILE_ONCE(relative_position_bias_forward);
 
 /// d_table[rows[p] * heads + h] += d_bias[h * entries + p]. Parallel over heads, so that each sum is taken in the order of p.
 template <class T>
@@ -25,5 +26,6 @@ void relative_position_bias_backward(Index entries, Index heads, const Index* ro
       for (Index p = 0; p < entries; ++p) d_table[rows[p] * heads + h] += d_bias[h * entries + p];
   });
 }
+HEED_COMPILE_ONCE(relative_position_bias_backward);
 
 }  // namespace heed::kernels

@@ -101,11 +101,13 @@ template <class T>
 void rotary_forward(const Rotation<T>& r, const HeadRows<const T>& x, const HeadRows<T>& y) {
   detail::rotate(r, 1, x, y);
 }
+HEED_COMPILE_ONCE(rotary_forward);
 /// dx = dy turned back by the same angles: a rotation is orthogonal. `dx` may lie where `dy` does.
 template <class T>
 void rotary_backward(const Rotation<T>& r, const HeadRows<const T>& dy, const HeadRows<T>& dx) {
   detail::rotate(r, -1, dy, dx);
 }
+HEED_COMPILE_ONCE(rotary_backward);
 
 /// The tables of angles position * base^(-2 i / rotary_width), i < rotary_width / 2, for positions 0 ... positions - 1; computed in double.
 template <class T>
@@ -119,5 +121,6 @@ void rotary_table(double base, Index rotary_width, Index positions, T* cos, T* s
     }
   }
 }
+HEED_COMPILE_ONCE(rotary_table);
 
 }  // namespace heed::kernels

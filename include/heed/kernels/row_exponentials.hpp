@@ -65,5 +65,6 @@ RowExponentials<T> row_exponentials(Index width, const T* x, const typename RowE
     dispatch<Row, T>(width, x, factor, y, &result);
   return result;
 }
+HEED_COMPILE_ONCE(row_exponentials);
 
 }  // namespace heed::kernels

@@ -88,6 +88,7 @@ void sequence_pool_forward(const SequencePoolShape<T>& shape, const T* x, T* wei
         end - begin, &shape, x + begin * shape.tokens * shape.width, weights + begin * shape.tokens, y + begin * shape.width);
   });
 }
+HEED_COMPILE_ONCE(sequence_pool_forward);
 
 /// dx, and adds to d_direction (null: left out) over fixed shards of sequences, folded in order.
 template <class T>
@@ -102,5 +103,6 @@ void sequence_pool_backward(const SequencePoolShape<T>& shape, const T* x, const
   else
     parallel_for(shape.sequences, shape.grain(), [&](Index begin, Index end) { run(begin, end, static_cast<T*>(nullptr)); });
 }
+HEED_COMPILE_ONCE(sequence_pool_backward);
 
 }  // namespace heed::kernels

@@ -297,32 +297,38 @@ template <class T>
 void softmax_forward(const SoftmaxShape& shape, const T* x, T* y) {
   detail::along_axis<T, detail::SoftmaxForwardRows<T, false>, detail::SoftmaxForwardColumns<T, false>>(shape, x, y);
 }
+HEED_COMPILE_ONCE(softmax_forward);
 /// dx = y (dy - sum of y dy), with y from forward; dx may be y or dy.
 template <class T>
 void softmax_backward(const SoftmaxShape& shape, const T* y, const T* dy, T* dx) {
   detail::along_axis<T, detail::SoftmaxBackwardRows<T, false>, detail::SoftmaxBackwardColumns<T, false>>(shape, y, dy, dx);
 }
+HEED_COMPILE_ONCE(softmax_backward);
 
 /// The same from x instead of y, which is computed again; dx may be neither x nor dy.
 template <class T>
 void softmax_backward_again(const SoftmaxShape& shape, const T* x, const T* dy, T* dx) {
   detail::along_axis<T, detail::SoftmaxAgainRows<T, false>, detail::SoftmaxAgainColumns<T, false>>(shape, x, dy, dx);
 }
+HEED_COMPILE_ONCE(softmax_backward_again);
 
 /// y = x - log of the sum of e^x along the axis; y may be x.
 template <class T>
 void log_softmax_forward(const SoftmaxShape& shape, const T* x, T* y) {
   detail::along_axis<T, detail::SoftmaxForwardRows<T, true>, detail::SoftmaxForwardColumns<T, true>>(shape, x, y);
 }
+HEED_COMPILE_ONCE(log_softmax_forward);
 /// dx = dy - e^y sum of dy, with y from forward; dx may be y or dy.
 template <class T>
 void log_softmax_backward(const SoftmaxShape& shape, const T* y, const T* dy, T* dx) {
   detail::along_axis<T, detail::SoftmaxBackwardRows<T, true>, detail::SoftmaxBackwardColumns<T, true>>(shape, y, dy, dx);
 }
+HEED_COMPILE_ONCE(log_softmax_backward);
 /// The same from x instead of y, which is computed again; dx may be neither x nor dy.
 template <class T>
 void log_softmax_backward_again(const SoftmaxShape& shape, const T* x, const T* dy, T* dx) {
   detail::along_axis<T, detail::SoftmaxAgainRows<T, true>, detail::SoftmaxAgainColumns<T, true>>(shape, x, dy, dx);
 }
+HEED_COMPILE_ONCE(log_softmax_backward_again);
 
 }  // namespace heed::kernels

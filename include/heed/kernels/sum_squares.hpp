@@ -30,5 +30,6 @@ double sum_squares(Index count, const T* x) {
   dispatch<detail::SumSquares<T>, T>(x, count, &sum);
   return sum;
 }
+HEED_COMPILE_ONCE(sum_squares);
 
 }  // namespace heed::kernels

@@ -30,6 +30,7 @@ struct TileShape<Scalar> {
 /// read through the pointers that lie behind them.
 template <class T, int Rows>
 struct RowStride {
+  static constexpr int steps = 2;
   const T *row0, *row5, *row10;
   Index row, three_rows;
 
@@ -39,8 +40,9 @@ struct RowStride {
     const T* p = (i < 5 ? row0 : i < 10 ? row5 : row10) + Ahead;
     return i % 5 == 0 ? p : i % 5 == 1 ? p + row : i % 5 == 2 ? p + 2 * row : i % 5 == 3 ? p + three_rows : p + 4 * row;
   }
-  HEED_INLINE void next() {
-    row0 += 2, row5 += 2, row10 += 2;
+  HEED_INLINE void next() { go(2); }
+  HEED_INLINE void go(Index distance) {
+    row0 += distance, row5 += distance, row10 += distance;
     keep_in_register(row0), keep_in_register(three_rows);
     if constexpr (Rows > 5) keep_in_register(row5);
     if constexpr (Rows > 10) keep_in_register(row10);
@@ -49,6 +51,7 @@ struct RowStride {
 /// The same for rows at distance 1, `step` from element to element (228).
 template <class T>
 struct NeighbouringRows {
+  static constexpr int steps = 2;
   const T *first, *second;  ///< of the present step and the one after it
   Index two_steps;
 
@@ -60,6 +63,24 @@ struct NeighbouringRows {
   HEED_INLINE void next() {
     first += two_steps, second += two_steps;
     keep_in_register(first), keep_in_register(second);
+  }
+};
+/// The same for any two distances: for the tiles at a product's edges, which share one body for all layouts (each layout's own made the multiply-adds the
+/// compiler's greatest work, 54 s instead of 6 for float). Tall ones go one step a turn.
+template <class T, int Rows>
+struct EdgeRows {
+  static constexpr int steps = Rows > 8 ? 1 : 2;
+  RowStride<T, Rows> first, second;  ///< of the present step and the one after it
+  Index distance;
+
+  HEED_INLINE EdgeRows(const T* a, Index a_row, Index a_step) : first(a, a_row), second(a + a_step, a_row), distance(steps * a_step) {}
+  template <int Ahead>
+  HEED_INLINE const T* at(int i) const {
+    return (Ahead ? second : first).template at<0>(i);
+  }
+  HEED_INLINE void next() {
+    first.go(distance);
+    if constexpr (steps == 2) second.go(distance);
   }
 };
 
@@ -86,18 +107,23 @@ HEED_INLINE void multiply_step(const Walk& a, const T* b, Index b_step, Packet<I
 /// convolution and attention are built on it. Each sum runs over k in order, so a result does not depend on where in a tile it was computed.
 ///
 /// Two steps a turn: an undisturbed core hides the loop's own instructions behind multiply-adds, but one that seems to be shared does not (Zen 3 in a virtual
-/// machine: depth 256 78 -> 88 of 103 GFLOP/s in the median of 1500 turns, 67 -> 80 in the upper quartile; in quiet moments 102 either way).
+/// machine, first sketch of this loop: depth 256 78 -> 88 of 103 GFLOP/s in the median of 1500 turns, 67 -> 80 in the upper quartile; in quiet moments 102
+/// either way).
 template <class Isa, class T, int Rows, int Vectors, class Walk>
 HEED_INLINE void multiply_tile(Index depth, Walk a, const T* b, Index b_step, Packet<Isa, T> (&acc)[Rows][Vectors]) {
-  const T* b_next = b + b_step;
-  for (Index k = 1; k < depth; k += 2) {
-    multiply_step<0>(a, b, b_step, acc);
-    multiply_step<1>(a, b_next, b_step, acc);
-    a.next();
-    b += 2 * b_step, b_next += 2 * b_step;
-    keep_in_register(b), keep_in_register(b_next);
+  if constexpr (Walk::steps == 1) {
+    for (Index k = 0; k < depth; ++k, a.next(), b += b_step) multiply_step<0>(a, b, b_step, acc);
+  } else {
+    const T* b_next = b + b_step;
+    for (Index k = 1; k < depth; k += 2) {
+      multiply_step<0>(a, b, b_step, acc);
+      multiply_step<1>(a, b_next, b_step, acc);
+      a.next();
+      b += 2 * b_step, b_next += 2 * b_step;
+      keep_in_register(b), keep_in_register(b_next);
+    }
+    if (depth % 2 != 0) multiply_step<0>(a, b, b_step, acc);
   }
-  if (depth % 2 != 0) multiply_step<0>(a, b, b_step, acc);
 }
 
 /// Rows (of the left operand) or columns that a register tile may read beyond a block, at most, where it may at all.
@@ -110,7 +136,7 @@ HEED_INLINE void for_row_tiles(Index rows, bool slack, const Body& body) {
   const Index spare = slack ? 1 : 0;
   for (Index row = 0; row < rows;) {
     const Index left = rows - row;
-    if (left + spare >= Tallest) {
+    if (left + (Tallest == 8 ? 3 : 1) * spare >= Tallest) {
       body.template tile<Tallest>(row);
       row += Tallest;
     } else if (Tallest > 8 && left + 3 * spare >= 8) {
@@ -147,6 +173,7 @@ Index tile_rows() {
   dispatch<detail::TileSize<T>, T>(&rows, &width);
   return rows;
 }
+HEED_COMPILE_ONCE(tile_rows);
 
 /// Columns of a register tile, which is a packed panel of B, for the instruction set in use.
 template <class T>
@@ -155,6 +182,7 @@ Index panel_width() {
   dispatch<detail::TileSize<T>, T>(&rows, &width);
   return width;
 }
+HEED_COMPILE_ONCE(panel_width);
 
 /// C = A B, or C * before + A B, of `rows` x `depth` by `depth` x `cols`. A is read in place through two strides, one of which is 1 (a row-major block, or the
 /// transpose of one), or lies in tiles (see `pack_tiles`); B lies in panels (see `pack_panels`) or row by row.
@@ -178,127 +206,188 @@ struct TileProduct {
 
 namespace detail {
 
-/// One panel of a product: columns [n, n + Vectors * lanes) of C. `Neighbours`: the rows of A lie one behind the other, in tiles or in place.
-template <class Isa, class T, int Vectors, bool Neighbours, class Ahead>
+/// Columns [n, n + Vectors * lanes) of C, whose part of B starts at b.
+template <class T>
 struct ProductPanel {
-  using P = Packet<Isa, T>;
   const TileProduct<T>& p;
   Index n;
   const T* b;
-  Ahead* ahead;  // FetchAhead, or void for none
+  FetchAhead* ahead;  ///< or null
+};
 
-  template <int Rows, class Walk>
-  HEED_INLINE void multiply(const Walk& walk, P (&acc)[Rows][Vectors]) const {
-    if constexpr (std::is_same_v<Ahead, FetchAhead>)
-      multiply_tile<Isa, T, Rows, Vectors>(p.depth, FetchingWalk<Walk>{walk, ahead->take(p.depth, b)}, b, p.b_row, acc);
-    else
-      multiply_tile<Isa, T, Rows, Vectors>(p.depth, walk, b, p.b_row, acc);
+/// Writes `rows` x `cols` sums, which lie `sums_row` apart, to the rows of C from `row` on: a row at a time from memory, since unrolled for the tile of each
+/// height this would be most of the library's code.
+template <class T>
+struct StoreRows {
+  template <class Isa>
+  HEED_INLINE static void run(const ProductPanel<T>* panel, Index row, Index rows, Index cols, const T* sums, Index sums_row) {
+    using P = Packet<Isa, T>;
+    const TileProduct<T>& p = panel->p;
+    for (Index i = row; i < row + rows; ++i, sums += sums_row) {
+      const P before = P::broadcast(p.before ? p.before[i] : T(1)), after = P::broadcast(p.after ? p.after[i] : T(1));
+      for (Index j = 0; j < cols; j += P::lanes) {
+        T* target = p.c + i * p.c_row + panel->n + j;
+        P sum = P::load(sums + j);
+        if (p.accumulate) sum = P::fma(P::load_partial(target, cols - j), before, sum);
+        if (p.after) sum = sum * after;
+        sum.store_partial(target, cols - j);
+      }
+    }
   }
+};
 
-  template <int Rows>
-  HEED_INLINE void tile(Index row) const {
-    T* const c = p.c + row * p.c_row + n;
-    const Index rows = p.whole_tiles ? Rows : p.rows - row, cols = p.whole_tiles ? Vectors * P::lanes : p.cols - n;
-    const bool whole = rows >= Rows && cols >= Vectors * P::lanes;
-    if (p.accumulate && whole)  // it comes while the tile is multiplied: weights' gradients 5 to 20 %
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) ask_for<Vectors * P::lanes>(c + i * p.c_row);
-    P acc[Rows][Vectors];
+/// Adds the bias to a tile's sums and writes them. `kInner`: not a tile for edges.
+template <bool kInner, class Isa, class T, int Rows, int Vectors>
+HEED_INLINE void store_tile(const ProductPanel<T>& panel, Index row, Packet<Isa, T> (&acc)[Rows][Vectors]) {
+  using P = Packet<Isa, T>;
+  constexpr Index width = Vectors * P::lanes;
+  const TileProduct<T>& p = panel.p;
+  if (p.bias)
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
-    if constexpr (Neighbours) {
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(p.bias + panel.n + j * P::lanes);
+  const Index rows = p.whole_tiles ? Rows : std::min<Index>(Rows, p.rows - row),
+              cols = p.whole_tiles ? width : std::min(width, p.cols - panel.n);
+  const bool whole = rows == Rows && cols == width;
+  T* const c = p.c + row * p.c_row + panel.n;
+  if (whole && !p.before && !p.after) {  // mostly; the general case took 10 % longer in products 32 deep
+    if (p.accumulate)
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(c + i * p.c_row + j * P::lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) acc[i][j].store(c + i * p.c_row + j * P::lanes);
+  } else if (kInner && whole) {  // through memory attention took 5 to 10 % longer
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      const P before = P::broadcast(p.before ? p.before[row + i] : T(1)), after = P::broadcast(p.after ? p.after[row + i] : T(1));
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) {
+        T* target = c + i * p.c_row + j * P::lanes;
+        if (p.accumulate) acc[i][j] = P::fma(P::load(target), before, acc[i][j]);
+        if (p.after) acc[i][j] = acc[i][j] * after;
+        acc[i][j].store(target);
+      }
+    }
+  } else {
+    T sums[Rows * width];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) acc[i][j].store(sums + i * width + j * P::lanes);
+    run_apart<Isa, StoreRows<T>>(&panel, row, rows, cols, static_cast<const T*>(sums), width);
+  }
+}
+
+/// The whole tiles of a panel from row 0 on. `Neighbours`: the rows of A lie one behind the other, in tiles or in place.
+template <class T, bool Neighbours, bool Fetches>
+struct WholeTiles {
+  template <class Isa>
+  HEED_INLINE static void run(const ProductPanel<T>* panel, Index tiles) {
+    using P = Packet<Isa, T>;
+    constexpr int rows = TileShape<Isa>::rows, vectors = TileShape<Isa>::vectors;
+    constexpr Index width = vectors * P::lanes;
+    const TileProduct<T>& p = panel->p;
+    for (Index row = 0; row < tiles * rows; row += rows) {
+      if (p.accumulate && p.rows - row >= rows &&
+          p.cols - panel->n >= width)  // it comes while the tile is multiplied: weights' gradients 5 to 20 %
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) ask_for<width>(p.c + (row + i) * p.c_row + panel->n);
+      P acc[rows][vectors];
+#pragma GCC unroll 16
+      for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < vectors; ++j) acc[i][j] = P::zero();
+      if constexpr (Neighbours)
+        multiply(*panel, NeighbouringRows<T>(p.tiles ? p.a + row / rows * p.a_row : p.a + row, p.tiles ? rows : p.a_step), acc);
+      else
+        multiply(*panel, RowStride<T, rows>(p.a + row * p.a_row, p.a_row), acc);
+      store_tile<true, Isa, T, rows, vectors>(*panel, row, acc);
+    }
+  }
+  template <class Isa, int Rows, int Vectors, class Walk>
+  HEED_INLINE static void multiply(const ProductPanel<T>& panel, const Walk& walk, Packet<Isa, T> (&acc)[Rows][Vectors]) {
+    const Index depth = panel.p.depth;
+    if constexpr (Fetches)
+      multiply_tile<Isa, T, Rows, Vectors>(depth, FetchingWalk<Walk>{walk, panel.ahead->take(depth, panel.b)}, panel.b, panel.p.b_row, acc);
+    else
+      multiply_tile<Isa, T, Rows, Vectors>(depth, walk, panel.b, panel.p.b_row, acc);
+  }
+};
+
+/// The rest of a panel's rows from `first` on, or all rows of a panel of `Vectors` = 1, half a panel, which is half the work.
+template <class T, int Vectors>
+struct EdgeTiles {
+  template <class Isa>
+  struct Tiles {
+    using P = Packet<Isa, T>;
+    const ProductPanel<T>& panel;
+    Index first;
+
+    template <int Rows>
+    HEED_INLINE void tile(Index start) const {
       constexpr Index tile = TileShape<Isa>::rows;
-      const T* a = p.a + (p.tiles ? row / tile * p.a_row + row % tile : row);
-      multiply(NeighbouringRows<T>(a, p.tiles ? tile : p.a_step), acc);
-    } else {
-      multiply(RowStride<T, Rows>(p.a + row * p.a_row, p.a_row), acc);
-    }
-    if (p.bias)
+      const TileProduct<T>& p = panel.p;
+      const Index row = first + start;
+      P acc[Rows][Vectors];
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(p.bias + n + j * P::lanes);
-    if (whole && !p.before && !p.after) {  // mostly; with the questions of the general case between them, products 32 deep took 10 % longer
-      if (p.accumulate)
-#pragma GCC unroll 16
-        for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-          for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(c + i * p.c_row + j * P::lanes);
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) acc[i][j].store(c + i * p.c_row + j * P::lanes);
-    } else if (cols >= Vectors * P::lanes) {
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) {
-        if (i < rows) {
-          const P before = P::broadcast(p.before ? p.before[row + i] : T(1)), after = P::broadcast(p.after ? p.after[row + i] : T(1));
-#pragma GCC unroll 8
-          for (int j = 0; j < Vectors; ++j) {
-            T* target = c + i * p.c_row + j * P::lanes;
-            if (p.accumulate) acc[i][j] = P::fma(P::load(target), before, acc[i][j]);
-            if (p.after) acc[i][j] = acc[i][j] * after;
-            acc[i][j].store(target);
-          }
-        }
-      }
-    } else {
-      T result[Vectors * P::lanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) {
-        if (i < rows) {
-          const T before = p.before ? p.before[row + i] : T(1), after = p.after ? p.after[row + i] : T(1);
-#pragma GCC unroll 8
-          for (int j = 0; j < Vectors; ++j) acc[i][j].store(result + j * P::lanes);
-          T* target = c + i * p.c_row;
-          for (Index j = 0; j < cols; ++j) target[j] = (p.accumulate ? T(target[j] * before + result[j]) : result[j]) * after;
-        }
-      }
+        for (int j = 0; j < Vectors; ++j) acc[i][j] = P::zero();
+      const EdgeRows<T, Rows> walk = p.tiles ? EdgeRows<T, Rows>(p.a + row / tile * p.a_row + row % tile, 1, tile)
+                                             : EdgeRows<T, Rows>(p.a + row * p.a_row, p.a_row, p.a_step);
+      const FetchAhead::Lines lines =
+          panel.ahead ? panel.ahead->take(p.depth, panel.b) : FetchAhead::Lines{reinterpret_cast<const char*>(panel.b), 0};
+      multiply_tile<Isa, T, Rows, Vectors>(p.depth, FetchingWalk<EdgeRows<T, Rows>>{walk, lines}, panel.b, p.b_row, acc);
+      store_tile<false, Isa, T, Rows, Vectors>(panel, row, acc);
     }
+  };
+  template <class Isa>
+  HEED_INLINE static void run(const ProductPanel<T>* panel, Index first) {
+    constexpr int rows = TileShape<Isa>::rows;
+    constexpr int tallest = Vectors == 1 ? rows : rows > 8 ? 8 : rows > 4 ? 4 : rows > 2 ? 2 : 1;
+    for_row_tiles<tallest>(panel->p.rows - first, panel->p.slack || panel->p.tiles, Tiles<Isa>{*panel, first});
   }
 };
 
 template <class T>
 struct MultiplyTiles {
-  template <class Isa, bool Neighbours, class Ahead>
-  HEED_INLINE static void panels(const TileProduct<T>& p, Ahead* ahead) {
-    constexpr int rows = TileShape<Isa>::rows, vectors = TileShape<Isa>::vectors;
-    constexpr Index lanes = Packet<Isa, T>::lanes, width = vectors * lanes;
-    const bool slack = p.slack || p.tiles;
+  template <class Isa>
+  HEED_INLINE static void run(const TileProduct<T>* product, FetchAhead* ahead) {
+    const TileProduct<T>& p = *product;
+    HEED_ASSERT(p.tiles || p.a_row == 1 || p.a_step == 1);
+    constexpr int rows = TileShape<Isa>::rows;
+    constexpr Index lanes = Packet<Isa, T>::lanes, width = TileShape<Isa>::vectors * lanes;
+    const bool neighbours = p.tiles || p.a_row == 1;
+    const Index tiles = (p.rows + (p.slack || p.tiles ? 1 : 0)) / rows, done = std::min(tiles * rows, p.rows);
     for (Index n = 0; n < p.cols; n += width) {
-      const T* b = p.b + n / width * p.b_panel;
-      if (p.cols - n > lanes)
-        for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, vectors, Neighbours, Ahead>{p, n, b, ahead});
-      else
-        for_row_tiles<rows>(p.rows, slack, ProductPanel<Isa, T, 1, Neighbours, Ahead>{p, n, b, ahead});  // half a panel: half the work
+      const ProductPanel<T> panel{p, n, p.b + n / width * p.b_panel, ahead};
+      if (p.cols - n <= lanes) {
+        run_apart<Isa, EdgeTiles<T, 1>>(&panel, Index{0});
+        continue;
+      }
+      if (tiles > 0) {
+        if (neighbours)
+          ahead ? run_apart<Isa, WholeTiles<T, true, true>>(&panel, tiles) : run_apart<Isa, WholeTiles<T, true, false>>(&panel, tiles);
+        else
+          ahead ? run_apart<Isa, WholeTiles<T, false, true>>(&panel, tiles) : run_apart<Isa, WholeTiles<T, false, false>>(&panel, tiles);
+      }
+      if (done < p.rows) run_apart<Isa, EdgeTiles<T, TileShape<Isa>::vectors>>(&panel, done);
     }
-  }
-
-  template <class Isa, class Ahead>
-  HEED_INLINE static void run(const TileProduct<T>* product, Ahead* ahead) {
-    HEED_ASSERT(product->tiles || product->a_row == 1 || product->a_step == 1);
-    if (product->tiles || product->a_row == 1)
-      panels<Isa, true>(*product, ahead);
-    else
-      panels<Isa, false>(*product, ahead);
   }
 };
 
 }  // namespace detail
 
-/// Runs the product on the calling thread with the best instruction set.
+/// Runs the product on the calling thread with the best instruction set. With `ahead` it asks the memory meanwhile for what will be used soon.
 template <class T>
-void multiply_tiles(const TileProduct<T>& product) {
-  dispatch<detail::MultiplyTiles<T>, T>(&product, static_cast<const void*>(nullptr));
+void multiply_tiles(const TileProduct<T>& product, FetchAhead* ahead = nullptr) {
+  dispatch<detail::MultiplyTiles<T>, T>(&product, ahead && !ahead->empty() ? ahead : nullptr);
 }
-
-/// The same, which meanwhile asks the memory for what will be used soon.
-template <class T>
-void multiply_tiles(const TileProduct<T>& product, FetchAhead& ahead) {
-  if (ahead.empty()) return multiply_tiles(product);
-  dispatch<detail::MultiplyTiles<T>, T>(&product, &ahead);
-}
+HEED_COMPILE_ONCE(multiply_tiles);
 
 }  // namespace heed::kernels

@@ -57,6 +57,7 @@ void mix_tokens(bool uniform, Index sequences, Index tokens, Index width, const 
           uniform, tokens, width, in.data + n * tokens * in.row, in.row, out.data + n * tokens * out.row, out.row);
   });
 }
+HEED_COMPILE_ONCE(mix_tokens);
 
 /// The A of `mix_tokens`, `count` times, each (tokens, tokens).
 template <class T>
@@ -66,5 +67,6 @@ void mixing_weights(bool uniform, Index count, Index tokens, T* weights) {
   if (uniform) return;
   for (Index row = 0; row < count * tokens; ++row) weights[row * tokens + row % tokens] = T(1);
 }
+HEED_COMPILE_ONCE(mixing_weights);
 
 }  // namespace heed::kernels

@@ -174,15 +174,15 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   }
   void activate(const Tensor<T, 3>& x, Tensor<T, 3>& y) const {
     if (options_.activation == FeedForwardActivation::gelu)
-      kernels::activation_forward<kernels::Gelu>(x.size(), x.data(), y.data());
+      kernels::activation_forward(x.size(), x.data(), y.data(), kernels::Gelu());
     else
-      kernels::activation_forward<kernels::Relu>(x.size(), x.data(), y.data());
+      kernels::activation_forward(x.size(), x.data(), y.data(), kernels::Relu());
   }
   void activate_backward(const Tensor<T, 3>& x, Tensor<T, 3>& d) const {
     if (options_.activation == FeedForwardActivation::gelu)
-      kernels::activation_backward<kernels::Gelu>(x.size(), x.data(), static_cast<const T*>(d.data()), d.data());
+      kernels::activation_backward(x.size(), x.data(), static_cast<const T*>(d.data()), d.data(), kernels::Gelu());
     else
-      kernels::activation_backward<kernels::Relu>(x.size(), x.data(), static_cast<const T*>(d.data()), d.data());
+      kernels::activation_backward(x.size(), x.data(), static_cast<const T*>(d.data()), d.data(), kernels::Relu());
   }
 
   /// Dropout of a training pass, in place, under the name that gives it its key.

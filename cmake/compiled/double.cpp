@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+#define HEED_COMPILED_FLOAT extern
+#include <heed/compiled.hpp>

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+#define HEED_COMPILED_DOUBLE extern
+#include <heed/compiled.hpp>
