@@ -293,8 +293,8 @@ struct WholeTiles {
     constexpr Index width = vectors * P::lanes;
     const TileProduct<T>& p = panel->p;
     for (Index row = 0; row < tiles * rows; row += rows) {
-      if (p.accumulate && p.rows - row >= rows &&
-          p.cols - panel->n >= width)  // it comes while the tile is multiplied: weights' gradients 5 to 20 %
+      // C comes while the tile is multiplied: weights' gradients 5 to 20 %.
+      if (p.accumulate && p.rows - row >= rows && p.cols - panel->n >= width)
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) ask_for<width>(p.c + (row + i) * p.c_row + panel->n);
       P acc[rows][vectors];
