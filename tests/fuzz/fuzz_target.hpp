@@ -16,6 +16,7 @@
 
 #include <heed/core/buffer_pool.hpp>
 #include <heed/core/error.hpp>
+#include <heed/core/parallel.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
@@ -45,6 +46,8 @@ std::size_t most_bytes(const std::function<void()>& body);
 template <class Body>
 void within(std::size_t factor, std::size_t size, const Body& body) {
   constexpr std::size_t kBesides = std::size_t{1} << 15;
+  // The threads of loops are made once and are no reader's: LLVM's OpenMP takes a megabyte for them.
+  [[maybe_unused]] static const bool started = (heed::parallel_for(heed::thread_count(), 1, [](heed::Index, heed::Index) {}), true);
   const std::size_t most = most_bytes([&] {
     heed::BufferPool none;  // a buffer from its idle ones would not be counted
     none.set_limit(0);
