@@ -66,7 +66,7 @@ struct NeighbouringRows {
   }
 };
 /// The same for any two distances: for the tiles at a product's edges, which share one body for all layouts (each layout's own made the multiply-adds the
-/// compiler's greatest work, 54 s instead of 6 for float). Tall ones go one step a turn.
+/// compiler's greatest work, 108 s instead of 12 for float and double). Tall ones go one step a turn.
 template <class T, int Rows>
 struct EdgeRows {
   static constexpr int steps = Rows > 8 ? 1 : 2;
@@ -130,7 +130,7 @@ HEED_INLINE void multiply_tile(Index depth, Walk a, const T* b, Index b_step, Pa
 inline constexpr Index kTileSlack = 4;
 
 /// Cuts `rows` rows into tiles and calls `body.template tile<Rows>(row)` for each: `Tallest` rows as long as there are so many, then 8, 4, 2, 1.
-/// With `slack` a tile may reach up to kTileSlack rows beyond the last: one of 8 rows takes as long as one of 5.
+/// With `slack` a tile may reach beyond the last row, one of 8 rows by three (it takes as long as one of 5), the others by one.
 template <int Tallest, class Body>
 HEED_INLINE void for_row_tiles(Index rows, bool slack, const Body& body) {
   const Index spare = slack ? 1 : 0;
@@ -261,7 +261,7 @@ HEED_INLINE void store_tile(const ProductPanel<T>& panel, Index row, Packet<Isa,
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j].store(c + i * p.c_row + j * P::lanes);
-  } else if (kInner && whole) {  // through memory attention took 5 to 10 % longer
+  } else if (kInner && whole) {  // through memory attention took 10 % longer
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
       const P before = P::broadcast(p.before ? p.before[row + i] : T(1)), after = P::broadcast(p.after ? p.after[row + i] : T(1));
