@@ -3,7 +3,8 @@
 
 The ratio that has an aim is to a file that includes <Eigen/Core> and no more. The second one, to a file that also multiplies two matrices,
 is what a program that uses Eigen at all pays anyway. A net of three layers is compiled with its kernels in another file (HEED_COMPILED).
-Processor time, the best of three, taken in turns, so that a busy machine disturbs all sides alike. It prints and does not judge: times of a shared machine are no test.
+Processor time, the best of three, taken in turns, so that a busy machine disturbs all sides alike.
+It prints and does not judge: times of a shared machine are no test.
 """
 import os
 import subprocess
@@ -11,22 +12,6 @@ import sys
 
 import tree
 
-# A net of three layers and its training step, whose kernels are compiled elsewhere.
-NET = """#include <heed/heed.hpp>
-using namespace heed;
-double step(const Tensor<float, 4>& x, const std::vector<int>& labels) {
-  static Sequential net(Conv2d<float>({.in_channels = 3, .out_channels = 8, .kernel_size = 3}), Relu<float>(),
-      MaxPool2d<float>({.kernel_size = 2}), Flatten<float>(), Linear<float>({.in_features = 8 * 15 * 15, .out_features = 10}));
-  static AdamW<float> optimizer(named_parameters(net), {.learning_rate = 1e-3});
-  decltype(net)::Cache cache;
-  Tensor<float, 2> d_logits;
-  optimizer.zero_gradients();
-  const double loss = CrossEntropyLoss<float>()(net.forward(x, cache), labels, d_logits);
-  net.backward(d_logits, cache);
-  optimizer.step();
-  return loss;
-}
-"""
 AIM = 2.0
 ROUNDS = 3
 compiler = sys.argv[sys.argv.index("--") + 1:]
@@ -35,7 +20,7 @@ programs = {
     "eigen": "#include <Eigen/Core>\n",
     "product": "#include <Eigen/Core>\nEigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n",
     "heed": f"#include <{umbrella}>\n",
-    "net": "#define HEED_COMPILED\n" + NET,
+    "net": "#define HEED_COMPILED\n" + (tree.ROOT / "tests" / "consumer" / "training_step.cpp").read_text(),
 }
 
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""A file with HEED_COMPILED compiles no kernel: a HEED_COMPILE_ONCE is missing otherwise. Usage: compiled_kernels.py -- COMPILER FLAGS..."""
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tree
+
+# Loops over a function object of the caller's have as many kinds as there are callers.
+OWN = re.compile(r"<heed::kernels::detail::Elementwise<")
+compiler = sys.argv[sys.argv.index("--") + 1:]
+if not shutil.which("nm"):
+    print("compiled_kernels: no nm, nothing was looked at")
+    sys.exit(0)
+
+programs = [tree.ROOT / "tests" / "consumer" / "training_step.cpp", tree.ROOT / "examples" / "quick_start" / "quick_start.cpp"]
+faults = []
+with tempfile.TemporaryDirectory() as folder:
+    unit = Path(folder) / "unit.o"
+    for program in programs:
+        subprocess.run([*compiler, "-DHEED_COMPILED", "-O0", "-c", str(program), "-o", str(unit)], check=True)
+        symbols = subprocess.run(["nm", "-C", str(unit)], capture_output=True, text=True, check=True).stdout.splitlines()
+        kernels = [line for line in symbols if re.search(r" [tTwW] .*heed::dispatch<heed::kernels::", line) and not OWN.search(line)]
+        faults += [f"{tree.name_of(program)} compiles {line.split(' ', 2)[2][:160]}" for line in kernels]
+        if not any(" U " in line and "heed::kernels::" in line for line in symbols):
+            faults.append(f"{tree.name_of(program)} asks for no kernel: nothing was looked at")
+tree.finish("compiled_kernels", faults, f"{len(programs)} programs")
