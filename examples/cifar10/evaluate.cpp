@@ -37,10 +37,8 @@ int evaluate(const EvaluateOptions& options) {
       options.model, ": --logits names a file that is read; choose another one");
   const StoredModel model = load(options.model, options.convolution);
   const DataSource data = find_data(options.data);
-  heed::require<heed::FileError>(data.name() == model.dataset, options.model, ": the model was trained on \"", model.dataset, "\", ",
-      data.folder, " holds \"", data.name(), "\"; name the other folder with --data");
-  heed::require<heed::FileError>(class_names(data.images.test) == model.class_names, options.model,
-      ": the model was trained on other classes than those of ", data.folder, "; name the other folder with --data");
+  require_own_data(model, options.model, data);
+  if (options.corruptions) return evaluate_corruptions(options, model, data);
   const heed::Evaluation result = heed::evaluate(
       model.net, data.images.test, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});
   fmt::print("{}\n", confusion_text(result.confusion, model.class_names));

@@ -84,8 +84,20 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
   command->add_option("--views", o.views, "Views of each image that are averaged: 1, 2 (mirrored) or 6 (mirrored, shifted)")
       ->check(CLI::IsMember({1, 2, 6}))
       ->capture_default_str();
-  command->add_option("--logits", o.logits, "Write what the net says about every image, averaged over the views")
-      ->type_name("OUT.safetensors");
+  CLI::Option* logits = command->add_option("--logits", o.logits, "Write what the net says about every image, averaged over the views")
+                            ->type_name("OUT.safetensors");
+  CLI::Option* corruptions = command->add_flag(
+      "--corruptions", o.corruptions, "Judge by images with noise, blur, other light and deformations, 16 kinds at 5 severities");
+  command->add_option("--against", o.against, "With --corruptions: the model to compare with, such as one trained with --attention none")
+      ->needs(corruptions)
+      ->type_name("MODEL");
+  command->add_option("--images", o.images, "With --corruptions: the first N test images")
+      ->needs(corruptions)
+      ->check(at_least(1, "a whole number from 1"))
+      ->capture_default_str()
+      ->type_name("N");
+  command->add_option("--output", o.output, "With --corruptions: write all figures")->needs(corruptions)->type_name("OUT.json");
+  corruptions->excludes(logits);
   add_convolution(command, o.convolution);
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
 }

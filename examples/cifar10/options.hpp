@@ -77,6 +77,10 @@ struct EvaluateOptions {
   std::string convolution = "automatic";
   int views = 1;
   int threads = 0;
+  bool corruptions = false;  ///< judge under all corruptions and severities instead
+  Index images = 2000;       ///< the first so many test images, for corruptions
+  std::string against;       ///< another model to compare with; empty: none
+  std::string output;        ///< a JSON file to write; empty: none
 };
 
 struct PredictOptions {
@@ -105,6 +109,9 @@ struct ExportOptions {
 /// The subcommands. They return the exit code and throw for everything that is worth a sentence.
 int train(const TrainOptions& options);
 int evaluate(const EvaluateOptions& options);
+struct DataSource;
+struct StoredModel;
+int evaluate_corruptions(const EvaluateOptions& options, const StoredModel& model, const DataSource& data);
 int predict(const PredictOptions& options);
 int export_steps(const ExportOptions& options);
 int export_onnx(const ExportOptions& options);

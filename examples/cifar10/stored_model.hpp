@@ -7,6 +7,7 @@
 
 #include <heed/io/model_file.hpp>
 
+#include "data_source.hpp"
 #include "model_words.hpp"
 #include "nets.hpp"
 
@@ -39,6 +40,14 @@ inline StoredModel load(const heed::SafetensorsReader& file, const std::string& 
 /// The same from the file at `path`.
 inline StoredModel load(const std::string& path, const std::string& convolution = "automatic") {
   return load(heed::SafetensorsReader(path), convolution);
+}
+
+/// Throws FileError unless the model of the file at `path` was trained on these data.
+inline void require_own_data(const StoredModel& model, const std::string& path, const DataSource& data) {
+  heed::require<heed::FileError>(data.name() == model.dataset, path, ": the model was trained on \"", model.dataset, "\", ", data.folder,
+      " holds \"", data.name(), "\"; name the other folder with --data");
+  heed::require<heed::FileError>(class_names(data.images.test) == model.class_names, path,
+      ": the model was trained on other classes than those of ", data.folder, "; name the other folder with --data");
 }
 
 }  // namespace cifar10

@@ -12,6 +12,7 @@
 
 #include <heed/core/isa.hpp>
 #include <heed/data/batches.hpp>
+#include <heed/data/dataset_hash.hpp>
 #include <heed/distributed/communicator.hpp>
 #include <heed/io/checkpoint.hpp>
 #include <heed/train/evaluate.hpp>
@@ -64,6 +65,7 @@ class Run {
     heed::require(options_.validation < all, "--validation ", options_.validation, ": the data have ", all,
         " training images, and some must be left to train on");
     train_ = data_.images.train.first(all - options_.validation);
+    images_hash_ = heed::dataset_hash(train_);
     validation_ = data_.images.train.last(options_.validation);
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),
         " images to train on");
@@ -72,6 +74,8 @@ class Run {
         " images of a batch");
     heed::require(heed::all_ranks_say(ranks_, heed::isa_name()), "the ranks use other instruction sets, this one ", heed::isa_name(),
         ": they would round differently; HEED_ISA sets the lowest of them for all");
+    heed::require(heed::all_ranks_say(ranks_, images_hash_), "the ranks read other data, this one ", data_.folder, " with the fingerprint ",
+        images_hash_, " of the training images; are the files the same on all machines?");
     const heed::SeedScope seed(options_.seed);
     model_.emplace(StoredModel{{options_.net, normalization_of(data_, train_), class_names(train_), data_.name()},
         make_net<float>(options_.net, options_.convolution)});
@@ -163,7 +167,7 @@ class Run {
     result.set("optimizer", options_.optimizer).set("epochs", options_.epochs).set("batch-size", options_.batch_size);
     result.set("seed", options_.seed).set("learning-rate", main_.learning_rate).set("weight-decay", main_.weight_decay);
     result.set("label-smoothing", options_.label_smoothing).set("validation", options_.validation).set("shards", options_.shards);
-    return result.set("dataset", data_.name()).set("training images", train_.size());
+    return result.set("dataset", data_.name()).set("training images", train_.size()).set("fingerprint of the images", images_hash_);
   }
 
   void write_checkpoint(heed::Optimizer<float>& optimizer, Position position) {
@@ -272,6 +276,7 @@ class Run {
   program::RunFolder folder_;
   DataSource data_;
   heed::ImageDataset train_, validation_;
+  std::string images_hash_;  ///< of train_
   std::optional<StoredModel> model_;
 };
 

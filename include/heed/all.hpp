@@ -7,9 +7,13 @@
 #include <heed/data/augment.hpp>
 #include <heed/data/batches.hpp>
 #include <heed/data/cifar.hpp>
+#include <heed/data/corruptions.hpp>
 #include <heed/data/dataset.hpp>
+#include <heed/data/dataset_hash.hpp>
 #include <heed/data/generated.hpp>
+#include <heed/data/hsv.hpp>
 #include <heed/data/normalize.hpp>
+#include <heed/data/raster.hpp>
 #include <heed/data/shuffle.hpp>
 #include <heed/data/views.hpp>
 #include <heed/distributed/communicator.hpp>
@@ -28,5 +32,6 @@
 #include <heed/train/attention_map.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/metrics.hpp>
+#include <heed/train/robustness.hpp>
 #include <heed/train/summary.hpp>
 #include <heed/train/trainer.hpp>

@@ -11,6 +11,7 @@
 #include <heed/core/config.hpp>
 #include <heed/core/context.hpp>
 #include <heed/core/error.hpp>
+#include <heed/core/fingerprint.hpp>
 #include <heed/core/initialize.hpp>
 #include <heed/core/isa.hpp>
 #include <heed/core/layer.hpp>

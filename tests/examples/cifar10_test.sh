@@ -79,6 +79,14 @@ expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$prog
 expect 0 "logits: said.safetensors" "$program" evaluate run/model.safetensors --data part --logits said.safetensors
 grep -aq '"logits":{"dtype":"F64","shape":\[50,10\]' said.safetensors || fault "the logits: $(head -c 400 said.safetensors)"
 grep -aq "$(hash_of run)" said.safetensors || fault "the logits are of other weights"
+expect 0 "all figures: figures.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 9 --against arm-none/model.safetensors \
+  --output figures.json
+[[ $output == *"gaussian_noise"*"against article with attention none (arm-none/model.safetensors)"*"The first 9 of 50 test images"* ]] ||
+  fault "corruptions: $output"
+for words in "$(hash_of run | cut -d\" -f4)" "$(hash_of arm-none | cut -d\" -f4)" '"attention": "none"' '"clean_accuracy"' '"mean_ce"' '"mean_relative_ce"' '"elastic_transform"'; do
+  grep -q "$words" figures.json || fault "figures.json does not hold $words"
+done
+expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
 printf 'P6\n40 30\n255\n' >picture.ppm
 head -c 3600 part/test_batch.bin >>picture.ppm
 head -c 2000 picture.ppm >short.ppm
@@ -105,6 +113,10 @@ expect 2 "expected a folder" "$program" train --data part --output picture.ppm
 expect 2 "cifar10" "$program"
 expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --logits run/model.safetensors
+expect 2 "--corruptions" "$program" evaluate run/model.safetensors --data part --images 5
+expect 2 "--logits" "$program" evaluate run/model.safetensors --data part --corruptions --logits logits.safetensors
+expect 2 "missing.safetensors" "$program" evaluate run/model.safetensors --data part --corruptions --against missing.safetensors
+expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --corruptions --output run/model.safetensors
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt

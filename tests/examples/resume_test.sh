@@ -68,6 +68,9 @@ expect 2 "another recipe: epochs was 100000, now it is 4" "$program" train "${re
 expect 2 "seed was 3, now it is 4" "$program" train --net article --epochs 100000 --seed 4 "${common[@]}" --output held --resume
 expect 2 "net was \"article\", now it is \"demo\"" "$program" train --net demo --epochs 100000 --seed 3 "${common[@]}" --output held --resume
 expect 2 "training images was 160, now it is 150" "$program" train "${endless[@]}" --validation 10 --output held --resume
+cp -r part mended
+printf '\x01' | dd of=mended/data_batch_3.bin bs=1 conv=notrunc status=none  # the first label was 0
+expect 2 "fingerprint of the images was" "$program" train "${endless[@]/part/mended}" --output held --resume
 expect 2 "holds a run" "$program" train "${recipe[@]}" --output held
 [[ $(cat held/* | cksum) == "$before" ]] || fault "a refused run changed something"
 head -c 3000 held/checkpoint.safetensors >cut && mv cut held/checkpoint.safetensors

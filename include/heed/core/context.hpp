@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include <heed/core/fingerprint.hpp>
+
 namespace heed {
 
 /// What runs the pieces of a parallel loop, see core/parallel.hpp.
@@ -99,9 +101,8 @@ class SeedScope {
 class LayerScope {
  public:
   explicit LayerScope(std::string_view name) : name_(name), parent_(context().layer) {
-    std::uint64_t h = parent_ ? parent_->hash_ : 0xcbf29ce484222325u;  // FNV-1a over "parent.name"
-    for (char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    hash_ = (h ^ '.') * 0x100000001b3u;
+    Fingerprint all = parent_ ? Fingerprint(parent_->hash_) : Fingerprint();
+    hash_ = all.bytes(name.data(), name.size()).bytes(".", 1).value();  // of "parent.name."
     context().layer = this;
   }
   ~LayerScope() { context().layer = parent_; }

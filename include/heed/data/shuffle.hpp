@@ -12,7 +12,7 @@
 namespace heed {
 
 /// First part of the keys of this room's random streams, so that streams of equal seeds never meet.
-enum class DataStream : std::uint64_t { shuffle = 0x6461'7461'0001, placement, first_flip, generated };
+enum class DataStream : std::uint64_t { shuffle = 0x6461'7461'0001, placement, first_flip, generated, corruption };
 
 /// Writes a permutation of 0 ... order.size() - 1 that is a pure function of (size, seed, epoch), every one equally likely
 /// (Fisher and Yates 1938, Durstenfeld's form: position i, from the last down, changes places with one of 0 ... i).

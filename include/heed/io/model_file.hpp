@@ -2,13 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <heed/core/fingerprint.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/io/safetensors.hpp>
 
@@ -133,29 +132,13 @@ LoadReport load(const std::string& path, Model& model, const LoadOptions& option
 template <class Model>
 std::string weights_hash(const Model& model) {
   using T = typename Model::scalar;
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&](const void* bytes, std::size_t count) {
-    const auto* byte = static_cast<const unsigned char*>(bytes);
-    for (std::size_t i = 0; i < count; ++i) hash = (hash ^ byte[i]) * 0x100000001b3u;
-  };
-  const auto add_word = [&](std::string_view word) {
-    add(word.data(), word.size());
-    add("", 1);
-  };
-  const auto add_number = [&](Index number) {
-    const std::int64_t bytes = number;
-    add(&bytes, sizeof bytes);
-  };
-  for (const auto& tensor : detail::model_tensors(model)) {
-    add_word(tensor.name);
-    add_word(dtype_name(dtype_of<T>()));
-    add_number(tensor.shape.rank());
-    for (Index size : tensor.shape) add_number(size);
-    add(tensor.data, static_cast<std::size_t>(tensor.shape.size()) * sizeof(T));
-  }
-  char digits[17];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
-  return digits;
+  Fingerprint all;
+  for (const auto& tensor : detail::model_tensors(model))
+    all.word(tensor.name)
+        .word(dtype_name(dtype_of<T>()))
+        .shape(tensor.shape)
+        .bytes(tensor.data, static_cast<std::size_t>(tensor.shape.size()) * sizeof(T));
+  return all.text();
 }
 
 }  // namespace heed

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
+#include <heed/data/raster.hpp>
 #include <heed/layers/attention_observer.hpp>
 
 namespace heed {
@@ -49,14 +49,7 @@ template <class T>
 double bilinear(const TensorView<const T, 2>& map, double y, double x) {
   const Index height = map.size(0), width = map.size(1);
   require<ShapeError>(height > 0 && width > 0, "bilinear: the map is ", map.shape());
-  y = std::clamp(y, 0.0, static_cast<double>(height - 1));
-  x = std::clamp(x, 0.0, static_cast<double>(width - 1));
-  const Index top = static_cast<Index>(y), left = static_cast<Index>(x);
-  const Index bottom = std::min(top + 1, height - 1), right = std::min(left + 1, width - 1);
-  const double down = y - static_cast<double>(top), along = x - static_cast<double>(left);
-  const auto at = [&](Index i, Index j) { return static_cast<double>(map(i, j)); };
-  return (1 - down) * ((1 - along) * at(top, left) + along * at(top, right)) +
-         down * ((1 - along) * at(bottom, left) + along * at(bottom, right));
+  return BilinearPoint(y, x, height, width, Border::nearest)([&](Index i, Index j) { return static_cast<double>(map(i, j)); });
 }
 
 /// Where the tokens of a map lie on the image that they were made of, in shares of its side (0 to 1): the centre of the first, and the step to
