@@ -35,10 +35,11 @@ int evaluate(const EvaluateOptions& options) {
   std::error_code ignored;
   heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, options.model, ignored),
       options.model, ": --logits names a file that is read; choose another one");
-  const StoredModel model = load(options.model, options.convolution);
+  StoredModel model = load(options.model, options.convolution);
   const DataSource data = find_data(options.data);
   require_own_data(model, options.model, data);
   if (options.corruptions) return evaluate_corruptions(options, model, data);
+  if (options.deletion) return evaluate_deletion(options, model, data);
   const heed::Evaluation result = heed::evaluate(
       model.net, data.images.test, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});
   fmt::print("{}\n", confusion_text(result.confusion, model.class_names));

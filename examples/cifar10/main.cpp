@@ -23,12 +23,8 @@ void add_convolution(CLI::App* command, std::string& convolution) {
       ->capture_default_str();
 }
 
-void add_train(CLI::App& app, cifar10::TrainOptions& o) {
-  CLI::App* command = app.add_subcommand("train", "Train a net and save it");
-  command->add_option("--net", o.net.net, "Which net")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
-  command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
-      ->check(CLI::IsMember(words(cifar10::kAttentions)))
-      ->capture_default_str();
+/// What is the same for one run and for all runs of a study.
+void add_training(CLI::App* command, cifar10::TrainOptions& o) {
   command->add_option("--epochs", o.epochs, "Passes over the training images (demo 3, small 8, large 12, article 3)")
       ->check(at_least(1, "a whole number from 1"));
   command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
@@ -38,9 +34,6 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
                       "not on the ranks ({})",
               cifar10::kShards))
       ->check(at_least(1, "a whole number from 1"));
-  command->add_option("--seed", o.seed, "Of weights, order and augmentation")
-      ->check(at_least(0, "a whole number from 0"))
-      ->capture_default_str();
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
   command->add_option("--backend", o.backend, "Who runs the parallel loops; the result is the same to the bit")
       ->check(CLI::IsMember(words(cifar10::kBackends)))
@@ -64,6 +57,18 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
       ->type_name("N");
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
+}
+
+void add_train(CLI::App& app, cifar10::TrainOptions& o) {
+  CLI::App* command = app.add_subcommand("train", "Train a net and save it");
+  command->add_option("--net", o.net.net, "Which net")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
+  command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
+      ->check(CLI::IsMember(words(cifar10::kAttentions)))
+      ->capture_default_str();
+  command->add_option("--seed", o.seed, "Of weights, order and augmentation")
+      ->check(at_least(0, "a whole number from 0"))
+      ->capture_default_str();
+  add_training(command, o);
   command->add_option("--output", o.output, "Folder for log.jsonl and model.safetensors (the next free runs/<net>-<number>)")
       ->type_name("DIR");
   CLI::Option* overwrite = command->add_flag("--overwrite", o.overwrite, "Replace the run that --output holds");
@@ -74,6 +79,19 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
       ->needs("--output")
       ->excludes(overwrite);
   command->add_flag("--anomaly", o.anomaly, "Look at what every layer gives, and name the first that gives a NaN or an infinity (slower)");
+}
+
+void add_study(CLI::App& app, cifar10::StudyOptions& o) {
+  CLI::App* command = app.add_subcommand("study",
+      "Train nets with attention and with what may stand in its place, each from some seeds, and write tables; goes on where it was ended");
+  command->add_option("--output", o.output, "Folder for the runs and study.md")->required()->type_name("DIR");
+  command->add_option("--net", o.nets, "Which nets")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
+  command->add_option("--attention", o.arms, "What they have")->check(CLI::IsMember(words(cifar10::kAttentions)))->capture_default_str();
+  command->add_option("--seeds", o.seeds, "How many runs each")->check(at_least(1, "a whole number from 1"))->capture_default_str();
+  command->add_option("--seed", o.training.seed, "The first of their seeds")
+      ->check(at_least(0, "a whole number from 0"))
+      ->capture_default_str();
+  add_training(command, o.training);
 }
 
 void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
@@ -91,14 +109,27 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
   command->add_option("--against", o.against, "With --corruptions: the model to compare with, such as one trained with --attention none")
       ->needs(corruptions)
       ->type_name("MODEL");
-  command->add_option("--images", o.images, "With --corruptions: the first N test images")
-      ->needs(corruptions)
+  CLI::Option* deletion = command->add_flag(
+      "--deletion", o.deletion, "Judge with a fifth of each image blanked: where attention says it matters most, at random, and least");
+  command->add_option("--images", o.images, "With --corruptions or --deletion: the first N test images")
       ->check(at_least(1, "a whole number from 1"))
       ->capture_default_str()
       ->type_name("N");
   command->add_option("--output", o.output, "With --corruptions: write all figures")->needs(corruptions)->type_name("OUT.json");
-  corruptions->excludes(logits);
+  for (CLI::Option* other : {logits, deletion}) corruptions->excludes(other);
+  deletion->excludes(logits);
   add_convolution(command, o.convolution);
+  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+}
+
+void add_report(CLI::App& app, cifar10::ReportOptions& o) {
+  CLI::App* command = app.add_subcommand("report", "Show runs on one page: how they learnt, what they mistake, where they look");
+  command->add_option("runs", o.runs, "Folders of runs")->required()->type_name("RUN...");
+  command->add_option("--output", o.output, "The page, a file that needs no other")->required()->type_name("OUT.html");
+  command->add_option("--robustness", o.robustness, "What evaluate --corruptions --output wrote")->type_name("JSON...");
+  command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
+      ->type_name("DIR");
+  command->add_flag("--overwrite", o.overwrite, "Replace the page that is there");
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
 }
 
@@ -106,7 +137,13 @@ void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
   CLI::App* command = app.add_subcommand("predict", "Say what images show");
   command->add_option("model", o.model, "model.safetensors of a run")->required()->type_name("MODEL");
   command->add_option("images", o.images, "PNG, JPEG or PPM files of any size")->required()->type_name("IMAGE...");
-  command->add_option("--overlay", o.overlay, "Write a PNG that shows where the model looked")->type_name("OUT.png");
+  CLI::Option* overlay = command->add_option("--overlay", o.overlay, "Write a PNG that shows where the model looked")->type_name("OUT.png");
+  command
+      ->add_option("--show", o.shown,
+          "In the overlay: the attention that each token receives, or its relevance: what it did for the class that was named")
+      ->needs(overlay)
+      ->check(CLI::IsMember({"received", "relevance"}))
+      ->capture_default_str();
   command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
 }
 
@@ -147,16 +184,22 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", fmt::format("cifar10, heed {}.{}.{}", HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_VERSION_PATCH));
   app.require_subcommand(1);
   cifar10::TrainOptions train;
+  cifar10::StudyOptions study;
   cifar10::EvaluateOptions evaluate;
+  cifar10::ReportOptions report;
   cifar10::PredictOptions predict;
   cifar10::ExportOptions exported;
   add_train(app, train);
+  add_study(app, study);
   add_evaluate(app, evaluate);
+  add_report(app, report);
   add_predict(app, predict);
   add_export(app, exported);
   return program::run(app, argc, argv, [&] {
     return app.got_subcommand("train")      ? cifar10::train(train)
+           : app.got_subcommand("study")    ? cifar10::study(study)
            : app.got_subcommand("evaluate") ? cifar10::evaluate(evaluate)
+           : app.got_subcommand("report")   ? cifar10::report(report)
            : app.got_subcommand("predict")  ? cifar10::predict(predict)
                                             : cifar10::export_steps(exported);
   });

@@ -70,6 +70,15 @@ struct TrainOptions {
   bool anomaly = false;        ///< look for the layer that gives the first NaN or infinity
 };
 
+/// Options of `cifar10 study`: what a table compares, each from some seeds.
+struct StudyOptions {
+  std::vector<std::string> nets = {"article"};
+  std::vector<std::string> arms = {kAttentions.begin(), kAttentions.end()};
+  Index seeds = 3;        ///< from training.seed on
+  std::string output;     ///< the folder of the runs and of study.md
+  TrainOptions training;  ///< of every run
+};
+
 struct EvaluateOptions {
   std::string model;
   std::string data;
@@ -78,15 +87,27 @@ struct EvaluateOptions {
   int views = 1;
   int threads = 0;
   bool corruptions = false;  ///< judge under all corruptions and severities instead
-  Index images = 2000;       ///< the first so many test images, for corruptions
+  bool deletion = false;     ///< judge with the patches blanked that attention says matter most, and least, instead
+  Index images = 2000;       ///< the first so many test images, for corruptions and deletion
   std::string against;       ///< another model to compare with; empty: none
   std::string output;        ///< a JSON file to write; empty: none
+};
+
+/// Options of `cifar10 report`.
+struct ReportOptions {
+  std::vector<std::string> runs;        ///< folders
+  std::vector<std::string> robustness;  ///< files of `evaluate --corruptions --output`
+  std::string output;                   ///< an HTML file
+  std::string data;
+  bool overwrite = false;
+  int threads = 0;
 };
 
 struct PredictOptions {
   std::string model;
   std::vector<std::string> images;
-  std::string overlay;  ///< a PNG to write; empty: none
+  std::string overlay;             ///< a PNG to write; empty: none
+  std::string shown = "received";  ///< or "relevance": what it shows
   int threads = 0;
 };
 
@@ -108,10 +129,13 @@ struct ExportOptions {
 
 /// The subcommands. They return the exit code and throw for everything that is worth a sentence.
 int train(const TrainOptions& options);
+int study(const StudyOptions& options);
 int evaluate(const EvaluateOptions& options);
 struct DataSource;
 struct StoredModel;
 int evaluate_corruptions(const EvaluateOptions& options, const StoredModel& model, const DataSource& data);
+int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const DataSource& data);
+int report(const ReportOptions& options);
 int predict(const PredictOptions& options);
 int export_steps(const ExportOptions& options);
 int export_onnx(const ExportOptions& options);

@@ -13,7 +13,7 @@
 
 namespace cifar10 {
 
-/// One picture, what the net says, and how much attention each token of its map receives, as a multiple of the average.
+/// One picture, what the net says, and what counts for each token of its map, as a multiple of the average.
 struct Attended {
   Picture picture;
   std::string title, caption;
@@ -64,8 +64,8 @@ inline std::string shortened(std::string text, Index width, int scale) {
 }  // namespace detail
 
 /// Each picture beside the same with its heat map, two to a row where there are several, with title and caption, and a legend at the
-/// bottom. Colours go up to each picture's own peak.
-inline Picture overlay_sheet(const std::vector<Attended>& items) {
+/// bottom that begins with the words `legend`. Colours go up to each picture's own peak.
+inline Picture overlay_sheet(const std::vector<Attended>& items, const std::string& legend) {
   using namespace detail;
   constexpr Index kItemWidth = 2 * kTile + kGap / 2, kItemHeight = kTile + 2 * kLine + kGap;
   const Index columns = items.size() > 1 ? 2 : 1, rows = (static_cast<Index>(items.size()) + columns - 1) / columns;
@@ -87,9 +87,8 @@ inline Picture overlay_sheet(const std::vector<Attended>& items) {
   }
 
   const Index y = sheet.height() - 2 * kLine, bar = kItemWidth / 3;
-  const std::string low = "attention received:  0";
-  draw_text(sheet, y, kGap, low, kInk, 2);
-  const Index left = kGap + text_width(low, 2) + 8;
+  draw_text(sheet, y, kGap, legend, kInk, 2);
+  const Index left = kGap + text_width(legend, 2) + 8;
   for (Index x = 0; x < bar; ++x) sheet.fill(y - 2, left + x, 18, 1, heat_colour(static_cast<double>(x) / static_cast<double>(bar - 1)));
   draw_text(sheet, y, left + bar + 8, "peak", kInk, 2);
   return sheet;

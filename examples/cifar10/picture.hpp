@@ -201,15 +201,20 @@ inline Picture load_picture(const std::string& path) {
   return picture;
 }
 
-/// Writes a PNG file, whole or not at all. Throws FileError.
-inline void save_png(const std::string& path, const Picture& picture) {
+/// The bytes of a PNG file; none if the picture could not be encoded.
+inline std::string png_bytes(const Picture& picture) {
   std::string bytes;
   const auto append = [](void* to, void* from, int count) {
     static_cast<std::string*>(to)->append(static_cast<const char*>(from), static_cast<std::size_t>(count));
   };
   const int width = static_cast<int>(picture.width()), height = static_cast<int>(picture.height());
-  if (!stbi_write_png_to_func(append, &bytes, width, height, 3, picture.data(), width * 3))
-    heed::fail<heed::FileError>(path, ": the picture could not be encoded");
+  return stbi_write_png_to_func(append, &bytes, width, height, 3, picture.data(), width * 3) ? bytes : std::string();
+}
+
+/// Writes a PNG file, whole or not at all. Throws FileError.
+inline void save_png(const std::string& path, const Picture& picture) {
+  const std::string bytes = png_bytes(picture);
+  heed::require<heed::FileError>(!bytes.empty(), path, ": the picture could not be encoded");
   heed::write_file(path, bytes);
 }
 

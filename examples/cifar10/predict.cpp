@@ -6,12 +6,12 @@
 #include <fmt/core.h>
 
 #include <heed/data/batches.hpp>
-#include <heed/train/attention_map.hpp>
 #include <heed/train/metrics.hpp>
 
 #include "overlay.hpp"
 #include "picture.hpp"
 #include "stored_model.hpp"
+#include "token_scores.hpp"
 
 namespace cifar10 {
 
@@ -39,19 +39,13 @@ std::vector<double> probabilities(const float* logits, Index classes) {
   return result;
 }
 
-/// The attention that each of the map's tokens receives, as multiples of the average: one map a picture.
-std::vector<heed::Tensor<float, 2>> attention_maps(
-    const StoredModel& model, const heed::Tensor<float, 4>& images, const std::string& path) {
-  const auto captured = heed::capture_attention(model.net, images);
-  heed::require<heed::FileError>(model.options.attention == "full" && !captured.empty(), path,
-      ": the model has no attention to show (it was trained with --attention ", model.options.attention, ")");
-  const heed::Tensor<float, 2> received = heed::attention_received<float>(captured.front().weights);
-  std::vector<heed::Tensor<float, 2>> maps;
-  for (Index i = 0; i < received.size(0); ++i) {
-    heed::Tensor<float, 2>& map = maps.emplace_back(heed::Tensor<float, 2>({kMapSide, kMapSide}));
-    for (Index t = 0; t < map.size(); ++t) map[t] = received(i, t) * static_cast<float>(map.size());
-  }
-  return maps;
+/// One image's map, as multiples of its mean; of a map of zeros, zeros.
+heed::Tensor<float, 2> as_multiples(const heed::Tensor<float, 3>& scores, Index image) {
+  heed::Tensor<float, 2> map({scores.size(1), scores.size(2)});
+  std::copy_n(&scores(image, 0, 0), map.size(), map.data());
+  const float mean = map.matrix().mean();
+  if (mean > 0) map.matrix() /= mean;
+  return map;
 }
 
 }  // namespace
@@ -66,7 +60,7 @@ int predict(const PredictOptions& options) {
     heed::require<heed::FileError>(options.overlay.empty() || !std::filesystem::equivalent(options.overlay, path, ignored), path,
         ": --overlay names a file that is read; choose another one");
   }
-  const StoredModel model = load(options.model);
+  StoredModel model = load(options.model);
   std::vector<Picture> pictures;
   for (const std::string& path : options.images) pictures.push_back(load_picture(path));
 
@@ -87,10 +81,13 @@ int predict(const PredictOptions& options) {
   }
   if (options.overlay.empty()) return 0;
 
-  const auto maps = attention_maps(model, images, options.model);
+  const bool relevance = options.shown == "relevance";
+  const heed::Tensor<float, 3> scores =
+      relevance ? token_scores(model, options.model, images, predicted_classes(logits)) : token_scores(model, options.model, images);
   std::vector<Attended> items;
-  for (std::size_t i = 0; i < pictures.size(); ++i) items.push_back({std::move(pictures[i]), options.images[i], captions[i], maps[i]});
-  save_png(options.overlay, overlay_sheet(items));
+  for (std::size_t i = 0; i < pictures.size(); ++i)
+    items.push_back({std::move(pictures[i]), options.images[i], captions[i], as_multiples(scores, static_cast<Index>(i))});
+  save_png(options.overlay, overlay_sheet(items, relevance ? "relevance for the class:  0" : "attention received:  0"));
   fmt::print("where the model looked: {}\n", options.overlay);
   return 0;
 }

@@ -40,6 +40,16 @@ inline Rates main_rates(const TrainOptions& options) {
   return {options.learning_rate >= 0 ? options.learning_rate : sgd ? 0.1 : 6e-3, options.weight_decay >= 0 ? options.weight_decay : decay};
 }
 
+/// The options with the numbers of the net's recipe in place of "not given".
+inline TrainOptions options_of_run(TrainOptions options, std::string_view net) {
+  const Recipe recipe = recipe_of(net);
+  if (options.epochs < 0) options.epochs = recipe.epochs;
+  if (options.label_smoothing < 0) options.label_smoothing = recipe.label_smoothing;
+  if (options.shards == 0) options.shards = std::min(kShards, options.batch_size);
+  options.net.net = net;
+  return options;
+}
+
 /// The optimiser of a run over the parameters of its net.
 template <class T>
 std::unique_ptr<heed::Optimizer<T>> make_optimizer(const TrainOptions& options, const std::vector<heed::NamedParameter<T>>& parameters) {

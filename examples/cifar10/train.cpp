@@ -38,15 +38,6 @@ using program::clock_time, program::InterruptScope;
 
 constexpr Index kWhiteningImages = 5000;
 
-/// The options with the recipe's numbers in place of "not given".
-TrainOptions complete(TrainOptions options) {
-  const Recipe recipe = recipe_of(options.net.net);
-  if (options.epochs < 0) options.epochs = recipe.epochs;
-  if (options.label_smoothing < 0) options.label_smoothing = recipe.label_smoothing;
-  if (options.shards == 0) options.shards = std::min(kShards, options.batch_size);
-  return options;
-}
-
 program::RunFolder choose_folder(const TrainOptions& options, bool writes) {
   if (!writes) return program::RunFolder::of_onlooker(options.output);
   if (options.resume) return program::RunFolder::of_interrupted_run(options.output);
@@ -57,7 +48,7 @@ program::RunFolder choose_folder(const TrainOptions& options, bool writes) {
 class Run {
  public:
   Run(const TrainOptions& options, heed::Communicator& ranks)
-      : options_(complete(options)),
+      : options_(options_of_run(options, options.net.net)),
         ranks_(ranks),
         folder_(choose_folder(options_, ranks.rank() == 0)),
         data_(find_data(options_.data, ranks.rank() == 0)) {

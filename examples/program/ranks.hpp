@@ -21,6 +21,13 @@
 
 namespace program {
 
+/// Whether mpirun, or what else starts ranks, says that it did.
+inline bool started_by_mpirun() {
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE"})
+    if (std::getenv(variable)) return true;
+  return false;
+}
+
 /// Calls `action(communicator)` and returns what it returns: with the ranks of MPI if there are some, else with this process alone. Of several ranks only the
 /// first writes to stdout, and one that ends with a sentence ends the job.
 template <class Action>
@@ -34,12 +41,7 @@ int on_ranks([[maybe_unused]] std::string_view name, const Action& action) {
   heed::SingleProcess alone;
   return action(alone);
 #else
-  const auto by_mpi = [] {  // mpirun, or what else starts ranks, says so
-    for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE"})
-      if (std::getenv(variable)) return true;
-    return false;
-  };
-  if (!by_mpi()) {
+  if (!started_by_mpirun()) {
     heed::SingleProcess alone;
     return action(alone);
   }

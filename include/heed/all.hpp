@@ -30,6 +30,8 @@
 #include <heed/io/utf8.hpp>
 #include <heed/testing/check_gradients.hpp>
 #include <heed/train/attention_map.hpp>
+#include <heed/train/calibration.hpp>
+#include <heed/train/deletion.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/metrics.hpp>
 #include <heed/train/robustness.hpp>

@@ -73,6 +73,17 @@ for optimizer in adam sgd; do
 done
 [[ -e runs/demo-1/model.safetensors && -e runs/demo-2/model.safetensors ]] || fault "runs are not numbered: $(ls -R runs)"
 
+# A study makes the runs that are missing, and no others.
+compared=("$program" study --output compared --net article --attention full none --seeds 2 --batch-size 160 --data part)
+expect 0 "0 of 4 runs are there" "${compared[@]}" --epochs 1
+[[ $output == *"| \`none\` | 2 |"* && $(cat compared/study.md) == *"## article"* ]] || fault "study: $output"
+rm -r compared/article-none-1
+tables=$(cat compared/study.md) hash=$(hash_of compared/article-full-1)
+expect 0 "3 of 4 runs are there" "${compared[@]}" --epochs 1
+[[ $(hash_of compared/article-full-1) == "$hash" && $(sed 's/[0-9]* |$//' compared/study.md) == "$(sed 's/[0-9]* |$//' <<<"$tables")" ]] || fault "a study is not repeated: $(cat compared/study.md)"
+expect 2 "the run that is there was made with epochs 1, the study asks for 2" "${compared[@]}" --epochs 2
+[[ $(hash_of compared/article-full-1) == "$hash" ]] || fault "a refused study changed a run"
+
 # --- using the model -----------------------------------------------------------------------------------------------------------------
 accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | cut -d: -f2)
 expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$program" evaluate run/model.safetensors --data part --views 6
@@ -87,12 +98,22 @@ for words in "$(hash_of run | cut -d\" -f4)" "$(hash_of arm-none | cut -d\" -f4)
   grep -q "$words" figures.json || fault "figures.json does not hold $words"
 done
 expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
+expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20
+expect 0 "the page: page.html" "$program" report run arm-none --robustness figures.json --data part --output page.html
+for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' '"elastic_transform"' "Where it looks"; do
+  grep -q "$words" page.html || fault "page.html does not hold $words"
+done
+grep -qE 'src="?https?:|href="?https?:|@DATA@|@REPORT' page.html && fault "the page needs other files"
 printf 'P6\n40 30\n255\n' >picture.ppm
 head -c 3600 part/test_batch.bin >>picture.ppm
 head -c 2000 picture.ppm >short.ppm
 expect 0 "%" "$program" predict run/model.safetensors picture.ppm picture.ppm --overlay seen.png
 [[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
 [[ $(grep -c "%" <<<"$output") == 2 ]] || fault "one line a picture: $output"
+for what in received relevance; do
+  expect 0 "where the model looked: $what.png" "$program" predict run/model.safetensors picture.ppm --overlay "$what.png" --show "$what"
+done
+cmp -s received.png relevance.png && fault "attention received is not relevance"
 
 expect 0 "as ONNX" "$program" export run/model.safetensors --onnx net.onnx
 for words in attention/scores whiten.weight class_names LayerNormalization; do
@@ -113,10 +134,14 @@ expect 2 "expected a folder" "$program" train --data part --output picture.ppm
 expect 2 "cifar10" "$program"
 expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --logits run/model.safetensors
-expect 2 "--corruptions" "$program" evaluate run/model.safetensors --data part --images 5
+expect 2 "--deletion" "$program" evaluate run/model.safetensors --data part --corruptions --deletion
+expect 2 "trained with --attention none" "$program" evaluate arm-none/model.safetensors --data part --deletion
 expect 2 "--logits" "$program" evaluate run/model.safetensors --data part --corruptions --logits logits.safetensors
 expect 2 "missing.safetensors" "$program" evaluate run/model.safetensors --data part --corruptions --against missing.safetensors
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --corruptions --output run/model.safetensors
+expect 2 "the page is there" "$program" report run --data part --output page.html
+expect 2 "nowhere/model.safetensors" "$program" report run nowhere --data part --output other.html
+expect 2 "expected what cifar10 evaluate" "$program" report run --robustness run/log.jsonl --data part --output other.html
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt

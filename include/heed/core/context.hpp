@@ -18,6 +18,7 @@ struct Context {
   int threads = 0;                       ///< 0: as many as the back end offers
   Backend backend = Backend::automatic;  ///< of parallel loops, see BackendScope
   bool anomaly = false;                  ///< composed models look for NaN and infinity, see AnomalyScope
+  bool evaluation = false;               ///< training passes compute what inference does, see EvaluationScope
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
   bool has_step = false;                         ///< a StepScope is active
@@ -72,6 +73,19 @@ class StepScope {
 
  private:
   Context saved_;
+};
+
+/// While it lives, this thread's training passes compute what inference computes: `forward(x, cache)` normalises with running statistics and drops nothing, and
+/// the backward pass that belongs to it leaves the statistics alone. So gradients are those of the finished model (torch.nn: after `model.eval()`).
+class EvaluationScope {
+ public:
+  EvaluationScope() : outer_(context().evaluation) { context().evaluation = true; }
+  ~EvaluationScope() { context().evaluation = outer_; }
+  EvaluationScope(const EvaluationScope&) = delete;
+  EvaluationScope& operator=(const EvaluationScope&) = delete;
+
+ private:
+  bool outer_;
 };
 
 /// Layers made by this thread inside the scope start from the streams (seed, 0), (seed, 1), ... in the order in which they are made,

@@ -221,7 +221,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     const Index sequences = projected.size(0), tokens = projected.size(1), features = options_.features;
     auto context = Tensor<T, 3>::uninitialized({sequences, tokens, features});
     if (options_.attention == AttentionKind::full) {
-      const double p = log_sum ? options_.dropout : 0;  // dropout belongs to training passes
+      const double p = log_sum ? dropout.probability(options_.dropout) : 0;  // dropout belongs to training passes
       kernels::attention_forward(problem(projected, dropout, p), heads_of(context), log_sum, weights);
       return context;
     }
@@ -251,7 +251,9 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     gradients.y = rows(cache.context), gradients.dy = rows(d_context);
     gradients.log_sum = cache.log_sum.data();
     gradients.dq = part(0), gradients.dk = part(1), gradients.dv = part(2);
-    kernels::attention_backward(problem(cache.projected, cache.dropout, options_.dropout), gradients);
+    const kernels::Attention<T> a = problem(cache.projected, cache.dropout, cache.dropout.probability(options_.dropout));
+    show_attention_gradient(a, gradients);
+    kernels::attention_backward(a, gradients);
     return d_projected;
   }
 

@@ -29,7 +29,7 @@ struct BatchNormOptions {
 ///
 /// Training normalises with mean and variance (over n) of the batch or of each shard; inference with the running ones. `forward(x, cache)` puts
 /// the batch's statistics into the cache, and **`backward` folds them into the running ones** (variance over n − 1; of shards the mean), so a
-/// forward pass without a backward pass leaves the layer as it was. The cache keeps a view of x and 4 shards × num_features numbers.
+/// forward pass without a backward pass leaves the layer as it was. Under an EvaluationScope it takes the running ones. The cache keeps a view of x and 4 shards × num_features numbers.
 ///
 /// Derived gives `static constexpr const char* kKind` and `static constexpr int kHighestRank` of x.
 template <class Derived, class T>
@@ -41,6 +41,7 @@ class BatchNormLayer : public LayerBase<Derived> {
   struct Cache {
     TensorView<const T, 2> x;        ///< (rows, num_features), the caller's
     kernels::BatchNormRows rows;     ///< how they are cut into shards
+    bool batch_statistics = true;    ///< not the running ones
     Tensor<T, 2> mean;               ///< (shards, num_features)
     Tensor<T, 2> mean_rest;          ///< digits of the mean that T cannot hold
     Tensor<T, 2> variance, inv_std;  ///< over n; 1 / √(variance + eps)
@@ -64,7 +65,7 @@ class BatchNormLayer : public LayerBase<Derived> {
   /// Training. Throws ShapeError for a single row and for shards of single rows, which have no variance.
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
-    return normalize(x, cache, !options_.frozen_statistics, kernels::NoActivation());
+    return normalize(x, cache, batch_statistics(), kernels::NoActivation());
   }
   template <int Rank>
   Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
@@ -88,7 +89,7 @@ class BatchNormLayer : public LayerBase<Derived> {
   }
   template <int Rank, class Next>
   Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache, typename Next::Cache&) const {
-    return with(next, [&](const auto& activation) { return normalize(x, cache, !options_.frozen_statistics, activation); });
+    return with(next, [&](const auto& activation) { return normalize(x, cache, batch_statistics(), activation); });
   }
   template <int Rank, class Next>
   Tensor<T, Rank> backward_then(const Next& next, const TensorView<const T, Rank>& dy, Cache& cache, typename Next::Cache&) {
@@ -161,9 +162,13 @@ class BatchNormLayer : public LayerBase<Derived> {
     return result;
   }
 
+  /// Whether a training pass normalises with those of its batch.
+  bool batch_statistics() const { return !options_.track_running_stats || !(options_.frozen_statistics || context().evaluation); }
+
   /// Puts statistics into the cache, of x or the running ones.
   void take_statistics(const TensorView<const T, 2>& x, const Shape& shape_of_x, Cache& cache, bool batch) const {
     cache.rows = cut(shape_of_x, batch);
+    cache.batch_statistics = batch;
     const Shape shape{cache.rows.groups, options_.num_features};
     cache.inv_std.resize(shape);
     cache.mean.resize(shape);
@@ -197,7 +202,7 @@ class BatchNormLayer : public LayerBase<Derived> {
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     if (dx.empty()) return dx;
     require_filled(Derived::kKind, cache.mean);
-    const bool batch = !options_.frozen_statistics;
+    const bool batch = cache.batch_statistics;
     kernels::batch_norm_backward(cache.rows, cache.x.data(), dy.data(), cache.mean.data(), batch ? cache.mean_rest.data() : nullptr,
         cache.inv_std.data(), options_.affine ? weight_.value() : nullptr, !batch, dx.data(), weight_.gradient_unless_frozen(),
         bias_.gradient_unless_frozen(), options_.affine ? bias_.value() : nullptr, activation);

@@ -19,6 +19,7 @@ class DropoutKey {
   /// The key of a new training pass.
   std::uint64_t draw() {
     Context& c = context();
+    off_ = c.evaluation;
     if (c.has_step) {
       const bool again = c.step_scope == scope_ && c.seed == seed_ && c.step == step_;
       scope_ = c.step_scope, seed_ = c.seed, step_ = c.step;
@@ -33,8 +34,11 @@ class DropoutKey {
   }
   /// The key that was drawn last: what backward needs.
   std::uint64_t key() const { return key_; }
+  /// The probability of that pass: 0 under an EvaluationScope.
+  double probability(double p) const { return off_ ? 0.0 : p; }
 
  private:
+  bool off_ = false;
   std::uint64_t key_ = 0;
   std::uint64_t scope_ = 0, seed_ = 0, step_ = 0, step_pass_ = 0;  // of the last pass under a StepScope, whose numbers start with 1
   std::uint64_t stream_ = 0, passes_ = 0;                          // outside of any
@@ -70,7 +74,8 @@ class Dropout : public LayerBase<Dropout<T>> {
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
     cache.x = x.shape();
     auto y = Tensor<T, Rank>::uninitialized(x.shape());
-    kernels::apply_dropout(kernels::DropoutMask(cache.key.draw(), options_.p), x.size(), x.data(), y.data());
+    cache.key.draw();
+    drop(cache, x, y);
     return y;
   }
 
@@ -80,7 +85,7 @@ class Dropout : public LayerBase<Dropout<T>> {
     require_filled("Dropout", cache.x);
     require_gradient_shape("Dropout", dy.shape(), cache.x, cache.x.rows());
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
-    kernels::apply_dropout(kernels::DropoutMask(cache.key.key(), options_.p), dy.size(), dy.data(), dx.data());
+    drop(cache, dy, dx);
     return dx;
   }
 
@@ -99,6 +104,11 @@ class Dropout : public LayerBase<Dropout<T>> {
   }
 
  private:
+  template <int Rank>
+  void drop(const Cache& cache, const TensorView<const T, Rank>& from, Tensor<T, Rank>& to) const {
+    kernels::apply_dropout(kernels::DropoutMask(cache.key.key(), cache.key.probability(options_.p)), from.size(), from.data(), to.data());
+  }
+
   DropoutOptions options_;
 };
 

@@ -375,7 +375,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
       const AttentionMask<T>& mask, Cache& cache, bool keep_weights) const {
     prepare(q, k, v, self, mask, cache);
     kernels::Attention<T>& a = cache.problem;
-    a.dropout = {cache.dropout.draw(), options_.dropout};
+    a.dropout = {cache.dropout.draw(), cache.dropout.probability(options_.dropout)};
     cache.context.resize({a.batches, a.queries, options_.embed_dim});
     cache.log_sum.resize({a.batches, a.heads, a.queries});
     cache.weights.resize(keep_weights ? Shape{a.batches, a.heads, a.queries, a.keys} : Shape{0, 0, 0, 0});
@@ -411,10 +411,12 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
     require(!more.d_slopes || a.slopes, "MultiHeadAttention: the gradient of slopes is asked for, but forward had none, or appended keys");
     g.d_slopes = more.d_slopes;
-    if (appended() == 0)
+    if (appended() == 0) {
+      show_attention_gradient(a, g);
       kernels::attention_backward(a, g);
-    else
+    } else {
       cache.appended.backward(a, g, appended(), bias_k_.gradient_unless_frozen(), bias_v_.gradient_unless_frozen());
+    }
   }
 
   Options options_;

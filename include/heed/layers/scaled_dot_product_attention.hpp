@@ -120,7 +120,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
       const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const {
     kernels::Attention<T>& a = cache.problem;
     a = problem(q, k, v, mask);
-    a.dropout = {cache.dropout.draw(), options_.dropout};
+    a.dropout = {cache.dropout.draw(), cache.dropout.probability(options_.dropout)};
     cache.q = q.shape(), cache.k = k.shape(), cache.v = v.shape();
     auto y = Tensor<T, Rank>::uninitialized(output_shape(q.shape(), k.shape(), v.shape()));
     cache.log_sum.resize({a.batches, a.heads, a.queries});
@@ -176,6 +176,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     g.dq = heads<T>(dq.data(), cache.q, a.heads, a.width);
     g.dk = heads<T>(dk.data(), cache.k, a.kv_heads, a.width);
     g.dv = heads<T>(dv.data(), cache.v, a.kv_heads, a.value_width);
+    show_attention_gradient(a, g);
     kernels::attention_backward(a, g);
     return {std::move(dq), std::move(dk), std::move(dv)};
   }

@@ -192,8 +192,8 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     drop_again(key, x);
   }
   void drop_again(const DropoutKey& key, Tensor<T, 3>& x) const {
-    if (options_.dropout > 0)
-      kernels::apply_dropout(kernels::DropoutMask(key.key(), options_.dropout), x.size(), static_cast<const T*>(x.data()), x.data());
+    if (const double p = key.probability(options_.dropout); p > 0)
+      kernels::apply_dropout(kernels::DropoutMask(key.key(), p), x.size(), static_cast<const T*>(x.data()), x.data());
   }
 
   template <class Attend>

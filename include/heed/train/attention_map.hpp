@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,89 @@ std::vector<CapturedAttention<typename Model::scalar>> capture_attention(const M
   } capture;
   static_cast<void>(model.forward(x));
   return std::move(capture.found);
+}
+
+/// The attention weights that one layer used, and what they did for a score.
+template <class T>
+struct CapturedGradient {
+  std::string path;        ///< of the layer in the model
+  Tensor<T, 4> weights;    ///< (batch, heads, queries, keys)
+  Tensor<T, 4> d_weights;  ///< the gradient of the score
+};
+
+/// Runs `model` forward and backward and returns, for every layer that attends in the order of the forward pass, its weights and the gradient of the score
+/// y[i, classes[i]] of each example i; the model gives (batch, classes). The pass computes what inference does (EvaluationScope), so the examples do not see each
+/// other. Gradients are added to those of the model's parameters, as by every backward pass; else the model is not changed.
+template <class Model, class X>
+std::vector<CapturedGradient<typename Model::scalar>> capture_attention_gradients(Model& model, const X& x, std::span<const int> classes) {
+  using T = typename Model::scalar;
+  const EvaluationScope scope;
+  typename Model::Cache cache;
+  const Tensor<T, 2> y = model.forward(x, cache);
+  require<ShapeError>(y.rows() == static_cast<Index>(classes.size()), "capture_attention_gradients: ", classes.size(), " classes for ",
+      y.rows(), " examples");
+  Tensor<T, 2> dy(y.shape());
+  for (Index i = 0; i < y.rows(); ++i) {
+    const int label = classes[static_cast<std::size_t>(i)];
+    require(label >= 0 && label < y.features(), "capture_attention_gradients: class ", label, ", expected 0 to ", y.features() - 1);
+    dy(i, label) = 1;
+  }
+  struct Capture final : AttentionObserver {
+    std::vector<CapturedGradient<T>> found;
+    using AttentionObserver::seen_gradient;
+    void seen_gradient(const TensorView<const T, 4>& weights, const TensorView<const T, 4>& d_weights) override {
+      found.push_back({layer_path(), Tensor<T, 4>(weights), Tensor<T, 4>(d_weights)});
+    }
+  } capture;
+  static_cast<void>(model.backward(dy, cache));
+  std::reverse(capture.found.begin(), capture.found.end());
+  return std::move(capture.found);
+}
+
+/// How much each key counted for the score, (batch, keys): r_j = sum over heads h and queries i of max(0, dA_hij A_hij), where a weight and its gradient are of
+/// one sign (Chefer, Gur and Wolf, "Generic Attention-model Explainability", 2021, equation 5, before the sum over queries).
+template <class T>
+Tensor<T, 2> attention_relevance(const CapturedGradient<T>& captured) {
+  const Tensor<T, 4>&a = captured.weights, &da = captured.d_weights;
+  require<ShapeError>(a.shape() == da.shape(), "attention_relevance: weights ", a.shape(), " and gradients ", da.shape());
+  const Index batch = a.size(0), rows = a.size(1) * a.size(2), keys = a.size(3);
+  Tensor<T, 2> relevance({batch, keys});
+  for (Index b = 0; b < batch; ++b)
+    for (Index r = 0; r < rows; ++r)
+      for (Index k = 0; k < keys; ++k) {
+        const Index at = (b * rows + r) * keys + k;
+        relevance(b, k) += std::max(T(0), a[at] * da[at]);
+      }
+  return relevance;
+}
+
+/// What each token took from each token of the input through all `layers`, in their order: (batch, tokens, tokens). A layer with its residual counts as the mean
+/// of its heads' weights and the identity, rows summing to 1, and layers as their product (Abnar and Zuidema, "Quantifying Attention Flow in Transformers", 2020).
+/// Throws ShapeError unless there is a layer, and all have the same tokens as queries and keys.
+template <class T>
+Tensor<T, 3> attention_rollout(std::span<const CapturedAttention<T>> layers) {
+  require<ShapeError>(!layers.empty(), "attention_rollout: no layer attends");
+  const Shape& first = layers[0].weights.shape();
+  const Index batch = first[0], tokens = first[3];
+  Tensor<T, 3> result({batch, tokens, tokens});
+  for (Index b = 0; b < batch; ++b)
+    for (Index t = 0; t < tokens; ++t) result(b, t, t) = 1;
+  for (const CapturedAttention<T>& layer : layers) {
+    const Index heads = layer.weights.size(1);
+    const Shape expected{batch, heads, tokens, tokens};
+    require<ShapeError>(heads > 0 && layer.weights.shape() == expected, "attention_rollout: the weights of ", layer.path, " are ",
+        layer.weights.shape(), ", expected ", expected, ": each layer's tokens attend to each other");
+    for (Index b = 0; b < batch; ++b) {
+      Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> step =
+          Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>::Identity(tokens, tokens);
+      for (Index h = 0; h < heads; ++h)
+        step += MatrixMap<const T>(layer.weights.data() + (b * heads + h) * tokens * tokens, tokens, tokens) / static_cast<T>(heads);
+      step.array().colwise() /= step.array().rowwise().sum().eval();
+      auto total = MatrixMap<T>(result.data() + b * tokens * tokens, tokens, tokens);
+      total = (step * total).eval();
+    }
+  }
+  return result;
 }
 
 /// How much attention each key receives: the mean over heads and queries of the weights (batch, heads, queries, keys), as (batch, keys). Each

@@ -210,7 +210,7 @@ TEST_CASE("a sheet has two pictures a row, and shortens long names from the left
   const auto sheet = [&](int count) {
     const std::string title(200, 'x');
     std::vector<Attended> items(static_cast<std::size_t>(count), {pattern(40, 30), title, "cat", map});
-    return overlay_sheet(items);
+    return overlay_sheet(items, "attention received:  0");
   };
   const Picture one = sheet(1), two = sheet(2), three = sheet(3);
   CHECK(two.width() > 2 * one.width() - 32);

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include <heed/train/calibration.hpp>
+#include <heed/train/evaluate.hpp>
+
+#include "data_source.hpp"
+#include "picture.hpp"
+#include "report_page.hpp"
+#include "run_log.hpp"
+#include "stored_model.hpp"
+#include "token_scores.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures on the page
+
+std::string base64(std::string_view bytes) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string result;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    unsigned word = 0;
+    for (std::size_t k = 0; k < 3; ++k) word = word << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) result += i + k <= bytes.size() ? kDigits[word >> (18 - 6 * k) & 63] : '=';
+  }
+  return result;
+}
+
+std::string png_of(const heed::ImageDataset& images, Index image) {
+  Picture picture(images.image_shape()[0], images.image_shape()[1]);
+  std::copy_n(images.image(image), images.image_shape().size(), picture.pixel(0, 0));
+  return base64(png_bytes(picture));
+}
+
+/// What the net says of one test image.
+struct Answer {
+  Index image;
+  int label, named;
+  double confidence;
+
+  Json json(const heed::ImageDataset& images) const {
+    return {{"image", png_of(images, image)}, {"label", label}, {"predicted", named}, {"confidence", confidence}};
+  }
+};
+
+/// Pictures with the attention of every head from every token: weights in 255ths of the largest of their row.
+Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::vector<Answer>& answers) {
+  Json result = Json::array();
+  if (model.options.attention != "full") return result;
+  for (const Answer& answer : answers) {
+    const heed::ImageDataset one = images.range(answer.image, answer.image + 1);
+    heed::Batches<float> batches(one, {.prefetch = false, .normalization = model.normalization});
+    const heed::Tensor<float, 4> weights = std::move(heed::capture_attention(model.net, batches.next()->images).front().weights);
+    const Index keys = weights.size(3);
+    std::string maps;
+    for (Index row = 0; row < weights.size(); row += keys) {
+      const float largest = *std::max_element(weights.data() + row, weights.data() + row + keys);
+      for (Index k = row; k < row + keys; ++k)
+        maps += static_cast<char>(static_cast<unsigned char>(std::lround(255 * weights[k] / largest)));
+    }
+    Json entry = answer.json(images);
+    entry["heads"] = weights.size(1), entry["maps"] = base64(maps);
+    result.push_back(std::move(entry));
+  }
+  return result;
+}
+
+/// How the model of a run answers the test images.
+Json seen(StoredModel& model, const heed::ImageDataset& images) {
+  const heed::Evaluation evaluation = heed::evaluate(model.net, images, {.normalization = model.normalization, .keep_logits = true});
+  const Index classes = evaluation.logits.size(1);
+  heed::Calibration calibration;
+  calibration.add<double>(evaluation.logits, images.labels());
+  std::vector<Answer> wrong, shown;
+  std::vector<std::size_t> shown_of(static_cast<std::size_t>(classes));
+  for (Index i = 0; i < images.size(); ++i) {
+    const double* logits = &evaluation.logits(i, 0);
+    const Index named = heed::argmax(logits, classes);
+    const Answer answer{i, images.label(i), static_cast<int>(named), heed::Calibration::confidence_of(logits, classes, named)};
+    if (answer.named != answer.label) wrong.push_back(answer);
+    if (shown_of[static_cast<std::size_t>(answer.label)]++ < kPerClass) shown.push_back(answer);
+  }
+  std::stable_sort(wrong.begin(), wrong.end(), [](const Answer& a, const Answer& b) { return a.confidence > b.confidence; });
+  wrong.resize(std::min(wrong.size(), kMistakes));
+  std::stable_sort(shown.begin(), shown.end(), [](const Answer& a, const Answer& b) { return a.label < b.label; });
+
+  Json result = {{"calibration_error", calibration.expected_error()}, {"confusion", Json::array()}, {"bins", Json::array()},
+      {"mistakes", Json::array()}};
+  for (Index label = 0; label < classes; ++label) {
+    Json row = Json::array();
+    for (Index named = 0; named < classes; ++named) row.push_back(evaluation.confusion(label, named));
+    result["confusion"].push_back(std::move(row));
+  }
+  for (const heed::Calibration::Bin& bin : calibration.bins())
+    result["bins"].push_back({{"count", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
+  for (const Answer& answer : wrong) result["mistakes"].push_back(answer.json(images));
+  result["gallery"] = gallery(model, images, shown);
+  return result;
+}
+
+Json run_of(const std::string& folder, const DataSource& data) {
+  const std::string path = (fs::path(folder) / "model.safetensors").string();
+  StoredModel model = load(path);
+  require_own_data(model, path, data);
+  const std::vector<Json> records = records_of(folder);
+  heed::require<heed::FileError>(!records.empty() && records.front()["event"] == "start", folder, ": the folder has no log.jsonl of a run");
+  const Json& start = records.front();
+  Json epochs = Json::array(), result;
+  for (const Json& record : records) {
+    if (record["event"] == "epoch") epochs.push_back(record);
+    if (record["event"] == "result") result = record;
+  }
+  const fs::path name = fs::path(folder).lexically_normal();
+  return {{"name", (name.has_filename() ? name : name.parent_path()).filename().string()}, {"net", model.options.net},
+      {"attention", model.options.attention}, {"seed", start.value("seed", Json())}, {"parameters", start.value("parameters", Json(0))},
+      {"epochs", std::move(epochs)}, {"result", std::move(result)}, {"seen", seen(model, data.images.test)}};
+}
+
+/// The models of a file that `evaluate --corruptions --output` wrote.
+Json robustness_of(const std::string& path) {
+  Json file = Json::parse(heed::read_file(path), nullptr, false);
+  const bool fits = file.is_object() && file.contains("models") && file["models"].is_array() && !file["models"].empty() &&
+                    std::all_of(file["models"].begin(), file["models"].end(), [](const Json& m) {
+                      return m.is_object() && m.contains("accuracy") && m["accuracy"].is_object() && m.contains("clean_accuracy");
+                    });
+  heed::require<heed::FileError>(fits, path, ": expected what cifar10 evaluate --corruptions --output wrote");
+  return std::move(file["models"]);
+}
+
+}  // namespace
+
+int report(const ReportOptions& options) {
+  std::optional<heed::ThreadScope> threads;
+  if (options.threads > 0) threads.emplace(options.threads);
+  std::error_code ignored;
+  heed::require<heed::FileError>(
+      options.overwrite || !fs::exists(options.output, ignored), options.output, ": the page is there; choose another one, or --overwrite");
+  const DataSource data = find_data(options.data);
+  Json all = {{"dataset", data.name()}, {"generated", data.generated}, {"classes", class_names(data.images.test)}, {"runs", Json::array()},
+      {"robustness", Json::array()}};
+  for (const std::string& path : options.robustness)
+    for (Json& model : robustness_of(path)) all["robustness"].push_back(std::move(model));
+  for (const std::string& folder : options.runs) {
+    fmt::print("{}\n", folder);
+    std::fflush(stdout);
+    all["runs"].push_back(run_of(folder, data));
+  }
+
+  std::string text = all.dump(-1, ' ', false, Json::error_handler_t::replace);
+  for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos;)
+    text.replace(at, 1, "\\u003c");  // no name of a folder ends the script
+  constexpr std::string_view kPlace = "@DATA@";
+  std::string page(kReportPage);
+  page.replace(page.find(kPlace), kPlace.size(), text);
+  heed::write_file(options.output, page);
+  fmt::print("the page: {} ({} kB)\n", options.output, (page.size() + 500) / 1000);
+  return 0;
+}
+
+}  // namespace cifar10

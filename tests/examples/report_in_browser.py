@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The page of `cifar10 report` in headless Chromium, at the width of a desk and of a telephone. Usage: report_in_browser.py CIFAR10 CHROMIUM FOLDER
+
+A script at the end of a copy of the page clicks as a visitor would and says what came of it: the gallery answers with the row of weights of the token that was
+clicked, nothing is fetched, nothing fails, and the page is not wider than the window. Pictures of the page stay in FOLDER."""
+import html
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+program, browser, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]).resolve()
+folder.mkdir(parents=True, exist_ok=True)
+
+VISIT = """
+<script>
+"use strict";
+(() => {
+  const told = {errors: window.failures || []};
+  const rows = () => [...document.querySelectorAll("#gallery [data-head]")].map(head => head.dataset.row);
+  const click = node => node.dispatchEvent(new MouseEvent("click", {bubbles: true}));
+  const weights = (item, token) => {
+    const maps = Uint8Array.from(atob(item.maps), c => c.charCodeAt(0)), all = [];
+    for (let h = 0; h < item.heads; ++h) all.push([...maps.subarray((h * 49 + token) * 49, (h * 49 + token + 1) * 49)].join(" "));
+    return all;
+  };
+  const same = (a, b) => a.length > 0 && a.length === b.length && a.every((x, i) => x === b[i]);
+  const items = data.runs[0].seen.gallery;
+  told.first = same(rows(), weights(items[0], 24));
+  click(document.querySelector('#gallery [data-token="3"]'));
+  told.token = same(rows(), weights(items[0], 3)) && !same(rows(), weights(items[0], 24));
+  click(document.querySelectorAll("#gallery button")[5]);
+  told.picture = same(rows(), weights(items[5], 3)) && document.querySelectorAll("#gallery button")[5].getAttribute("aria-pressed") === "true";
+  const select = document.querySelector("select");
+  select.value = "1";
+  select.dispatchEvent(new Event("change"));
+  told.other_run = document.getElementById("gallery") === null;  // one without attention
+  select.value = "0";
+  select.dispatchEvent(new Event("change"));
+  told.fetched = performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:"));
+  told.images = [...document.images].every(image => image.complete && image.naturalWidth > 0);
+  told.charts = document.querySelectorAll("svg").length;
+  told.too_wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  told.headings = [...document.querySelectorAll("h2")].map(node => node.textContent);
+  document.documentElement.dataset.told = JSON.stringify(told);
+})();
+</script>
+"""
+
+
+def run(*words):
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, words))} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def random_pictures():
+    import random
+
+    random.seed(5)
+    data = folder / "part"
+    data.mkdir(exist_ok=True)
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        (data / f"{name}.bin").write_bytes(b"".join(bytes([i % 10]) + random.randbytes(3072) for i in range(50)))
+    (data / "batches.meta.txt").write_text("\n".join("airplane automobile bird cat deer dog frog horse ship truck".split()) + "\n")
+
+
+random_pictures()
+for arm in ("full", "none"):
+    run(program, "train", "--net", "article", "--attention", arm, "--epochs", "2", "--batch-size", "50", "--data", "part", "--output", arm, "--overwrite")
+run(program, "evaluate", "full/model.safetensors", "--corruptions", "--images", "20", "--against", "none/model.safetensors", "--data", "part", "--output", "figures.json")
+run(program, "report", "full", "none", "--robustness", "figures.json", "--data", "part", "--output", "report.html", "--overwrite")
+
+page = (folder / "report.html").read_text()
+faults = []
+if len(page) > 3_000_000:
+    faults.append(f"the page has {len(page)} bytes, expected less than 3 MB")
+watched = page.replace("<main>", "<script>window.failures = []; addEventListener('error', e => failures.push(e.message)); addEventListener('securitypolicyviolation', "
+                       "e => failures.push('refused: ' + e.blockedURI));</script>\n<main>", 1)
+(folder / "visited.html").write_text(watched.replace("</body>", VISIT + "</body>"))
+for width, height in ((1280, 900), (390, 800)):
+    usual = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},{height}", "--virtual-time-budget=4000"]
+    found = re.search(r'data-told="([^"]*)"', run(*usual, "--dump-dom", f"file://{folder}/visited.html"))
+    if not found:
+        faults.append(f"{width} pixels: the visit did not end")
+        continue
+    told = json.loads(html.unescape(found.group(1)))
+    print(width, told)
+    faults += [f"{width} pixels: {what} failed" for what in ("first", "token", "picture", "other_run", "images") if not told[what]]
+    faults += [f"{width} pixels: {what}: {told[what]}" for what in ("errors", "fetched") if told[what]]
+    if told["charts"] < 8 or told["too_wide"] > 0:
+        faults.append(f"{width} pixels: {told['charts']} charts, {told['too_wide']} pixels too wide")
+    run(*usual[:-2], f"--window-size={width},4200", "--virtual-time-budget=4000", f"--screenshot={folder}/report-{width}.png", f"file://{folder}/report.html")
+for fault in faults:
+    print("FAULT:", fault)
+print(f"report_in_browser: {len(faults)} faults")
+sys.exit(bool(faults))
