@@ -27,7 +27,7 @@ int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const 
     std::copy_n(batch.images.data(), batch.images.size(), &images(done, 0, 0, 0));
     // Of the class that the net names: the labels play no part in what is deleted.
     const heed::Tensor<float, 3> scores =
-        token_scores(model, options.model, batch.images, predicted_classes(model.net.forward(batch.images)));
+        token_scores(model, options.models.front(), batch.images, predicted_classes(model.net.forward(batch.images)));
     std::copy_n(scores.data(), scores.size(), &relevance(done, 0, 0));
     labels.insert(labels.end(), batch.labels.begin(), batch.labels.end());
     done += batch.size();

@@ -32,13 +32,16 @@ void save_logits(
 int evaluate(const EvaluateOptions& options) {
   std::optional<heed::ThreadScope> threads;
   if (options.threads > 0) threads.emplace(options.threads);
+  const std::string& path = options.models.front();
   std::error_code ignored;
-  heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, options.model, ignored),
-      options.model, ": --logits names a file that is read; choose another one");
-  StoredModel model = load(options.model, options.convolution);
+  heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, path, ignored), path,
+      ": --logits names a file that is read; choose another one");
+  heed::require(options.corruptions || options.models.size() == 1, "evaluate: ", options.models.size(),
+      " models are named, expected one; several of them, one a seed, go with --corruptions");
+  if (options.corruptions) return evaluate_corruptions(options, find_data(options.data));
+  StoredModel model = load(path, options.convolution);
   const DataSource data = find_data(options.data);
-  require_own_data(model, options.model, data);
-  if (options.corruptions) return evaluate_corruptions(options, model, data);
+  require_own_data(model, path, data);
   if (options.deletion) return evaluate_deletion(options, model, data);
   const heed::Evaluation result = heed::evaluate(
       model.net, data.images.test, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});

@@ -96,7 +96,9 @@ void add_study(CLI::App& app, cifar10::StudyOptions& o) {
 
 void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
   CLI::App* command = app.add_subcommand("evaluate", "Judge a saved net by the test images");
-  command->add_option("model", o.model, "model.safetensors of a run")->required()->type_name("MODEL");
+  command->add_option("model", o.models, "model.safetensors of a run; with --corruptions of several, one a seed")
+      ->required()
+      ->type_name("MODEL...");
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
   command->add_option("--views", o.views, "Views of each image that are averaged: 1, 2 (mirrored) or 6 (mirrored, shifted)")
@@ -106,9 +108,11 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
                             ->type_name("OUT.safetensors");
   CLI::Option* corruptions = command->add_flag(
       "--corruptions", o.corruptions, "Judge by images with noise, blur, other light and deformations, 16 kinds at 5 severities");
-  command->add_option("--against", o.against, "With --corruptions: the model to compare with, such as one trained with --attention none")
+  command
+      ->add_option("--against", o.against,
+          "With --corruptions: as many models to compare with, such as those of the same seeds with --attention none")
       ->needs(corruptions)
-      ->type_name("MODEL");
+      ->type_name("MODEL...");
   CLI::Option* deletion = command->add_flag(
       "--deletion", o.deletion, "Judge with a fifth of each image blanked: where attention says it matters most, at random, and least");
   command->add_option("--images", o.images, "With --corruptions or --deletion: the first N test images")

@@ -80,17 +80,17 @@ struct StudyOptions {
 };
 
 struct EvaluateOptions {
-  std::string model;
+  std::vector<std::string> models;  ///< one; for corruptions also one of each seed
   std::string data;
   std::string logits;  ///< a safetensors file to write; empty: none
   std::string convolution = "automatic";
   int views = 1;
   int threads = 0;
-  bool corruptions = false;  ///< judge under all corruptions and severities instead
-  bool deletion = false;     ///< judge with the patches blanked that attention says matter most, and least, instead
-  Index images = 2000;       ///< the first so many test images, for corruptions and deletion
-  std::string against;       ///< another model to compare with; empty: none
-  std::string output;        ///< a JSON file to write; empty: none
+  bool corruptions = false;          ///< judge under all corruptions and severities instead
+  bool deletion = false;             ///< judge with the patches blanked that attention says matter most, and least, instead
+  Index images = 2000;               ///< the first so many test images, for corruptions and deletion
+  std::vector<std::string> against;  ///< models to compare with, as many
+  std::string output;                ///< a JSON file to write; empty: none
 };
 
 /// Options of `cifar10 report`.
@@ -133,7 +133,7 @@ int study(const StudyOptions& options);
 int evaluate(const EvaluateOptions& options);
 struct DataSource;
 struct StoredModel;
-int evaluate_corruptions(const EvaluateOptions& options, const StoredModel& model, const DataSource& data);
+int evaluate_corruptions(const EvaluateOptions& options, const DataSource& data);
 int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const DataSource& data);
 int report(const ReportOptions& options);
 int predict(const PredictOptions& options);

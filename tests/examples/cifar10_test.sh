@@ -99,6 +99,8 @@ for words in "$(hash_of run | cut -d\" -f4)" "$(hash_of arm-none | cut -d\" -f4)
 done
 expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
 expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20
+expect 0 "article with attention full (run/model.safetensors, other/model.safetensors), mean: " "$program" evaluate run/model.safetensors \
+  other/model.safetensors --data part --corruptions --images 9 --against again/model.safetensors other/model.safetensors
 expect 0 "the page: page.html" "$program" report run arm-none --robustness figures.json --data part --output page.html
 for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' '"elastic_transform"' "Where it looks"; do
   grep -q "$words" page.html || fault "page.html does not hold $words"
@@ -137,6 +139,10 @@ expect 2 "choose another one" "$program" evaluate run/model.safetensors --data p
 expect 2 "--deletion" "$program" evaluate run/model.safetensors --data part --corruptions --deletion
 expect 2 "trained with --attention none" "$program" evaluate arm-none/model.safetensors --data part --deletion
 expect 2 "--logits" "$program" evaluate run/model.safetensors --data part --corruptions --logits logits.safetensors
+expect 2 "expected one" "$program" evaluate run/model.safetensors again/model.safetensors --data part
+expect 2 "--against names 1 models, expected 2" "$program" evaluate run/model.safetensors again/model.safetensors --data part --corruptions \
+  --against arm-none/model.safetensors
+expect 2 "expected models that differ by their seeds" "$program" evaluate run/model.safetensors arm-none/model.safetensors --data part --corruptions --images 2
 expect 2 "missing.safetensors" "$program" evaluate run/model.safetensors --data part --corruptions --against missing.safetensors
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --corruptions --output run/model.safetensors
 expect 2 "the page is there" "$program" report run --data part --output page.html
