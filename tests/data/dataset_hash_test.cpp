@@ -53,7 +53,8 @@ TEST_CASE("a data set's hash is that of its definition, with any number of threa
   const Index count = 200;
   const Pictures pictures = random_pictures(count);
   Fingerprint all;
-  for (const std::uint64_t number : {200u, 4u, 3u, 2u, 3u, 1u, 1u}) all.number(number);  // examples, classes, rank and sizes, bytes of a pixel
+  for (const std::uint64_t number : {200u, 4u, 3u, 2u, 3u, 1u, 1u})
+    all.number(number);  // examples, classes, rank and sizes, bytes of a pixel
   for (std::size_t i = 0; i < 200; ++i)
     all.number(static_cast<std::uint64_t>(pictures.labels[i])).number(Fingerprint().bytes(&pictures.pixels[6 * i], 6).value());
   for (const int threads : {1, 2, 5}) {
