@@ -202,6 +202,18 @@ TEST_CASE("a worse severity takes a picture further away") {
   }
 }
 
+TEST_CASE("pixelate leaves as many columns and rows as its severity says") {
+  const Bytes columns = picture(kCifar, [](Index, Index x, Index) { return 3 + 7 * x; });
+  const Bytes rows = picture(kCifar, [](Index y, Index, Index) { return 3 + 7 * y; });
+  // Means of two neighbours end in a half, so that rounding down does not split them.
+  const std::size_t left[] = {30, 28, 27, 24, 20};  // of 32: .95 .9 .85 .75 .65, rounded down
+  for (int severity = 1; severity <= kSeverities; ++severity)
+    for (const Bytes& image : {columns, rows}) {
+      const Bytes found = corrupted(Corruption::pixelate, severity, kCifar, image);
+      CHECK(std::set<std::uint8_t>(found.begin(), found.end()).size() == left[severity - 1]);
+    }
+}
+
 TEST_CASE("translate moves by whole pixels, each way at times, and reflects the border") {
   const Bytes image = random_picture(kCifar);
   const Index lengths[] = {1, 2, 3, 5, 7};
@@ -298,16 +310,20 @@ TEST_CASE("elastic_transform moves corners by a share of the width, and bends wh
   const double corner[] = {.08, .07, .06, .05, .03};
   for (int severity = 1; severity <= kSeverities; ++severity) {
     const double most = corner[severity - 1] * 64;
-    double far = 0;
-    for (Index number = 0; number < 40; ++number) {
+    double far = 0, squares = 0;
+    constexpr Index kImages = 150;
+    for (Index number = 0; number < kImages; ++number) {
       const Moments after = moments(corrupted(Corruption::elastic_transform, severity, shape, image, 0, number), shape);
       // The centre lies between two of the corners, each of which moves by up to `most` along an axis; the field of severity 2 and on adds a little.
       CHECK(std::abs(after.y - before.y) < 1.3 * most + 2);
       CHECK(std::abs(after.x - before.x) < 1.3 * most + 2);
+      for (const double moved : {after.y - before.y, after.x - before.x}) squares += moved * moved / (2 * kImages);
       far = std::max({far, std::abs(after.y - before.y), std::abs(after.x - before.x)});
     }
     CAPTURE(severity, far);
     CHECK(far > 0.4 * most);
+    // The centre is the mean of two corners, each uniform in -most ... most: a deviation of most / sqrt(6), known here to 4 %.
+    CHECK(std::sqrt(squares) == Approx(most / std::sqrt(6.0)).epsilon(0.15));
   }
   // A ramp stays a ramp under the affine map alone, far from the border: second differences are those of rounding down.
   const Bytes ramp = picture(shape, [](Index, Index x, Index) { return 20 + 3 * x; });
