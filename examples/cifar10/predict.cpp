@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include <cmath>
 #include <filesystem>
 #include <optional>
 
 #include <fmt/core.h>
 
 #include <heed/data/batches.hpp>
+#include <heed/train/calibration.hpp>
 #include <heed/train/metrics.hpp>
 
 #include "overlay.hpp"
@@ -28,15 +28,6 @@ heed::ImageDataset as_dataset(const std::vector<Picture>& pictures) {
     std::copy_n(small.data(), kSide * kSide * 3, images.data() + static_cast<Index>(i) * kSide * kSide * 3);
   }
   return {std::move(images), std::vector<int>(pictures.size()), 10};
-}
-
-std::vector<double> probabilities(const float* logits, Index classes) {
-  const float largest = logits[heed::argmax(logits, classes)];
-  std::vector<double> result;
-  double sum = 0;
-  for (Index c = 0; c < classes; ++c) sum += result.emplace_back(std::exp(static_cast<double>(logits[c]) - static_cast<double>(largest)));
-  for (double& p : result) p /= sum;
-  return result;
 }
 
 /// One image's map, as multiples of its mean; of a map of zeros, zeros.
@@ -71,11 +62,11 @@ int predict(const PredictOptions& options) {
 
   std::vector<std::string> captions;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const std::vector<double> p = probabilities(logits.data() + static_cast<Index>(i) * logits.features(), logits.features());
+    const float* row = logits.data() + static_cast<Index>(i) * logits.features();
     std::string caption;
-    for (Index c : heed::top_classes(p.data(), logits.features(), kShown))
+    for (Index c : heed::top_classes(row, logits.features(), kShown))
       caption += fmt::format("{}{} {:.1f} %", caption.empty() ? "" : ", ", model.class_names[static_cast<std::size_t>(c)],
-          100 * p[static_cast<std::size_t>(c)]);
+          100 * heed::Calibration::confidence_of(row, logits.features(), c));
     fmt::print("{}: {}\n", options.images[i], caption);
     captions.push_back(std::move(caption));
   }
