@@ -10,7 +10,7 @@ from pathlib import Path
 import tree
 
 # Loops over a function object of the caller's have as many kinds as there are callers.
-OWN = re.compile(r"<heed::kernels::detail::Elementwise<")
+OWN = re.compile(r"<heed::\w+::kernels::detail::Elementwise<")
 compiler = sys.argv[sys.argv.index("--") + 1:]
 if not shutil.which("nm"):
     print("compiled_kernels: no nm, nothing was looked at")
@@ -23,8 +23,8 @@ with tempfile.TemporaryDirectory() as folder:
     for program in programs:
         subprocess.run([*compiler, "-DHEED_COMPILED", "-O0", "-c", str(program), "-o", str(unit)], check=True)
         symbols = subprocess.run(["nm", "-C", str(unit)], capture_output=True, text=True, check=True).stdout.splitlines()
-        kernels = [line for line in symbols if re.search(r" [tTwW] .*heed::dispatch<heed::kernels::", line) and not OWN.search(line)]
+        kernels = [line for line in symbols if re.search(r" [tTwW] .*heed::\w+::dispatch<heed::\w+::kernels::", line) and not OWN.search(line)]
         faults += [f"{tree.name_of(program)} compiles {line.split(' ', 2)[2][:160]}" for line in kernels]
-        if not any(" U " in line and "heed::kernels::" in line for line in symbols):
+        if not any(re.search(r" U .*heed::\w+::kernels::", line) for line in symbols):
             faults.append(f"{tree.name_of(program)} asks for no kernel: nothing was looked at")
 tree.finish("compiled_kernels", faults, f"{len(programs)} programs")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A room includes only the rooms that it may; no header includes itself in a circle; costly std headers stay out of the hot rooms; all.hpp
-reaches every header."""
+reaches every header; names are in the inline namespace HEED_ABI, which core/config.hpp defines."""
 import re
 
 import tree
@@ -29,6 +29,8 @@ for header in found:
             other = target.split("/")[1]
             if room is None:
                 pass  # heed.hpp opens every door
+            elif other == "fwd.hpp":
+                pass  # names only
             elif other.endswith(".hpp"):
                 faults.append(f"{place}: a room does not include the header of the whole house")
             elif other != room and other not in tree.ROOMS.get(room, []):
@@ -37,6 +39,11 @@ for header in found:
             faults.append(f"{place}: the library knows the standard library and Eigen only")
         elif room in CHEAP_ROOMS and target in COSTLY:
             faults.append(f"{place}: costs every user compile time")
+    for number, line in enumerate(header.read_text().splitlines(), 1):
+        if line.startswith("namespace heed") and not line.startswith("namespace heed::inline HEED_ABI"):
+            faults.append(f"{name}:{number}: write namespace heed::inline HEED_ABI (core/config.hpp says what for)")
+        elif line.startswith("namespace heed") and not edges[name]:
+            faults.append(f"{name}:{number}: HEED_ABI is not defined here: include <heed/core/config.hpp>")
 
 state = {}  # 1: on the way down, 2: done
 

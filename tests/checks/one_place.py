@@ -5,7 +5,7 @@ import re
 import tree
 
 RULES = [
-    ("core/parallel.hpp", "OpenMP", r"#\s*pragma\s+omp|\bomp_\w+|\b_OPENMP\b|<omp\.h>"),
+    ("core/parallel.hpp", "OpenMP", r"#\s*pragma\s+omp|\bomp_\w+|<omp\.h>"),
     ("core/parallel.hpp", "threads", r"\bstd::(j?thread|async)\b(?!::hardware_concurrency)|<thread>|<future>"),
     ("core/simd.hpp", "vector types", r"\bvector_size\b|\b__m(128|256|512)[id]?\b|\b_mm\d*_\w+|<\w*(mmintrin|immintrin|arm_neon|arm_sve)\.h>"),
     ("core/isa.hpp", "the choice of an instruction set", r"\b__builtin_cpu_\w+"),

@@ -5,13 +5,14 @@
 #include <utility>
 
 #include <heed/core/layer.hpp>
+#include <heed/fwd.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Any layer that takes tensors of rank `InRank` to rank `OutRank`, chosen when the program runs. A value like every layer: copies are
 /// deep, the cache belongs to the caller. Costs one virtual call a pass. Describes itself as the layer that it holds.
 /// X is what inputs are made of, where that is not T (`AnyLayer<float, 2, 3, std::int64_t>` may hold an Embedding).
-template <class T, int InRank, int OutRank = InRank, class X = T>
+template <class T, int InRank, int OutRank, class X>
 class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   using Input = TensorView<const X, InRank>;
   using Output = TensorView<const T, OutRank>;
@@ -125,4 +126,4 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   std::unique_ptr<Model> model_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

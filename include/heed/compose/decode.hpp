@@ -3,7 +3,7 @@
 
 #include <heed/core/layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A layer that must remember the tokens before to infer the next ones. It names its memory, `DecodeState`, and has two functions:
 ///
@@ -67,4 +67,4 @@ auto infer(const L& layer, const X& x, [[maybe_unused]] DecodeStateOf<L>& state)
 }
 
 }  // namespace detail
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

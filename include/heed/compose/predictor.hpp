@@ -8,7 +8,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/prepared_weights.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Inference that neither throws nor asks the system for memory, for one shape of input:
 ///
@@ -82,4 +82,4 @@ class Predictor {
 template <class Model>
 Predictor(const Model&, const Shape&, int = 0) -> Predictor<Model>;
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -6,7 +6,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/core/parallel.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 namespace detail {
 /// y += x, element by element.
@@ -101,4 +101,4 @@ class Residual : public LayerBase<Residual<Branch>> {
   Branch branch_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

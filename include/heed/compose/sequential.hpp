@@ -10,7 +10,7 @@
 #include <heed/core/anomaly.hpp>
 #include <heed/core/layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A layer under a name of its own, for `Sequential`: `named("conv1", Conv2d<float>(...))`.
 template <class L>
@@ -299,4 +299,4 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
 template <class... Layers>
 Sequential(Layers...) -> Sequential<typename detail::Unnamed<Layers>::type...>;
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -9,7 +9,7 @@
 #include <heed/core/anomaly.hpp>
 #include <heed/core/layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A run-time number of blocks of one type, one after another, each with its own parameters ("0", "1", ...). The blocks keep the
 /// shape, as encoder layers do. An empty stack is the identity.
@@ -139,4 +139,4 @@ class Stack : public LayerBase<Stack<Block>> {
   std::vector<Block> blocks_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

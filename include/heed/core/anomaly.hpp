@@ -10,7 +10,7 @@
 
 #include <heed/core/layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A number that is NaN or infinite where training cannot go on with it.
 class AnomalyError : public std::runtime_error {
@@ -89,4 +89,4 @@ void watch_backward([[maybe_unused]] L& layer, [[maybe_unused]] const Dx& dx) {
 
 }  // namespace detail
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The one thing that the process shares: freed tensor buffers, kept for the next tensor of the same size class, so that a training
 /// step after the first asks the system for no memory (fresh pages cost more than the kernels that fill them). Whoever needs buffers that
@@ -195,4 +195,4 @@ class PoolScope {
   BufferPool* saved_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

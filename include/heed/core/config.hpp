@@ -7,6 +7,56 @@
 #define HEED_VERSION_MINOR 1
 #define HEED_VERSION_PATCH 0
 
+/// What runs the loops: OpenMP where the compiler has it on, std::thread beside OpenMP or where HEED_PARALLEL_STD_THREAD is defined (it is the first choice then),
+/// and always a plain loop, which is all there is with HEED_PARALLEL_SERIAL.
+#if defined(_OPENMP) && !defined(HEED_PARALLEL_SERIAL)
+#define HEED_PARALLEL_OPENMP
+#endif
+#if (defined(_OPENMP) || defined(HEED_PARALLEL_STD_THREAD)) && !defined(HEED_PARALLEL_SERIAL)
+#define HEED_PARALLEL_THREADS
+#endif
+
+/// Define HEED_NO_SIMD for plain loops (compilers without vector extensions get them by themselves).
+#if !defined(HEED_NO_SIMD) && (defined(__GNUC__) || defined(__clang__))
+#define HEED_HAS_VECTORS 1
+#else
+#define HEED_HAS_VECTORS 0
+#endif
+
+/// The inline namespace of all names: heed::Linear is heed::v0_1_omp_vectors::Linear. It tells the version and what changes the code of its functions. So
+/// libraries that were compiled differently run their own code each when a process has both, where the linker would take whichever it met first; and files of one
+/// program that differ do not link ("undefined reference to heed::v0_1_..."): compile them with the same flags. Assertions (NDEBUG) are not part of it.
+#if defined(HEED_PARALLEL_STD_THREAD) && defined(HEED_PARALLEL_THREADS)
+#define HEED_ABI_LOOPS _std
+#elif defined(HEED_PARALLEL_OPENMP)
+#define HEED_ABI_LOOPS _omp
+#else
+#define HEED_ABI_LOOPS _serial
+#endif
+#if HEED_HAS_VECTORS
+#define HEED_ABI_SIMD _vectors
+#else
+#define HEED_ABI_SIMD _plain
+#endif
+#if defined( \
+    __AVX512F__)  // what the compiler uses outside of the kernels that choose when the program runs; fused multiply-adds round differently
+#define HEED_ABI_ISA _avx512
+#elif defined(__FMA__)
+#define HEED_ABI_ISA _fma
+#elif defined(__AVX__)
+#define HEED_ABI_ISA _avx
+#else
+#define HEED_ABI_ISA
+#endif
+#if defined(__cpp_exceptions)
+#define HEED_ABI_ERRORS
+#else
+#define HEED_ABI_ERRORS _nothrow
+#endif
+#define HEED_ABI_JOIN(major, minor, loops, simd, isa, errors) v##major##_##minor##loops##simd##isa##errors
+#define HEED_ABI_NAME(...) HEED_ABI_JOIN(__VA_ARGS__)
+#define HEED_ABI HEED_ABI_NAME(HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_ABI_LOOPS, HEED_ABI_SIMD, HEED_ABI_ISA, HEED_ABI_ERRORS)
+
 /// The library's promises about NaN, -inf masks and the order of sums hold for IEEE arithmetic alone.
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error \

@@ -7,7 +7,7 @@
 
 #include <heed/core/fingerprint.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What runs the pieces of a parallel loop, see core/parallel.hpp.
 enum class Backend : unsigned char { automatic, openmp, std_thread, serial };
@@ -141,4 +141,4 @@ inline std::string layer_path() { return context().layer ? context().layer->path
 /// A hash of `layer_path()`.
 inline std::uint64_t layer_path_hash() { return context().layer ? context().layer->hash() : 0; }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,9 @@
 
 #include <cmath>
 
-namespace heed {
+#include <heed/core/config.hpp>
+
+namespace heed::inline HEED_ABI {
 
 /// A number that carries its derivatives along `Lanes` directions: value + Σ tangent[i] εᵢ with εᵢ εⱼ = 0. A function computed in dual
 /// numbers gives exact directional derivatives, without a step size (Wengert 1964; Griewank and Walther, ch. 3). Layers rebound to
@@ -83,4 +85,4 @@ struct Dual {
   friend bool isnan(const Dual& a) { return std::isnan(a.value); }
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

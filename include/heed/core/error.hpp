@@ -10,7 +10,7 @@
 
 #include <heed/core/context.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The shapes of a call do not fit the layer.
 class ShapeError : public std::invalid_argument {
@@ -96,4 +96,4 @@ void require(bool condition, const Parts&... parts) {
     fail<Error>(parts...);
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

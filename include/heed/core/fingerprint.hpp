@@ -7,7 +7,9 @@
 #include <string>
 #include <string_view>
 
-namespace heed {
+#include <heed/core/config.hpp>
+
+namespace heed::inline HEED_ABI {
 
 /// Tells one content from another, by accident and not against malice: 64-bit FNV-1a (Fowler, Noll, Vo) over the bytes that it is given.
 class Fingerprint {
@@ -53,4 +55,4 @@ class Fingerprint {
   std::uint64_t hash_ = 0xcbf29ce484222325u;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -7,7 +7,7 @@
 #include <heed/core/parameter.hpp>
 #include <heed/core/random.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// How a parameter starts; names as in torch.nn.init. fan_in and fan_out are read from the shape (out, in, kernel axes...).
 enum class Initializer {
@@ -109,4 +109,4 @@ void initialize(Parameter<T>& parameter, Initializer how, const InitializerOptio
   initialize(parameter, how, options, next_initial_stream());
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

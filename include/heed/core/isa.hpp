@@ -9,20 +9,14 @@
 #include <heed/core/config.hpp>
 #include <heed/core/error.hpp>
 
-// Instruction sets and the choice between them when the program runs. Define HEED_NO_SIMD for plain loops (compilers without vector extensions get
-// them by themselves).
-#if !defined(HEED_NO_SIMD) && (defined(__GNUC__) || defined(__clang__))
-#define HEED_HAS_VECTORS 1
-#else
-#define HEED_HAS_VECTORS 0
-#endif
+// Instruction sets and the choice between them when the program runs.
 #if HEED_HAS_VECTORS && (defined(__x86_64__) || defined(__i386__))
 #define HEED_HAS_X86_DISPATCH 1
 #else
 #define HEED_HAS_X86_DISPATCH 0
 #endif
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Instruction-set tags. Kernels are templates on a tag and written once; `dispatch` chooses the tag when the program runs.
 struct Scalar {  ///< one element at a time: any number-like type, and builds without vectors
@@ -150,4 +144,4 @@ void dispatch(Arguments... arguments) {
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

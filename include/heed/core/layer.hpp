@@ -10,7 +10,7 @@
 
 #include <heed/core/parameter.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What a layer tells about itself. Summary, files, optimisers, errors and the certificate are written on this one walk, so that no other
 /// room needs to know layer types. Derive and override what you want to see; the rest is passed over.
@@ -301,4 +301,4 @@ concept Layer = requires(L& layer, const L& fixed, typename L::Cache& cache, con
   { layer.backward(fixed.forward(x), cache) } -> std::same_as<Tensor<typename L::scalar, detail::example_rank<L>>>;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,24 +8,17 @@
 #include <heed/core/context.hpp>
 #include <heed/core/tensor.hpp>
 
-// What runs the loops is chosen at run time (Backend) among what this program was built with: OpenMP where the compiler has it on, std::thread beside OpenMP or
-// where HEED_PARALLEL_STD_THREAD is defined (it is the first choice then), and always a plain loop, which is all there is with HEED_PARALLEL_SERIAL.
+// What runs the loops is chosen at run time (Backend) among what this program was compiled with (core/config.hpp): OpenMP, std::thread, and always a plain loop.
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
-#if !defined(HEED_PARALLEL_SERIAL)
-#if defined(_OPENMP)
-#define HEED_PARALLEL_OPENMP
-#endif
-#if defined(_OPENMP) || defined(HEED_PARALLEL_STD_THREAD)
-#define HEED_PARALLEL_THREADS
+#if defined(HEED_PARALLEL_THREADS)
 #include <atomic>
 #include <thread>
 #include <vector>
 #endif
-#endif
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Whether this program was built with a back end. All have the serial one.
 constexpr bool has_backend(Backend backend) {
@@ -211,4 +204,4 @@ void parallel_sum(Index count, Index grain, Index width, T* sums, const Body& bo
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

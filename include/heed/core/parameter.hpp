@@ -5,7 +5,7 @@
 
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A trainable tensor: value and gradient, in PyTorch's layout (convolution weights are (out, in / groups, height, width), linear weights
 /// (out, in)), which is also the layout of files. Kernels repack as they like.
@@ -54,4 +54,4 @@ class Parameter {
   bool frozen_ = false, fixed_ = false;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

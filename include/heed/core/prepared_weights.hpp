@@ -16,7 +16,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A weight as it lies in memory: `rows` x `cols` elements, `row` of them from row to row.
 template <class T>
@@ -170,4 +170,4 @@ const Value& prepared(const WeightRows<T>& weight, const std::array<Index, 3>& l
   return own;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

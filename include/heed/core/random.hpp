@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <initializer_list>
 
-namespace heed {
+#include <heed/core/config.hpp>
+
+namespace heed::inline HEED_ABI {
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64 bits in which every input bit reaches every output bit.
 constexpr std::uint64_t mix_bits(std::uint64_t z) {
@@ -39,4 +41,4 @@ class CounterRandom {
   std::uint64_t key_ = 0;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 
 #include <heed/core/error.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Sizes and positions. Signed, so that differences are what they look like.
 using Index = std::ptrdiff_t;
@@ -111,4 +111,4 @@ inline Shape image_shape(Index images, Index height, Index width, Index channels
 /// (sequences, tokens, channels), in the order in which they lie in memory.
 inline Shape token_shape(Index sequences, Index tokens, Index channels) { return {sequences, tokens, channels}; }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -17,7 +17,7 @@
 #pragma GCC diagnostic ignored "-Wpsabi"  // about vectors that cross function calls; ours never do, everything here is inlined
 #endif
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Copies `count` numbers, fewer than `limit` (a power of two), in pieces whose lengths are powers of two; none if `count` is not positive.
 template <int limit, class T>
@@ -415,7 +415,7 @@ struct WholePacket<Isa, T> {
 
 #endif  // HEED_HAS_VECTORS
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI
 
 #if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop

@@ -13,7 +13,7 @@
 #include <heed/core/config.hpp>
 #include <heed/core/shape.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A row-major Eigen matrix over memory that it does not own; T may be const.
 template <class T>
@@ -331,4 +331,4 @@ Tensor<typename Derived::Scalar, 2> copy(const Eigen::DenseBase<Derived>& matrix
   return result;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -6,7 +6,7 @@
 #include <heed/core/random.hpp>
 #include <heed/data/shuffle.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// How images are mirrored (left and right change places).
 enum class Flip {
@@ -115,4 +115,4 @@ void place_image(const P* image, const Shape& shape, const Placement& placement,
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

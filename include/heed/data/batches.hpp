@@ -20,7 +20,7 @@
 #include <heed/data/normalize.hpp>
 #include <heed/data/shuffle.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Some examples of a data set, ready for a model.
 template <class T>
@@ -267,4 +267,4 @@ class Batches {
   std::jthread worker_;  // last: it is joined before anything that it uses is destroyed
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

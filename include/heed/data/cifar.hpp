@@ -15,7 +15,7 @@
 #include <heed/data/dataset.hpp>
 #include <heed/io/atomic_file.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A record of the CIFAR binary format (https://www.cs.toronto.edu/~kriz/cifar.html): label bytes, then 32 x 32 bytes of red, as many of
 /// green and of blue, each row by row. CIFAR-10 has one label byte, CIFAR-100 two: coarse, then fine.
@@ -272,4 +272,4 @@ inline void write_cifar10_folder(const std::filesystem::path& folder, const Trai
   write_cifar10(folder / "test_batch.bin", data.test);
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

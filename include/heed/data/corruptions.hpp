@@ -17,7 +17,7 @@
 #include <heed/data/raster.hpp>
 #include <heed/data/shuffle.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What can befall a picture: noise, blur, light, coarse pixels, deformation. Kinds and constants of Hendrycks and Dietterich, "Benchmarking Neural Network
 /// Robustness to Common Corruptions and Perturbations" (2019), as they have them for pictures of 32 x 32, and four deformations more. Accuracies are not
@@ -342,4 +342,4 @@ class CorruptedDataset {
   std::uint64_t seed_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -16,7 +16,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// One channel of one pixel: bytes 0 to 255, which normalisation reads as 0 to 1, or floating-point numbers in units of the data's own.
 template <class P>
@@ -270,4 +270,4 @@ struct TrainTest {
   ImageDataset train, test;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/core/fingerprint.hpp>
 #include <heed/data/dataset.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A fingerprint of all examples of a data set, to tell two data sets apart: 16 hexadecimal digits, the Fingerprint of the size, the number of classes, the
 /// images' shape, the bytes of a pixel, and, for each example in order, its label and the value of the Fingerprint of its pixels' bytes. Each example is
@@ -37,4 +37,4 @@ std::string dataset_hash(const D& dataset) {
   return all.text();
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

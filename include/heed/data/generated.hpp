@@ -16,7 +16,7 @@
 #include <heed/data/cifar.hpp>
 #include <heed/data/shuffle.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The size and the seed of the generated sample set.
 struct GeneratedOptions {
@@ -160,4 +160,4 @@ inline void write_generated_set(const std::filesystem::path& folder, const Gener
   write_cifar10_folder(folder, generated_images(options));
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

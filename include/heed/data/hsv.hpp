@@ -5,7 +5,9 @@
 #include <array>
 #include <cmath>
 
-namespace heed {
+#include <heed/core/config.hpp>
+
+namespace heed::inline HEED_ABI {
 
 /// A colour as hue (0 ... 1: red, 1/3 green, 2/3 blue, and round again), saturation and value (both 0 ... 1), after A. R. Smith, "Color Gamut Transform
 /// Pairs" (1978). Red, green and blue are 0 ... 1; a grey has hue 0.
@@ -38,4 +40,4 @@ inline std::array<double, 3> hsv_to_rgb(const std::array<double, 3>& hsv) {
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -9,7 +9,7 @@
 
 #include <heed/data/dataset.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Mean and standard deviation of each channel: a pixel x becomes (x - mean) / deviation. Bytes count as 0 to 1 (x / 255), floating-point
 /// pixels as they are. Both empty: no normalisation (bytes still become 0 to 1).
@@ -101,4 +101,4 @@ Normalization channel_statistics(const D& dataset) {
   return result;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// One image as numbers, (height, width, channels).
 using Raster = Tensor<double, 3>;
@@ -135,4 +135,4 @@ inline Raster box_resize(const Raster& image, Index height, Index width) {
   return result;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

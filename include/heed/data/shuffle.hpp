@@ -9,7 +9,7 @@
 #include <heed/core/random.hpp>
 #include <heed/core/shape.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// First part of the keys of this room's random streams, so that streams of equal seeds never meet.
 enum class DataStream : std::uint64_t { shuffle = 0x6461'7461'0001, placement, first_flip, generated, corruption };
@@ -29,4 +29,4 @@ inline std::vector<Index> shuffled(Index count, std::uint64_t seed, Index epoch)
   return order;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -7,7 +7,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/data/augment.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// One way to look at a test image, and the weight of the logits that it gives.
 struct View {
@@ -57,4 +57,4 @@ void view_images(const TensorView<const T, 4>& images, const View& view, const T
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -10,7 +10,7 @@
 #include <heed/core/error.hpp>
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Another process of those that work together is lost, or does not answer.
 class CommunicationError : public std::runtime_error {
@@ -80,4 +80,4 @@ inline bool all_ranks_say(Communicator& communicator, std::string_view own) {
   return true;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -13,7 +13,7 @@
 
 #include <heed/distributed/communicator.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// MPI for as long as it lives (MPI_Init_thread, MPI_THREAD_FUNNELED: the thread that trains is the one that calls). Nothing is done if somebody
 /// else has started MPI.
@@ -147,4 +147,4 @@ class MpiCommunicator final : public Communicator {
   std::vector<int> peers_;  ///< who is at the other end of each
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -13,7 +13,7 @@
 #include <heed/optim/pieces.hpp>
 #include <heed/optim/repeated_entries.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What one shard of a batch gave, or all of them together.
 struct ShardReport {
@@ -205,4 +205,4 @@ class ShardedGradients {
   std::vector<Node> nodes_;         ///< of this rank's shards
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -10,7 +10,7 @@
 // level. ((0 + 1) + (2 + 3)) + 4. Whoever holds leaves in a row adds up the nodes that lie in it, and whoever gets these nodes goes on: the same additions of the
 // same numbers, wherever the row was cut.
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The sum of leaves `first` to `first + leaves`, a power of two of them, of which `first` is a multiple.
 template <class Value>
@@ -50,4 +50,4 @@ inline std::vector<TreeNode<char>> nodes_of(Index begin, Index end) {
   return nodes;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

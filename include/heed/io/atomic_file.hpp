@@ -21,7 +21,7 @@
 #include <heed/core/error.hpp>
 #include <heed/core/random.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Writes a file so that `path` holds either what it held before or all of the new content, never a part: the bytes go to a temporary
 /// name in the same folder (`path` + ".part-" and 16 hexadecimal digits), `commit` flushes them to the device and renames. Without
@@ -132,4 +132,4 @@ inline std::string read_file(const std::string& path) {
   return content;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

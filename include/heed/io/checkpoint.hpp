@@ -15,7 +15,7 @@
 // Checkpoints: all that a training needs to go on as if it had never stopped. Dropout, order and augmentation are functions of seeds, step and epoch, so
 // beside weights, buffers and the optimiser's state there are only a few numbers, which the loop keeps as words (`Metadata`).
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 namespace detail {
 
@@ -163,4 +163,4 @@ Metadata load_checkpoint(const std::string& path, Model& model, Optimizer& optim
   return file.metadata();
 }
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

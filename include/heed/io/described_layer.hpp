@@ -12,7 +12,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/io/dtype.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 /// A parameter, a buffer or a constant of a described model: a view, valid as long as the model.
 struct DescribedTensor {
@@ -146,4 +146,4 @@ DescribedLayer describe_layers(const Model& model, const Shapes&... in) {
   return std::move(walk.root);
 }
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

@@ -11,7 +11,7 @@
 
 #include <heed/core/error.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 static_assert(std::endian::native == std::endian::little, "heed: files are little-endian and are copied as they lie; this machine is not");
 
@@ -128,4 +128,4 @@ std::size_t convert_numbers(Dtype dtype, const unsigned char* bytes, std::size_t
 }
 
 }  // namespace detail
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

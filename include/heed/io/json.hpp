@@ -22,7 +22,7 @@
 #include <heed/core/error.hpp>
 #include <heed/io/utf8.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A JSON value (RFC 8259): as much as file headers and run records need. Whole numbers are exact in the range of `std::int64_t`, all
 /// others are doubles. Strings are UTF-8. Objects keep the order of their members; a key occurs once.
@@ -437,4 +437,4 @@ inline void Json::write(std::string& out) const {
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

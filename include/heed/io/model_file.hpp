@@ -11,7 +11,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/io/safetensors.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 namespace detail {
 
@@ -141,4 +141,4 @@ std::string weights_hash(const Model& model) {
   return all.text();
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

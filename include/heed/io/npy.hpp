@@ -13,7 +13,7 @@
 #include <heed/io/dtype.hpp>
 #include <heed/io/json.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 namespace detail {
 
@@ -256,4 +256,4 @@ void save_npy(const std::string& path, const TensorView<const T, Rank>& tensor) 
 }
 
 }  // namespace io
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -11,7 +11,7 @@
 #include <heed/io/onnx_attention_emitters.hpp>
 #include <heed/io/onnx_image_emitters.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 struct OnnxOptions {
   /// Maps, values of rank 4, come in and go out as (N, C, H, W), as those of PyTorch's exports do; false: as (N, H, W, C), as heed has them.
@@ -93,4 +93,4 @@ void write_onnx(const std::string& path, const Model& model, const Shape& in, co
   write_onnx(path, model, std::vector<Shape>{in}, options);
 }
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

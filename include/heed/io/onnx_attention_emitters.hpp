@@ -10,7 +10,7 @@
 
 #include <heed/io/onnx_row_emitters.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 namespace detail {
 
@@ -301,4 +301,4 @@ inline OnnxEmitters onnx_attention_emitters() {
   return emitters;
 }
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

@@ -15,7 +15,7 @@
 #include <heed/io/described_layer.hpp>
 #include <heed/io/protobuf.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 /// A value of an ONNX graph: its name, and its shape in heed's order (features last, batch first). `channels_first`: it lies as PyTorch's maps
 /// do, (N, C, ...), since that is what ONNX convolutions take.
@@ -270,4 +270,4 @@ class OnnxGraph {
   std::map<std::string, std::string> shared_, other_layout_;
 };
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

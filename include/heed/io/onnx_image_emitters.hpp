@@ -9,7 +9,7 @@
 
 #include <heed/io/onnx_row_emitters.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 namespace detail {
 
@@ -207,4 +207,4 @@ inline OnnxEmitters onnx_image_emitters() {
   return emitters;
 }
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

@@ -8,7 +8,7 @@
 
 #include <heed/io/onnx_graph.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 namespace detail {
 
@@ -186,4 +186,4 @@ inline OnnxEmitters onnx_row_emitters() {
   return emitters;
 }
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

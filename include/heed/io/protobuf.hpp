@@ -8,7 +8,7 @@
 
 #include <heed/io/dtype.hpp>
 
-namespace heed::io {
+namespace heed::inline HEED_ABI::io {
 
 /// Writes one message in the wire format of protocol buffers (protobuf.dev, "Encoding"): fields one after another, each a key (number of the
 /// field · 8 + wire type) and a value. The numbers of the fields are the format's, as onnx.proto names them; nothing here knows them.
@@ -50,4 +50,4 @@ class ProtobufWriter {
   std::string encoded_;
 };
 
-}  // namespace heed::io
+}  // namespace heed::inline HEED_ABI::io

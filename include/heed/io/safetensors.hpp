@@ -14,7 +14,7 @@
 #include <heed/io/dtype.hpp>
 #include <heed/io/json.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Words about a file, by key.
 using Metadata = std::vector<std::pair<std::string, std::string>>;
@@ -310,4 +310,4 @@ class SafetensorsWriter {
   Metadata metadata_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

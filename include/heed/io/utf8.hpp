@@ -6,7 +6,9 @@
 #include <string>
 #include <string_view>
 
-namespace heed {
+#include <heed/core/config.hpp>
+
+namespace heed::inline HEED_ABI {
 
 /// Length of the UTF-8 sequence at the start of `bytes` (1 to 4), 0 if there is none: overlong forms, surrogates and values above
 /// U+10FFFF are none (Unicode 15, table 3-7).
@@ -52,4 +54,4 @@ inline void append_utf8(std::string& out, std::uint32_t code) {
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/kernels/elementwise.hpp>
 #include <heed/kernels/exponential.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // An activation is a small object, with its parameters as members, and `apply(x)` and `derivative(x)` on packets, so that the same two lines serve
 // `activation_forward`, `activation_backward` and the epilogues of other kernels. NaN goes through all of them, and at infinity they have
@@ -288,4 +288,4 @@ HEED_COMPILE_ONCE(activation_backward, Sigmoid);
 HEED_COMPILE_ONCE(activation_backward, Tanh);
 HEED_COMPILE_ONCE(activation_backward, Silu);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

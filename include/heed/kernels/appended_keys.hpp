@@ -5,7 +5,7 @@
 
 #include <heed/kernels/attention.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Keys and values behind those of every sequence that every query attends, whatever the masks say: a learned row, a row of zeros, or both (the
 /// bias_k, bias_v and add_zero_attn of torch.nn.MultiheadAttention). Makes an extended copy of the problem and keeps what it looks at.
@@ -105,4 +105,4 @@ class AppendedKeys {
   Tensor<T, 4> bias_;            ///< (B, H, queries, keys + appended)
 };
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -5,7 +5,7 @@
 #include <heed/kernels/attention_backward.hpp>
 #include <heed/kernels/attention_scores.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // softmax(Q Kᵀ) V without the matrix of weights, forward (here) and backward (attention_backward.hpp).
 //
@@ -303,4 +303,4 @@ void attention_scores(const Attention<T>& problem, ScoreStage stage, T* scores) 
 }
 HEED_COMPILE_ONCE(attention_scores);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

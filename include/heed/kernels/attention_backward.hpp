@@ -4,7 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/attention_scores.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // The gradients of attention, from q, k, v, y and the saved log2 of the rows' sums; the weights P are computed again.
 //
@@ -446,4 +446,4 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
 }
 HEED_COMPILE_ONCE(attention_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -6,7 +6,7 @@
 #include <heed/core/tensor.hpp>
 #include <heed/kernels/pack.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // Copies that give the operands of attention the layout which register tiles want, and the memory for them.
 
@@ -121,4 +121,4 @@ RightRows<T> right_rows(
   return {scratch, copy_row};
 }
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -10,7 +10,7 @@
 #include <heed/core/random.hpp>
 #include <heed/kernels/exponential.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// One operand of attention: feature d of token t of head h of sequence b lies at data[b * batch + h * head + t * row + d], so that
 /// (B, H, T, D) tensors and slices of a packed (N, T, 3 H D) projection are both read in place.
@@ -317,4 +317,4 @@ void mask_scores(const ScoreBlock<T>& block) {
 }
 HEED_COMPILE_ONCE(mask_scores);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -4,7 +4,7 @@
 #include <heed/kernels/attention_blocks.hpp>
 #include <heed/kernels/attention_mask.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // Scores of a block of queries against a chunk of packed keys: what the forward and the backward pass of attention both begin with.
 
@@ -60,4 +60,4 @@ ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Inde
 }
 HEED_COMPILE_ONCE(score_block);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

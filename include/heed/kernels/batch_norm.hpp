@@ -11,7 +11,7 @@
 // normalisation is the same with an image a group, and `joined` features that share one mean and one variance.
 // Work is cut into chunks of rows that belong to one group; what chunks add up is folded in their order.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// rows x features cut into `groups` groups of rows. Groups hold `group_rows` rows, except for the last, which takes what is left.
 struct BatchNormRows {
@@ -437,4 +437,4 @@ HEED_COMPILE_ONCE(batch_norm_backward, NoActivation);
 HEED_COMPILE_ONCE(batch_norm_backward, Relu);
 HEED_COMPILE_ONCE(batch_norm_backward, Gelu);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -3,7 +3,7 @@
 
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 template <class Isa>
@@ -30,4 +30,4 @@ HEED_INLINE void sweep_channels(Index begin, Index end, const Body& body) {
   if constexpr (P::lanes > 1) sweep_channels<typename detail::Narrower<Isa>::type, T>(begin, end, body);
 }
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

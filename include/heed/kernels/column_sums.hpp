@@ -4,7 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
@@ -69,4 +69,4 @@ void add_column_products(Index rows, Index cols, const T* x, Index x_row, const 
 }
 HEED_COMPILE_ONCE(add_column_products);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -8,7 +8,7 @@
 #include <heed/kernels/linear.hpp>
 #include <heed/kernels/winograd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
@@ -332,4 +332,4 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
 }
 HEED_COMPILE_ONCE(conv2d_weight_gradient);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -10,7 +10,7 @@
 // output pixel is multiplied with the kernel, whose columns are (tap, channel), and an input pixel adds up the products of the outputs that read
 // it. These lie in L2, a block of output rows at a time. 64 -> 3 channels of 64x32x32, 3x3, one thread of Granite Rapids: 10.8 -> 2.4 ms.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Whether the products fill at most half of the vectors that the taps of a correlation would take.
 template <class T>
@@ -113,4 +113,4 @@ void conv2d_narrow_input_gradient(const Conv2dGeometry& g, const T* dy, const T*
 }
 HEED_COMPILE_ONCE(conv2d_narrow_input_gradient);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

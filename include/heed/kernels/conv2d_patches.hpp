@@ -6,7 +6,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/offset_tile.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// How a convolution is computed. The Winograd algorithms take fewer multiplications for 3x3 kernels with stride 1, dilation 1 and one group, and
 /// round more: see kernels/winograd.hpp.
@@ -206,4 +206,4 @@ struct PatchBlock {
   }
 };
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -10,7 +10,7 @@
 // of x if memory is walked as it lies: a few pixels take all channels, then the next ones (each vector of channels along the row: 1.3 times that).
 // Where the stride is 1, `wide` neighbouring pixels of C channels are one pixel of wide C channels, so that 3 or 24 channels fill vectors.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
@@ -303,4 +303,4 @@ void depthwise_conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const
 }
 HEED_COMPILE_ONCE(depthwise_conv2d_weight_gradient);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -6,7 +6,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/random.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Which elements dropout keeps, as a pure function of a key and the element's number: forward and backward draw the same mask, nothing is
 /// stored, and nothing depends on threads. Two elements share one 64-bit number, 32 bits each, so p is exact to 2^-32.
@@ -41,4 +41,4 @@ void apply_dropout(const DropoutMask& mask, Index count, const T* x, T* y) {
 }
 HEED_COMPILE_ONCE(apply_dropout);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -4,7 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Elements of a chunk: 64 KiB of float in and out stay in L2, and a chunk costs some microseconds, which is worth a thread.
 inline constexpr Index kElementwiseChunk = 16384;
@@ -74,4 +74,4 @@ void elementwise_repeated(const F& f, Index count, Index period, T* out, const T
   });
 }
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -9,7 +9,7 @@
 
 // A table of rows x width, row after row, read by whole numbers.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// The position of the first number that is no row, `count` if all are.
 inline Index first_outside(Index count, const std::int64_t* numbers, Index rows) {
@@ -58,4 +58,4 @@ void embedding_backward(Index count, Index width, const std::int64_t* numbers, c
 }
 HEED_COMPILE_ONCE(embedding_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

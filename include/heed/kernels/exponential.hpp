@@ -7,7 +7,7 @@
 
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // Exponentials on packets. 2^x = 2^n 2^r with n whole and |r| <= 1/2; 2^r is a polynomial with the least maximum of the relative error and
 // the constant term 1, so that 2^0 is 1 (fitted by Lawson's iteration in extended precision). Number-like scalars and the Scalar
@@ -217,4 +217,4 @@ HEED_INLINE void small_tangents(Packet<Isa, T> (&x)[Count]) {
   }
 }
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

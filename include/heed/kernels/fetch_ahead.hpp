@@ -4,7 +4,7 @@
 #include <heed/core/shape.hpp>
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Rows that will be read or written soon. Tiles ask for one line of them in each step, so that their way from L3 lies behind multiply-adds (attention
 /// 64x8x64x64, one thread of Granite Rapids: 46 -> 59 % of the peak forward, 52 -> 64 % backward; every other line gains half of it, all lines of a tile at
@@ -82,4 +82,4 @@ struct FetchingWalk {
   }
 };
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

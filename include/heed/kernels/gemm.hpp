@@ -7,7 +7,7 @@
 #include <heed/kernels/narrow_rows.hpp>
 #include <heed/kernels/pack.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// A matrix in memory: element (i, j) at data[i * row + j * col]. Swapping the strides transposes it.
 template <class T>
@@ -319,4 +319,4 @@ void gemm(Index rows, Index cols, Index depth, const MatrixRef<T>& a, const Matr
 }
 HEED_COMPILE_ONCE(gemm, NoEpilogue);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -5,7 +5,7 @@
 
 // Pooling over all pixels of an image: (images, pixels, channels) -> (images, channels). Images are independent.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
@@ -108,4 +108,4 @@ void global_avg_pool2d_backward(Index images, Index pixels, Index channels, cons
 }
 HEED_COMPILE_ONCE(global_avg_pool2d_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -7,7 +7,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/narrow_rows.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Rows x width elements, row after row; `weight` and `bias` hold `width` elements or are null (ones and zeros).
 template <class T>
@@ -234,4 +234,4 @@ void layer_norm_backward(
 }
 HEED_COMPILE_ONCE(layer_norm_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

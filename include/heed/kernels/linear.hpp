@@ -5,7 +5,7 @@
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/gemm.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // y = x Wᵀ + b on a whole weight, on some of its rows (a part of a packed projection) or on some of its columns (a part of the input).
 
@@ -50,4 +50,4 @@ void linear_backward(const LinearSizes& s, const T* x, const T* weight, const T*
 }
 HEED_COMPILE_ONCE(linear_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -3,7 +3,7 @@
 
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels::detail {
+namespace heed::inline HEED_ABI::kernels::detail {
 
 /// Rows of few features, feature by feature, so that a lane is a row. Row by row most lanes would be idle, and every row would wait for its sums
 /// across them (1000 rows of 3: layer norm 14 us, like this 3.5; softmax 10 and 3.3). Absent rows are zeros: what a row gives does not depend on its
@@ -30,4 +30,4 @@ struct NarrowRows {
   }
 };
 
-}  // namespace heed::kernels::detail
+}  // namespace heed::inline HEED_ABI::kernels::detail

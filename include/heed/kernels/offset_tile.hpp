@@ -5,7 +5,7 @@
 
 #include <heed/kernels/tile.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// `length` steps of a sum whose left factors start at `offset`.
 struct Segment {
@@ -125,4 +125,4 @@ void multiply_offsets(const OffsetProduct<T>& product) {
 }
 HEED_COMPILE_ONCE(multiply_offsets);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -10,7 +10,7 @@
 #include <heed/kernels/gemm.hpp>
 #include <heed/kernels/sum_squares.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// The quintic iteration of Newton and Schulz: each step turns the singular values s of X into a s + b s^3 + c s^5.
 struct NewtonSchulz {
@@ -71,4 +71,4 @@ void orthogonalize(const NewtonSchulz& method, Tensor<T, 2>& x) {
 }
 HEED_COMPILE_ONCE(orthogonalize);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

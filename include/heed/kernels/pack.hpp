@@ -5,7 +5,7 @@
 
 #include <heed/kernels/tile.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // Copies that give the operands of a product the layout which register tiles want.
 
@@ -149,4 +149,4 @@ void pack_tiles(Index rows, Index depth, const T* a, Index a_row, Index a_col, T
 }
 HEED_COMPILE_ONCE(pack_tiles);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

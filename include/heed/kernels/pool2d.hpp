@@ -10,7 +10,7 @@
 // are written from the side of the input pixel (which windows look at me, and what do they send), so every dx is written once and rows are
 // independent; disjoint windows send to their pixels themselves.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
@@ -431,4 +431,4 @@ void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, co
 }
 HEED_COMPILE_ONCE(avg_pool2d_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -9,7 +9,7 @@
 
 // How the windows of a pooling lie on channels-last images, and who walks them.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// The numbers of a 2-d pooling. Pairs are {vertical, horizontal}. A sequence is an image of height 1.
 struct Pool2dGeometry {
@@ -171,4 +171,4 @@ inline Index pool_grain(const Pool2dGeometry& g, Index row_pixels) { return 1 + 
 
 }  // namespace detail
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -3,7 +3,7 @@
 
 #include <heed/core/parallel.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // The number that a head adds to a score, read from a table (rows, heads) by the row that belongs to the pair of positions: an embedding whose result
 // lies head by head, as attention reads it.
@@ -28,4 +28,4 @@ void relative_position_bias_backward(Index entries, Index heads, const Index* ro
 }
 HEED_COMPILE_ONCE(relative_position_bias_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -8,7 +8,7 @@
 #include <heed/core/simd.hpp>
 #include <heed/kernels/attention_mask.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Turns pairs of features of queries or keys by an angle that grows with the token's position (Su et al. 2021, eq. 34): the pair (u, v) number i
 /// of a head becomes (u cos - v sin, v cos + u sin) with cos and sin from column i of the position's row of two tables.
@@ -123,4 +123,4 @@ void rotary_table(double base, Index rotary_width, Index positions, T* cos, T* s
 }
 HEED_COMPILE_ONCE(rotary_table);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -7,7 +7,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/exponential.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// The largest element of a row and the sum of e^(x - largest), which is at least 1: what a cross-entropy is made of. In double for float.
 template <class T>
@@ -67,4 +67,4 @@ RowExponentials<T> row_exponentials(Index width, const T* x, const typename RowE
 }
 HEED_COMPILE_ONCE(row_exponentials);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -5,7 +5,7 @@
 #include <heed/core/simd.hpp>
 #include <heed/kernels/softmax.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// x holds sequences x tokens x width elements, contiguous; `direction` holds `width` elements.
 template <class T>
@@ -105,4 +105,4 @@ void sequence_pool_backward(const SequencePoolShape<T>& shape, const T* x, const
 }
 HEED_COMPILE_ONCE(sequence_pool_backward);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

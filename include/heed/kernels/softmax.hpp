@@ -12,7 +12,7 @@
 // Softmax and its logarithm. The largest element is taken off first, so nothing overflows; -inf has the weight 0. Where everything is -inf there
 // is nothing to choose from: all weights are 0 (their logarithms -inf) and so are the gradients. Rows that hold NaN or +inf become NaN.
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// outer x width x inner elements; a softmax runs along the middle axis. inner = 1: along contiguous rows.
 struct SoftmaxShape {
@@ -331,4 +331,4 @@ void log_softmax_backward_again(const SoftmaxShape& shape, const T* x, const T* 
 }
 HEED_COMPILE_ONCE(log_softmax_backward_again);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -3,7 +3,7 @@
 
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
@@ -32,4 +32,4 @@ double sum_squares(Index count, const T* x) {
 }
 HEED_COMPILE_ONCE(sum_squares);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -6,7 +6,7 @@
 #include <heed/core/simd.hpp>
 #include <heed/kernels/fetch_ahead.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// The register tile of an instruction set: `rows` x `vectors` accumulators, one broadcast and `vectors` loads fit its registers.
 /// Lab notes: 14 x 2 reaches 116 of 117 GFLOP/s from L1 on Zen 4 (AVX-512; 12 x 2 and 6 x 4 are equal, 8 x 3 is 3 % slower);
@@ -390,4 +390,4 @@ void multiply_tiles(const TileProduct<T>& product, FetchAhead* ahead = nullptr) 
 }
 HEED_COMPILE_ONCE(multiply_tiles);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

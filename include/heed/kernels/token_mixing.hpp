@@ -4,7 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Rows of tokens: feature c of token t of sequence n lies at data[(n * tokens + t) * row + c], so slices of a packed projection are read
 /// in place.
@@ -69,4 +69,4 @@ void mixing_weights(bool uniform, Index count, Index tokens, T* weights) {
 }
 HEED_COMPILE_ONCE(mixing_weights);
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

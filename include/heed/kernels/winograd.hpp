@@ -5,7 +5,7 @@
 #include <heed/kernels/winograd_kernels.hpp>
 #include <heed/kernels/winograd_tiles.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // 3x3 convolutions of stride 1 with fewer multiplications (see winograd_transforms.hpp): a tile of Size x Size targets takes (Size + 2)²
 // products a pair of channels instead of 9 Size², 16 for 36 with Size 2 and 36 for 144 with Size 4.
@@ -255,4 +255,4 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
   });
 }
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -5,7 +5,7 @@
 #include <heed/kernels/pack.hpp>
 #include <heed/kernels/winograd_transforms.hpp>
 
-namespace heed::kernels::detail {
+namespace heed::inline HEED_ABI::kernels::detail {
 
 // Kernels between their place in memory, (target, source, tap), and Winograd's points, [point][source][column of a panel of targets]. Sixteen sources at
 // a time go through transposed registers: tap by tap it took 1.6 to 2 times as long (Granite Rapids).
@@ -125,4 +125,4 @@ struct AddKernelGradients {
   }
 };
 
-}  // namespace heed::kernels::detail
+}  // namespace heed::inline HEED_ABI::kernels::detail

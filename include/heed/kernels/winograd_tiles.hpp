@@ -8,7 +8,7 @@
 
 // Between the pixels of images and the points of Winograd's tiles (see winograd.hpp).
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 /// Whether tiles can serve a correlation: a 3x3 kernel, neighbouring pixels, one group.
 inline bool fits_winograd(const Correlation& c) {
@@ -263,4 +263,4 @@ struct TransformTargets {
 
 }  // namespace detail
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -3,7 +3,7 @@
 
 #include <heed/core/simd.hpp>
 
-namespace heed::kernels {
+namespace heed::inline HEED_ABI::kernels {
 
 // The line transforms of Winograd's minimal filtering F(Size x Size, 3 x 3) (Lavin and Gray 2016, "Fast algorithms for convolutional neural
 // networks", eq. 8 and section 4.1). With the kernel g (3 x 3), a source tile d (side x side, side = Size + 2) and ∘ element by element
@@ -239,4 +239,4 @@ struct Strided {
 };
 }  // namespace detail
 
-}  // namespace heed::kernels
+}  // namespace heed::inline HEED_ABI::kernels

@@ -4,7 +4,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/activation.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What all activation layers share: y = f(x), element by element, for any rank; the cache keeps a view of x and no memory.
 ///
@@ -51,4 +51,4 @@ class ActivationLayer : public LayerBase<Derived> {
   const Derived& self() const { return static_cast<const Derived&>(*this); }
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

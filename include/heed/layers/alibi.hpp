@@ -5,7 +5,7 @@
 
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The slopes of ALiBi, attention with linear biases (Press et al. 2022): -slope |position of the query - position of the key| is added to the scores of
 /// a head. For a power of two they are 2^(-8 (h + 1) / num_heads), h < num_heads; for another number of heads those of the next lower power P and
@@ -40,4 +40,4 @@ Tensor<T, 3> alibi_bias(const TensorView<const T, 1>& slopes, Index queries, Ind
   return bias;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

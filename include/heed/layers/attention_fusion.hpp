@@ -13,7 +13,7 @@
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/qkv_projection.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What stands in the place of the attention weights A: attention itself, or a control with the same parameters.
 enum class AttentionKind {
@@ -266,4 +266,4 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
 
 static_assert(Layer<AttentionFusion<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/attention_mask.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A view of a mask of any rank up to 4, whose axes are, from the last on, keys, queries, heads and batch. Missing axes and axes of size 1
 /// repeat, as in NumPy: (keys), (queries, keys), (heads, queries, keys), (batch, 1, queries, keys), ...
@@ -146,4 +146,4 @@ class TorchAttentionMask {
   AttentionMask<T> mask_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

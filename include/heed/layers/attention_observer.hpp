@@ -9,7 +9,7 @@
 #include <heed/kernels/attention.hpp>
 #include <heed/kernels/attention_backward.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Sees the attention weights of every layer that attends, in whatever depth of a model, in the inference passes that this thread runs while
 /// it lives, and in the backward passes their gradients too. Derive and override. When there is none, no layer makes the matrix of weights.
@@ -60,4 +60,4 @@ void show_attention_gradient(const kernels::Attention<T>& a, const kernels::Atte
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/avg_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct AvgPool1dOptions {
   Index kernel_size = 2;
@@ -35,4 +35,4 @@ class AvgPool1d : public AvgPoolLayer<AvgPool1d<T>, T, 3, AvgPool1dOptions> {
 
 static_assert(Layer<AvgPool1d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/avg_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct AvgPool2dOptions {
   Size2d kernel_size = 2;
@@ -35,4 +35,4 @@ class AvgPool2d : public AvgPoolLayer<AvgPool2d<T>, T, 4, AvgPool2dOptions> {
 
 static_assert(Layer<AvgPool2d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

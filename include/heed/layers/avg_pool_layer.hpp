@@ -4,7 +4,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/layers/window2d.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What AvgPool1d and AvgPool2d share, which is all but their options: a sequence (N, T, C) is an image (N, 1, T, C) to the kernels.
 /// Derived gives `static constexpr const char* kKind`.
@@ -71,4 +71,4 @@ class AvgPoolLayer : public LayerBase<Derived> {
   Window2d window_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

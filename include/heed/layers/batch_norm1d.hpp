@@ -3,7 +3,7 @@
 
 #include <heed/layers/batch_norm_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 using BatchNorm1dOptions = BatchNormOptions;
 
@@ -28,4 +28,4 @@ class BatchNorm1d : public BatchNormLayer<BatchNorm1d<T>, T> {
 
 static_assert(Layer<BatchNorm1d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

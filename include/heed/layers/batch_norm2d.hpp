@@ -3,7 +3,7 @@
 
 #include <heed/layers/batch_norm_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 using BatchNorm2dOptions = BatchNormOptions;
 
@@ -28,4 +28,4 @@ class BatchNorm2d : public BatchNormLayer<BatchNorm2d<T>, T> {
 
 static_assert(Layer<BatchNorm2d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

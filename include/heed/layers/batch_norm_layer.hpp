@@ -6,7 +6,7 @@
 #include <heed/kernels/batch_norm.hpp>
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct BatchNormOptions {
   Index num_features = 0;
@@ -218,4 +218,4 @@ class BatchNormLayer : public LayerBase<Derived> {
   Tensor<T, 1> running_mean_, running_var_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/conv_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct Conv1dOptions {
   Index in_channels = 0;
@@ -39,4 +39,4 @@ class Conv1d : public ConvLayer<Conv1d<T>, T, 3, Conv1dOptions> {
 
 static_assert(Layer<Conv1d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/conv_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 using kernels::Conv2dAlgorithm;
 
@@ -42,4 +42,4 @@ class Conv2d : public ConvLayer<Conv2d<T>, T, 4, Conv2dOptions> {
 
 static_assert(Layer<Conv2d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -7,7 +7,7 @@
 #include <heed/kernels/depthwise_conv2d.hpp>
 #include <heed/layers/window2d.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 template <class T>
 class MaxPool2d;
@@ -173,4 +173,4 @@ class ConvLayer : public LayerBase<Derived> {
   Parameter<T> weight_, bias_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -5,7 +5,7 @@
 #include <heed/core/random.hpp>
 #include <heed/kernels/dropout.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct DropoutOptions {
   double p = 0.5;  ///< probability that an element is dropped, 0 ... 1
@@ -114,4 +114,4 @@ class Dropout : public LayerBase<Dropout<T>> {
 
 static_assert(Layer<Dropout<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct EluOptions {
   double alpha = 1;  ///< -alpha is what y falls to
@@ -43,4 +43,4 @@ class Elu : public ActivationLayer<Elu<T>, T> {
 
 static_assert(Layer<Elu<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/embedding.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct EmbeddingOptions {
   Index num_embeddings = 0;  ///< rows of the table: numbers 0 ... num_embeddings - 1 can be looked up
@@ -108,4 +108,4 @@ class Embedding : public LayerBase<Embedding<T>> {
 
 static_assert(Layer<Embedding<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

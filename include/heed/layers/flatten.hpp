@@ -2,14 +2,15 @@
 #pragma once
 
 #include <heed/core/layer.hpp>
+#include <heed/fwd.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y = x with all axes but the first joined: (N, ...) to (N, features), in the order of memory (torch.nn.Flatten).
 ///
 /// Of an image batch (N, H, W, C) the features lie pixel after pixel, channels innermost; PyTorch flattens channels first, so a Linear
 /// behind it needs its columns permuted when weights come from there. No parameters; the output is a copy.
-template <class T, int InputRank = 4>
+template <class T, int InputRank>
 class Flatten : public LayerBase<Flatten<T, InputRank>> {
   static_assert(InputRank >= 2, "heed::Flatten: the input has a batch axis and at least one more");
 
@@ -58,4 +59,4 @@ class Flatten : public LayerBase<Flatten<T, InputRank>> {
 
 static_assert(Layer<Flatten<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

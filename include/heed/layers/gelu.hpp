@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 enum class GeluApproximation {
   none,  ///< x Φ(x) with the normal distribution Φ(x) = (1 + erf(x/√2)) / 2
@@ -53,4 +53,4 @@ class Gelu : public ActivationLayer<Gelu<T>, T> {
 
 static_assert(Layer<Gelu<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

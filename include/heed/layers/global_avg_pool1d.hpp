@@ -3,7 +3,7 @@
 
 #include <heed/layers/global_avg_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y[n, c] = mean over the tokens of x[n, ·, c]: (N, T, C) -> (N, C) (torch.nn.AdaptiveAvgPool1d(1), without the axis of size 1). The cache keeps
 /// the shape of x and no memory.
@@ -21,4 +21,4 @@ class GlobalAvgPool1d : public GlobalAvgPoolLayer<GlobalAvgPool1d<T>, T, 3> {
 
 static_assert(Layer<GlobalAvgPool1d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/global_avg_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y[n, c] = mean over the pixels of x[n, ·, ·, c]: (N, H, W, C) -> (N, C) (torch.nn.AdaptiveAvgPool2d(1), without the axes of size 1). The cache
 /// keeps the shape of x and no memory.
@@ -21,4 +21,4 @@ class GlobalAvgPool2d : public GlobalAvgPoolLayer<GlobalAvgPool2d<T>, T, 4> {
 
 static_assert(Layer<GlobalAvgPool2d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

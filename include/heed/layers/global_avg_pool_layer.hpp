@@ -4,7 +4,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/global_pool2d.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What GlobalAvgPool1d and GlobalAvgPool2d share, which is all but their names: pixels and tokens are the same to a mean.
 /// Derived gives `static constexpr const char* kKind`.
@@ -53,4 +53,4 @@ class GlobalAvgPoolLayer : public LayerBase<Derived> {
   static Index pixels(const Shape& x) { return Rank == 4 ? x[1] * x[2] : x[1]; }
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

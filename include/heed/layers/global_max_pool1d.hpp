@@ -3,7 +3,7 @@
 
 #include <heed/layers/global_max_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y[n, c] = max over the tokens of x[n, ·, c]: (N, T, C) -> (N, C). Of equal values the first wins; NaN makes y NaN. The cache keeps the winning
 /// token of each y.
@@ -21,4 +21,4 @@ class GlobalMaxPool1d : public GlobalMaxPoolLayer<GlobalMaxPool1d<T>, T, 3> {
 
 static_assert(Layer<GlobalMaxPool1d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/global_max_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y[n, c] = max over the pixels of x[n, ·, ·, c]: (N, H, W, C) -> (N, C). Of equal values the first in scan order wins; NaN makes y NaN.
 /// The cache keeps the winning pixel of each y.
@@ -21,4 +21,4 @@ class GlobalMaxPool2d : public GlobalMaxPoolLayer<GlobalMaxPool2d<T>, T, 4> {
 
 static_assert(Layer<GlobalMaxPool2d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -4,7 +4,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/global_pool2d.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What GlobalMaxPool1d and GlobalMaxPool2d share, which is all but their names: pixels and tokens are the same to a maximum.
 /// Derived gives `static constexpr const char* kKind`.
@@ -59,4 +59,4 @@ class GlobalMaxPoolLayer : public LayerBase<Derived> {
   }
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

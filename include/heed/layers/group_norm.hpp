@@ -5,7 +5,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/batch_norm.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct GroupNormOptions {
   Index num_groups = 0;  ///< sets of neighbouring channels, a divisor of num_channels; as many as there are channels make it instance norm
@@ -131,4 +131,4 @@ class GroupNorm : public LayerBase<GroupNorm<T>> {
 
 static_assert(Layer<GroupNorm<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -6,7 +6,7 @@
 #include <heed/core/tensor.hpp>
 #include <heed/kernels/attention_mask.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Keys and values of the tokens that a causal attention layer has seen, so that the next ones need not compute them again: what
 /// `MultiHeadAttention::decode` continues. The memory is taken once, for `capacity` tokens; copies are deep (to go on in two ways).
@@ -66,4 +66,4 @@ class KeyValueCache {
   Index length_ = 0;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

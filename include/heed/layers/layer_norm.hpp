@@ -3,7 +3,7 @@
 
 #include <heed/layers/row_norm_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct LayerNormOptions {
   Shape normalized_shape;  ///< the last axes of the input, over which each mean and variance is taken: {channels}, or several
@@ -56,4 +56,4 @@ class LayerNorm : public RowNormLayer<LayerNorm<T>, T> {
 
 static_assert(Layer<LayerNorm<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

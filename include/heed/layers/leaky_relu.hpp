@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct LeakyReluOptions {
   double negative_slope = 0.01;
@@ -43,4 +43,4 @@ class LeakyRelu : public ActivationLayer<LeakyRelu<T>, T> {
 
 static_assert(Layer<LeakyRelu<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

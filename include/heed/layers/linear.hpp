@@ -5,7 +5,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/linear.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct LinearOptions {
   Index in_features = 0;
@@ -103,4 +103,4 @@ class Linear : public LayerBase<Linear<T>> {
 
 static_assert(Layer<Linear<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/softmax_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct LogSoftmaxOptions {
   int dim = -1;  ///< the axis along which exp(y) sums to 1; negative ones count from the end. Channels are the last axis here, not number 1
@@ -40,4 +40,4 @@ class LogSoftmax : public SoftmaxLayer<LogSoftmax<T>, T> {
 
 static_assert(Layer<LogSoftmax<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/max_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct MaxPool1dOptions {
   Index kernel_size = 2;
@@ -34,4 +34,4 @@ class MaxPool1d : public MaxPoolLayer<MaxPool1d<T>, T, 3, MaxPool1dOptions> {
 
 static_assert(Layer<MaxPool1d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/max_pool_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct MaxPool2dOptions {
   Size2d kernel_size = 2;
@@ -33,4 +33,4 @@ class MaxPool2d : public MaxPoolLayer<MaxPool2d<T>, T, 4, MaxPool2dOptions> {
 
 static_assert(Layer<MaxPool2d<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

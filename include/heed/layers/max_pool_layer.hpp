@@ -4,7 +4,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/layers/window2d.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What MaxPool1d and MaxPool2d share, which is all but their options: a sequence (N, T, C) is an image (N, 1, T, C) to the kernels.
 /// Derived gives `static constexpr const char* kKind`.
@@ -108,4 +108,4 @@ class MaxPoolLayer : public LayerBase<Derived> {
   Window2d window_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -18,7 +18,7 @@
 #include <heed/layers/linear.hpp>
 #include <heed/layers/rotary_embedding.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct MultiHeadAttentionOptions {
   Index embed_dim = 0;
@@ -428,4 +428,4 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 
 static_assert(Layer<MultiHeadAttention<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -7,7 +7,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/linear.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct OutputProjectionOptions {
   Index context_features = 0;
@@ -136,4 +136,4 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
   Parameter<T> weight_, bias_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/elementwise.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 enum class PositionKind {
   sine,     ///< fixed sines and cosines
@@ -195,4 +195,4 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
 
 static_assert(Layer<PositionalEncoding<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

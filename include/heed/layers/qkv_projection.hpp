@@ -5,7 +5,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/linear.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct QkvProjectionOptions {
   Index in_features = 0;
@@ -112,4 +112,4 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
 
 static_assert(Layer<QkvProjection<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -9,7 +9,7 @@
 #include <heed/kernels/relative_position_bias.hpp>
 #include <heed/layers/attention_mask.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct RelativePositionBiasOptions {
   Index num_heads = 1;
@@ -172,4 +172,4 @@ class RelativePositionBias : public LayerBase<RelativePositionBias<T>> {
   Parameter<T> weight_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

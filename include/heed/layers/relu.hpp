@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y = max(0, x), element by element (torch.nn.ReLU). The derivative at 0 is 0. Any shape; no parameters; the cache is a view of x.
 template <class T>
@@ -30,4 +30,4 @@ class Relu : public ActivationLayer<Relu<T>, T> {
 
 static_assert(Layer<Relu<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -7,7 +7,7 @@
 
 #include <heed/layers/row_norm_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct RMSNormOptions {
   Shape normalized_shape;          ///< the last axes of the input, over which each mean square is taken: {channels}, or several
@@ -55,4 +55,4 @@ class RMSNorm : public RowNormLayer<RMSNorm<T>, T> {
 
 static_assert(Layer<RMSNorm<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

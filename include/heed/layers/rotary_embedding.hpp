@@ -7,7 +7,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/rotary_embedding.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct RotaryEmbeddingOptions {
   Index head_dim = 0;          ///< features of a head
@@ -150,4 +150,4 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
 
 static_assert(Layer<RotaryEmbedding<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

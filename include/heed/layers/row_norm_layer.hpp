@@ -5,7 +5,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/layer_norm.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What LayerNorm and RMSNorm share: each row, the last axes of x that `normalized_shape` names, is divided by its spread, about its mean or
 /// about 0; then come `weight` and `bias`, if there are any.
@@ -111,4 +111,4 @@ class RowNormLayer : public LayerBase<Derived> {
   Parameter<T> weight_, bias_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -10,7 +10,7 @@
 #include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Where among the keys the queries stand if there are more keys than queries, or fewer: for causal masks, and for the distances of slopes.
 enum class CausalAlignment {
@@ -249,4 +249,4 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
   Options options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,9 +3,10 @@
 
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
+#include <heed/fwd.hpp>
 #include <heed/kernels/sequence_pool.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct SequencePoolOptions {
   Index features = 0;
@@ -16,7 +17,7 @@ struct SequencePoolOptions {
 ///
 /// Shapes: x (N, T, C), or (N, H, W, C) with InputRank 4; y (N, C); weight (1, C), uniform in ±1/√C. The bias of the paper's linear layer
 /// moves all scores alike and drops out of the softmax, so there is none. The cache keeps a view of x and the N·T weights.
-template <class T, int InputRank = 3>
+template <class T, int InputRank>
 class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
   static_assert(InputRank == 3 || InputRank == 4, "heed::SequencePool: the input is (N, T, C) or (N, H, W, C)");
 
@@ -103,4 +104,4 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
 
 static_assert(Layer<SequencePool<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

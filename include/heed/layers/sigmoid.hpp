@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y = σ(x) = 1 / (1 + exp(-x)), element by element (torch.nn.Sigmoid). Any shape; no parameters; the cache is a view of x.
 template <class T>
@@ -30,4 +30,4 @@ class Sigmoid : public ActivationLayer<Sigmoid<T>, T> {
 
 static_assert(Layer<Sigmoid<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

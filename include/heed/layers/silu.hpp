@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct SiluOptions {
   double alpha = 1;  ///< inside the sigmoid; 1 in torch.nn, an attribute of ONNX's Swish
@@ -43,4 +43,4 @@ class Silu : public ActivationLayer<Silu<T>, T> {
 
 static_assert(Layer<Silu<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/core/shape.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Height and width of a kernel, a stride or a dilation: one number for both, or {height, width}.
 struct Size2d {
@@ -48,4 +48,4 @@ struct Padding1d {
   std::string to_string() const { return begin == end ? text(begin) : text(begin, ',', end); }
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -3,7 +3,7 @@
 
 #include <heed/layers/softmax_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct SoftmaxOptions {
   int dim = -1;  ///< the axis whose elements sum to 1; negative ones count from the end. Channels are the last axis here, not number 1
@@ -41,4 +41,4 @@ class Softmax : public SoftmaxLayer<Softmax<T>, T> {
 
 static_assert(Layer<Softmax<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

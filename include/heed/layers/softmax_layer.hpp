@@ -4,7 +4,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/softmax.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What Softmax and LogSoftmax share: an axis, along which elements compete. Derived gives `static constexpr const char* kKind` and
 /// `static constexpr bool kLog`. The cache is a view of x and no memory: backward computes y again, row by row.
@@ -74,4 +74,4 @@ class SoftmaxLayer : public LayerBase<Derived> {
   int dim_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

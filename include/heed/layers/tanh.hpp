@@ -3,7 +3,7 @@
 
 #include <heed/layers/activation_layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// y = tanh(x), element by element (torch.nn.Tanh). Any shape; no parameters; the cache is a view of x.
 template <class T>
@@ -30,4 +30,4 @@ class Tanh : public ActivationLayer<Tanh<T>, T> {
 
 static_assert(Layer<Tanh<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

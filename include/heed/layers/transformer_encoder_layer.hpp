@@ -10,7 +10,7 @@
 #include <heed/layers/linear.hpp>
 #include <heed/layers/multi_head_attention.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 enum class FeedForwardActivation { relu, gelu };
 
@@ -254,4 +254,4 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
 
 static_assert(Layer<TransformerEncoderLayer<float>>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

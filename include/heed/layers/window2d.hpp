@@ -4,7 +4,7 @@
 #include <heed/kernels/pool2d.hpp>
 #include <heed/layers/size2d.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// How the windows of a convolution or pooling layer lie on its input: image (N, H, W, C), or sequence (N, T, C), which is an image of height 1.
 /// It checks the options and the shapes of all these layers; errors name `layer`.
@@ -93,4 +93,4 @@ Options with_strides(Options options) {
   return options;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 
 #include <heed/losses/loss_base.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct BCEWithLogitsLossOptions {
   std::vector<double> weight = {};        ///< factors of the losses: one a feature (last axis), or one for all; empty: 1
@@ -104,4 +104,4 @@ class BCEWithLogitsLoss : public LossBase<T, BCEWithLogitsLoss<T>> {
   BCEWithLogitsLossOptions options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -10,7 +10,7 @@
 
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A vector, span or array of integers of any size.
 template <class Labels>
@@ -70,4 +70,4 @@ template <class Range>
 ClassLabels(std::string_view, const ClassWeights&, Index, Index, const Range&)
     -> ClassLabels<std::remove_cvref_t<decltype(std::data(std::declval<const Range&>())[0])>>;
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

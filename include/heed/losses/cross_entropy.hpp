@@ -10,7 +10,7 @@
 #include <heed/losses/class_targets.hpp>
 #include <heed/losses/loss_base.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct CrossEntropyOptions {
   double label_smoothing = 0;             ///< 0 ... 1: this share of the target is spread evenly over all classes
@@ -152,4 +152,4 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
   CrossEntropyOptions options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// How the losses of the rows, or of the elements, become one number.
 enum class Reduction { mean, sum };
@@ -85,4 +85,4 @@ inline void require_target_shape(std::string_view loss, const Shape& x, const Sh
 
 }  // namespace detail
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

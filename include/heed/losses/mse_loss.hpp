@@ -3,7 +3,7 @@
 
 #include <heed/losses/loss_base.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct MSELossOptions {
   Reduction reduction = Reduction::mean;  ///< mean divides by the number of elements
@@ -61,4 +61,4 @@ class MSELoss : public LossBase<T, MSELoss<T>> {
   MSELossOptions options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 #include <heed/losses/class_targets.hpp>
 #include <heed/losses/loss_base.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct NLLLossOptions {
   std::vector<double> weight = {};        ///< one number a class, not negative; empty: all 1
@@ -83,4 +83,4 @@ class NLLLoss : public LossBase<T, NLLLoss<T>> {
   NLLLossOptions options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

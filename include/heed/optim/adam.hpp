@@ -6,7 +6,7 @@
 
 #include <heed/optim/optimizer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Options of Adam (decoupled = false) and AdamW (true), with torch's defaults.
 template <bool decoupled>
@@ -141,4 +141,4 @@ using Adam = BasicAdam<T, false>;
 template <class T>
 using AdamW = BasicAdam<T, true>;
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

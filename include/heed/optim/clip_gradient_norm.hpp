@@ -12,7 +12,7 @@
 #include <heed/optim/pieces.hpp>
 #include <heed/optim/repeated_entries.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 namespace detail {
 
@@ -72,4 +72,4 @@ double clip_gradient_norm(const std::vector<NamedParameter<T>>& parameters, doub
   return norm;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -9,7 +9,7 @@
 #include <heed/kernels/orthogonalize.hpp>
 #include <heed/optim/optimizer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// How Muon's learning rate follows the shape (rows, cols) of a weight.
 enum class AdjustLr {
@@ -145,4 +145,4 @@ class Muon final : public Optimizer<T> {
   std::vector<Options> options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -16,7 +16,7 @@
 #include <heed/optim/pieces.hpp>
 #include <heed/optim/repeated_entries.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A state tensor of an optimiser under torch's key: "head.weight.exp_avg".
 template <class T>
@@ -196,4 +196,4 @@ class Optimizer {
   std::vector<Entry> entries_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -8,7 +8,7 @@
 
 #include <heed/core/error.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// What changes for the parameters whose name matches `pattern`: `{"*.bias", {.weight_decay = 0}}`. Changes that are not named keep the
 /// optimiser's own options.
@@ -71,4 +71,4 @@ std::vector<Options> group_options(const Options& own, const std::vector<Paramet
   return options;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -6,7 +6,7 @@
 
 #include <heed/core/shape.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Elements that one thread takes at a time: some ten microseconds of work, so that handing it over costs nothing and a small model
 /// still keeps every core busy.
@@ -40,4 +40,4 @@ void for_each_piece(std::size_t arrays, const SizeOf& size_of, Index begin, Inde
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

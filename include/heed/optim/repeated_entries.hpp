@@ -9,7 +9,7 @@
 
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Tied weights are one Parameter under two names. For each entry of a list of names and pointers: does an earlier entry point to the same
 /// object? `repeated_entries(parameters, &NamedParameter<T>::parameter)`; what changes parameters passes over those.
@@ -28,4 +28,4 @@ Tensor<bool, 1> repeated_entries(const std::vector<Named>& list, Object* Named::
   return repeated;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

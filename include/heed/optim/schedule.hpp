@@ -8,7 +8,7 @@
 #include <heed/core/error.hpp>
 #include <heed/core/shape.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// A schedule is a pure function from the number of the step (0, 1, ...) to a factor of every learning rate: `optimizer.step(schedule(step))`.
 /// It has no state, so a resumed run needs only the number of the step. Any callable of this kind will do. Steps beyond the last keep
@@ -90,4 +90,4 @@ struct OneCycleSchedule {
 
 static_assert(Schedule<ConstantSchedule> && Schedule<WarmupSchedule> && Schedule<StepSchedule> && Schedule<OneCycleSchedule>);
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -5,7 +5,7 @@
 
 #include <heed/optim/optimizer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Options of Sgd, with torch's defaults.
 struct SgdOptions {
@@ -121,4 +121,4 @@ class Sgd final : public Optimizer<T> {
   std::vector<Options> options_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

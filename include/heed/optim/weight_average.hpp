@@ -11,7 +11,7 @@
 #include <heed/optim/pieces.hpp>
 #include <heed/optim/repeated_entries.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct WeightAverageOptions {
   double decay = 0.999;  ///< share of the old average that an update keeps, [0, 1)
@@ -134,4 +134,4 @@ class AverageScope {
   WeightAverage<T>& average_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

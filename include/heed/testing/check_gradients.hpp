@@ -11,7 +11,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/core/random.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The scalar that certificates rebind layers to: eight directions a pass.
 using CertificateDual = Dual<8>;
@@ -318,4 +318,4 @@ GradientReport check_gradients(const L& layer, const Shape& shape, const CheckGr
   return check_gradients(layer, std::array<Shape, 1>{shape}, options);
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

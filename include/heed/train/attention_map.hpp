@@ -9,7 +9,7 @@
 #include <heed/data/raster.hpp>
 #include <heed/layers/attention_observer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The attention weights that one layer used.
 template <class T>
@@ -159,4 +159,4 @@ Tensor<T, 2> spread_map(const TensorView<const T, 2>& map, Index height, Index w
   return result;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

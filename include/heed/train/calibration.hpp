@@ -8,7 +8,7 @@
 #include <heed/core/tensor.hpp>
 #include <heed/train/metrics.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// Is a classifier as often right as it says? Predictions are sorted by their confidence, the probability of the class that they name, into bins of equal width;
 /// the expected calibration error is the mean over all predictions of |accuracy − confidence| of their bin (Guo et al., "On Calibration of Modern Neural
@@ -79,4 +79,4 @@ class Calibration {
   std::vector<Sums> bins_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -13,7 +13,7 @@
 #include <heed/train/attention_map.hpp>
 #include <heed/train/metrics.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// How often a classifier is right when the pixels behind some tokens are blanked: those of the tokens that counted most, as many random ones, and those
 /// that counted least. If the relevance says what the model looks at, accuracy falls most in the first case and least in the last.
@@ -93,4 +93,4 @@ DeletionCheck deletion_check(const Model& model, const TensorView<const T, 4>& i
   return result;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

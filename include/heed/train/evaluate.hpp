@@ -9,7 +9,7 @@
 #include <heed/losses/cross_entropy.hpp>
 #include <heed/train/metrics.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct EvaluationOptions {
   int views = 1;           ///< 1, 2 or 6, see `views`
@@ -95,4 +95,4 @@ Evaluation evaluate(const Model& model, const D& dataset, const EvaluationOption
   return evaluate_views(model, dataset, options).back();
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

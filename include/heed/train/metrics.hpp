@@ -7,7 +7,7 @@
 
 #include <heed/core/tensor.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// The position of the largest of `count` values; the first of equal ones. NaN is never larger.
 template <class T>
@@ -97,4 +97,4 @@ class ConfusionMatrix {
   std::vector<Index> counts_;  // (true class, predicted class)
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -12,7 +12,7 @@
 #include <heed/data/corruptions.hpp>
 #include <heed/train/evaluate.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct RobustnessOptions {
   std::vector<Corruption> corruptions = all_corruptions();
@@ -183,4 +183,4 @@ inline RobustnessComparison compare_robustness(
   return result;
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -9,7 +9,7 @@
 
 #include <heed/core/layer.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 /// One layer of a summary.
 struct LayerSummary {
@@ -228,4 +228,4 @@ inline std::string summary_table(const ModelSummary& summary) {
       short_number(summary.activation_bytes(), "B"), " of activations, for this input\n");
 }
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI

@@ -22,7 +22,7 @@
 #include <heed/optim/schedule.hpp>
 #include <heed/train/metrics.hpp>
 
-namespace heed {
+namespace heed::inline HEED_ABI {
 
 struct TrainerOptions {
   std::uint64_t seed = 0;  ///< of dropout
@@ -220,4 +220,4 @@ class Trainer {
   std::atomic<bool> stop_{false};
 };
 
-}  // namespace heed
+}  // namespace heed::inline HEED_ABI
