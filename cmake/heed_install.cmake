@@ -16,3 +16,8 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/heed-config-version.cmak
 install(FILES "${PROJECT_BINARY_DIR}/heed-config.cmake" "${PROJECT_BINARY_DIR}/heed-config-version.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/heed_options.cmake" "${PROJECT_SOURCE_DIR}/cmake/heed_compiled.cmake" DESTINATION "${package_dir}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/cmake/compiled" DESTINATION "${package_dir}")
+
+# pkg-config --cflags heed: headers, and those of Eigen. Like the package it may be moved as a whole.
+file(RELATIVE_PATH heed_prefix_from_pc "/prefix/${CMAKE_INSTALL_DATADIR}/pkgconfig" "/prefix")
+configure_file("${PROJECT_SOURCE_DIR}/cmake/heed.pc.in" "${PROJECT_BINARY_DIR}/heed.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/heed.pc" DESTINATION "${CMAKE_INSTALL_DATADIR}/pkgconfig")

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A project that uses heed in one of the usual ways, in a folder of its own that is removed again.
 
-Usage: consumer.py find_package|add_subdirectory --cmake CMAKE --heed BUILD --generator NAME --compiler CXX --eigen DIR
+Usage: consumer.py WAY --cmake CMAKE --heed BUILD --generator NAME --eigen DIR -- COMPILER FLAGS...
+
+WAY with CMake: find_package, add_subdirectory, fetch_content. With a compiler alone: pkg_config, include_path, single_include, libraries (two shared ones,
+compiled differently, in one process). The flags are those of heed's own programs: -std, -isystem for Eigen, -fopenmp where there is OpenMP.
 """
 import argparse
 import json
@@ -9,62 +12,140 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
 import tree
 
-parser = argparse.ArgumentParser()
-parser.add_argument("way", choices=["find_package", "add_subdirectory"])
-for name in ("cmake", "heed", "generator", "compiler", "eigen"):
-    parser.add_argument("--" + name, required=True)
-options = parser.parse_args()
-source = tree.ROOT / "tests" / "consumer" / options.way
+SKIPPED = 77
+CONSUMER = tree.ROOT / "tests" / "consumer"
 
 
-def run(*command):
-    done = subprocess.run([str(part) for part in command], text=True, capture_output=True)
+def run(*command, **environment):
+    done = subprocess.run([str(part) for part in command], text=True, capture_output=True, env={**os.environ, **environment})
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\nfailed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout
 
 
-with tempfile.TemporaryDirectory(prefix="heed-consumer-") as folder:
-    folder = Path(folder)
-    configure = [options.cmake, "-S", source, "-G", options.generator, f"-DCMAKE_CXX_COMPILER={options.compiler}",
-                 f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release"]
-    if options.way == "find_package":
-        run(options.cmake, "--install", options.heed, "--prefix", folder / "first")
-        prefix = folder / "moved" / "elsewhere"  # an installed package may be moved
-        prefix.parent.mkdir()
-        shutil.move(folder / "first", prefix)
-        package = "\n".join(file.read_text() for file in prefix.rglob("*.cmake"))
+# --- with CMake ------------------------------------------------------------------------------------------------------------------
+def installed(folder):
+    """heed's package, in a place to which it was moved after the installation."""
+    run(options.cmake, "--install", options.heed, "--prefix", folder / "first")
+    prefix = folder / "moved" / "elsewhere"
+    prefix.parent.mkdir()
+    shutil.move(folder / "first", prefix)
+    for file in [*prefix.rglob("*.cmake"), *prefix.rglob("*.pc")]:
         for path in (str(tree.ROOT), options.heed, str(folder)):
-            if path in package:
-                sys.exit(f"the installed package names {path}: it could not be moved")
-        configure.append(f"-DCMAKE_PREFIX_PATH={prefix}")
-    else:
-        configure.append(f"-DHEED_FOLDER={tree.ROOT}")
+            if path in file.read_text():
+                sys.exit(f"the installed {file.name} names {path}: the package could not be moved")
+    return prefix
 
-    builds = [("auto", []), ("std", ["-DHEED_OPENMP=OFF", "-DHEED_THREADS_BACKEND=STD"])]
-    if options.way == "find_package":  # the kernels as a library, from what is installed; how fast it is does not matter here
-        builds.append(("compiled", ["-DCOMPILED=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"]))
-    for loops, flags in builds:
-        build = folder / f"build-{loops}"
+
+def find_package(folder):
+    build_consumer(folder, f"-DCMAKE_PREFIX_PATH={installed(folder)}",
+                   [*LOOPS, ("compiled", ["-DCOMPILED=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"])])  # how fast it is does not matter here
+
+
+def add_subdirectory(folder):
+    build_consumer(folder, f"-DHEED_FOLDER={tree.ROOT}", LOOPS)
+
+
+def fetch_content(folder):
+    archive = folder / "heed.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in ("CMakeLists.txt", "LICENSE", "cmake", "include"):
+            tar.add(tree.ROOT / name, "heed/" + name)
+    build_consumer(folder, f"-DHEED_ARCHIVE={archive.as_uri()}", LOOPS[:1])
+
+
+LOOPS = [("auto", []), ("std", ["-DHEED_OPENMP=OFF", "-DHEED_THREADS_BACKEND=STD"])]
+
+
+def build_consumer(folder, where, builds):
+    for name, flags in builds:
+        build = folder / f"build-{name}"
         query = build / ".cmake" / "api" / "v1" / "query"
         query.mkdir(parents=True)
         (query / "codemodel-v2").touch()
-        run(*configure, "-B", build, *flags)
+        run(options.cmake, "-S", CONSUMER / options.way, "-B", build, "-G", options.generator, f"-DCMAKE_CXX_COMPILER={compiler[0]}",
+            f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", where, *flags)
         run(options.cmake, "--build", build, "--config", "Release")
         program = next(p for p in build.rglob("consumer*") if p.is_file() and os.access(p, os.X_OK) and p.suffix in ("", ".exe"))
-        print(loops, run(program).strip())
+        print(name, run(program).strip())
 
         # Nothing of heed's own came along: no target but the project's (and the kernels, which are built when asked for), no warnings, no -march.
         for reply in (build / ".cmake" / "api" / "v1" / "reply").glob("target-*.json"):
             target = json.loads(reply.read_text())
-            if target["name"].startswith("heed_") and target["name"] != "heed_compiled" or target["name"] == "cifar10":
+            if target["name"].startswith("heed_") and target["name"] != "heed_compiled" or target["name"] in ("cifar10", "single_include"):
                 sys.exit(f"heed brought its target {target['name']} into the project")
             for group in target.get("compileGroups", []):
                 for fragment in group.get("compileCommandFragments", []):
                     if "-W" in fragment["fragment"] or "-march" in fragment["fragment"]:
                         sys.exit(f"heed pushed '{fragment['fragment']}' on the project")
+
+
+# --- with a compiler -------------------------------------------------------------------------------------------------------------
+def pkg_config(folder):
+    """The flags that pkg-config tells, nothing else."""
+    if not shutil.which("pkg-config"):
+        print("SKIPPED: no pkg-config")
+        sys.exit(SKIPPED)
+    prefix = installed(folder)
+    eigen = Path(options.eigen).parents[1] / "pkgconfig"
+    flags = run("pkg-config", "--cflags", "heed", PKG_CONFIG_PATH=f"{prefix / 'share' / 'pkgconfig'}:{eigen}").split()
+    print("pkg-config:", run("pkg-config", "--modversion", "heed", PKG_CONFIG_PATH=prefix / "share" / "pkgconfig").strip(), *flags)
+    run(compiler[0], "-std=c++20", "-O1", *flags, CONSUMER / "main.cpp", "-o", folder / "consumer")
+    print(run(folder / "consumer").strip())
+
+
+def include_path(folder):
+    """Two include folders, in the standards and at the levels of optimisation that people use."""
+    native = [] if "-march" in " ".join(compiler) else ["-march=native"]
+    for flags in (["-std=c++20", "-O0"], ["-std=c++20", "-O2", *native], ["-std=c++2b", "-O1"], ["-std=c++2b", "-O3", *native]):
+        command = [flag for flag in compiler if not flag.startswith("-std=")]
+        run(*command, *flags, CONSUMER / "main.cpp", "-o", folder / "consumer")
+        print(*flags, "--", run(folder / "consumer").strip())
+
+
+def single_include(folder):
+    """One header, a program of two files."""
+    one = folder / "one"
+    print(run(sys.executable, tree.ROOT / "cmake" / "single_include.py", one / "heed.hpp", "--stand-ins", folder / "stand-ins").strip())
+    flags = [flag for flag in compiler[1:] if flag != f"-I{tree.ROOT / 'include'}"]
+    text = (CONSUMER / "main.cpp").read_text()
+    (folder / "main.cpp").write_text('#include "heed.hpp"\n' + text[text.index("#include <cstdio>"):])
+    (folder / "other.cpp").write_text('#include "heed.hpp"\nint other();\nint other() { return heed::thread_count(); }\n')
+    run(compiler[0], *flags, "-Wall", "-Wextra", "-Werror", f"-I{one}", folder / "main.cpp", folder / "other.cpp", "-o", folder / "consumer")
+    print(run(folder / "consumer").strip())
+    # The same header by the names of the tree.
+    run(compiler[0], *flags, f"-I{folder / 'stand-ins'}", CONSUMER / "main.cpp", "-o", folder / "consumer")
+    run(folder / "consumer")
+
+
+def libraries(folder):
+    """With hidden symbols and with symbols that everybody sees."""
+    if "-fopenmp" not in " ".join(compiler) or sys.platform != "linux":
+        print("SKIPPED: it needs OpenMP and shared libraries of ELF")
+        sys.exit(SKIPPED)
+    for visibility in ("hidden", "default"):
+        for name, flags in (("first", []), ("second", ["-DHEED_PARALLEL_SERIAL", "-DHEED_NO_SIMD", "-fno-exceptions"])):
+            # Without -fno-inline the linker would meet few functions of the same name.
+            run(*compiler, "-O1", "-fno-inline", *flags, "-shared", "-fPIC", f"-fvisibility={visibility}", f"-DNAME(name)={name}_##name", CONSUMER / "libraries" / "library.cpp", "-o",
+                folder / f"lib{name}.so")
+        for order in (("first", "second"), ("second", "first")):  # the linker takes what it meets first
+            run(compiler[0], CONSUMER / "libraries" / "main.cpp", f"-L{folder}", *(f"-l{name}" for name in order), f"-Wl,-rpath,{folder}", "-o", folder / "consumer")
+            print(visibility, *order, "--", run(folder / "consumer").strip().replace("\n", "; "))
+
+
+WAYS = [find_package, add_subdirectory, fetch_content, pkg_config, include_path, single_include, libraries]
+parser = argparse.ArgumentParser()
+parser.add_argument("way", choices=[way.__name__ for way in WAYS])
+for name in ("cmake", "heed", "generator", "eigen"):
+    parser.add_argument("--" + name, required=True)
+parser.add_argument("compiler", nargs="+")
+options = parser.parse_args()
+compiler = options.compiler
+with tempfile.TemporaryDirectory(prefix="heed-consumer-") as temporary:
+    next(way for way in WAYS if way.__name__ == options.way)(Path(temporary))
