@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What including heed costs, as a ratio to Eigen. Usage: compile_time.py -- COMPILER FLAGS...
+"""What heed costs a compiler, beside Eigen. Usage: compile_time.py [--header-only] -- COMPILER FLAGS...
 
-The ratio that has an aim is to a file that includes <Eigen/Core> and no more. The second one, to a file that also multiplies two matrices,
-is what a program that uses Eigen at all pays anyway. A net of three layers is compiled with its kernels in another file (HEED_COMPILED).
-Processor time, the best of three, taken in turns, so that a busy machine disturbs all sides alike.
-It prints and does not judge: times of a shared machine are no test.
+Everything is a ratio to a file that includes <Eigen/Core> and multiplies two float matrices: processor time, the best of a few rounds taken in turns, so that a
+busy machine disturbs all sides alike, and the compiler's largest memory. A ratio above its limit fails. The net of three layers and its training step is compiled as
+further files of a program are, with its kernels in another one (HEED_COMPILED); --header-only compiles it with all its kernels, too, which takes a minute.
 """
 import os
 import subprocess
@@ -12,29 +11,49 @@ import sys
 
 import tree
 
-AIM = 2.0
 ROUNDS = 3
-compiler = sys.argv[sys.argv.index("--") + 1:]
-umbrella = "heed/heed.hpp" if (tree.INCLUDE / "heed.hpp").exists() else "heed/core/layer.hpp"
-programs = {
-    "eigen": "#include <Eigen/Core>\n",
-    "product": "#include <Eigen/Core>\nEigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n",
-    "heed": f"#include <{umbrella}>\n",
-    "net": "#define HEED_COMPILED\n" + (tree.ROOT / "tests" / "consumer" / "training_step.cpp").read_text(),
+EIGEN = "#include <Eigen/Core>\n"
+NET = (tree.ROOT / "tests" / "consumer" / "training_step.cpp").read_text()
+# name: program, the ratio of time that it may have, and that of memory
+PROGRAMS = {
+    "one product": (EIGEN + "Eigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n", 1, 1),
+    "<Eigen/Core>": (EIGEN, None, None),
+    "heed/fwd.hpp": ("#include <heed/fwd.hpp>\n", 0.15, None),
+    "heed/heed.hpp": ("#include <heed/heed.hpp>\n", 2, None),
+    "heed/all.hpp": ("#include <heed/all.hpp>\n", 2, None),
+    "net, compiled kernels": ("#define HEED_COMPILED\n" + NET, 3, 2.5),
 }
+compiler = sys.argv[sys.argv.index("--") + 1:]
+if "--header-only" in sys.argv:
+    PROGRAMS["net, header-only"] = (NET, None, None)
 
 
-def seconds(program):
-    before = os.times()
-    subprocess.run(compiler + ["-c", "-x", "c++", "-", "-o", os.devnull], input=program, text=True, check=True)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+def cost(program):
+    """Seconds of processor time, and megabytes."""
+    process = subprocess.Popen(compiler + ["-c", "-x", "c++", "-", "-o", os.devnull], stdin=subprocess.PIPE)
+    process.stdin.write(program.encode())
+    process.stdin.close()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"compile_time: {' '.join(compiler)} failed")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-best = {name: float("inf") for name in programs}
-for _ in range(ROUNDS):
-    for name, program in programs.items():
-        best[name] = min(best[name], seconds(program))
-print(f"compile time: {umbrella} {best['heed']:.2f} s, <Eigen/Core> {best['eigen']:.2f} s: ratio {best['heed'] / best['eigen']:.2f} "
-      f"(aim: at most {AIM:g}); to Eigen/Core with one product ({best['product']:.2f} s): {best['heed'] / best['product']:.2f}, "
-      f"a net of three layers without its kernels: {best['net'] / best['product']:.2f}")
+seconds, memory = {name: float("inf") for name in PROGRAMS}, {}
+for turn in range(ROUNDS):
+    for name, (program, _, _) in PROGRAMS.items():
+        if turn == 0 or name != "net, header-only":
+            now, memory[name] = cost(program)
+            seconds[name] = min(seconds[name], now)
+
+faults = []
+for name, (_, most_time, most_memory) in PROGRAMS.items():
+    time, space = seconds[name] / seconds["one product"], memory[name] / memory["one product"]
+    print(f"compile time: {name:22} {seconds[name]:6.2f} s, ratio {time:5.2f}{f' (at most {most_time:g})' if most_time else '':16} "
+          f"{memory[name]:6.0f} MB, ratio {space:5.2f}{f' (at most {most_memory:g})' if most_memory else ''}")
+    if most_time and time > most_time:
+        faults.append(f"{name} costs {time:.2f} times what one product of Eigen's does; at most {most_time:g}")
+    if most_memory and space > most_memory:
+        faults.append(f"{name} takes {space:.2f} times the memory that one product of Eigen's does; at most {most_memory:g}")
+tree.finish("compile_time", faults, f"{len(PROGRAMS)} programs")

@@ -49,42 +49,49 @@ inline std::string at_step() { return context().has_step ? text(", at step ", co
 template <class X>
 using Element = std::remove_cvref_t<decltype(*std::declval<const X&>().data())>;
 
-/// Throws AnomalyError if `x` holds what is no number; `what` says what it is: "forward gives".
-template <class X>
-void require_finite(std::string_view what, const X& x, const std::string& hint = "") {
-  if constexpr (std::is_floating_point_v<Element<X>>)
-    if (const Index place = first_anomaly(x.data(), x.size()); place >= 0)
-      fail<AnomalyError>(what, ' ', x.data()[place], " at element ", place, " of ", x.shape(), hint, at_step());
+/// Throws AnomalyError if `data` holds what is no number; `what` says what it is: "forward gives".
+template <class T>
+void require_finite(std::string_view what, const T* data, const Shape& shape, std::string_view hint = "") {
+  if (const Index place = first_anomaly(data, shape.size()); place >= 0)
+    fail<AnomalyError>(what, ' ', data[place], " at element ", place, " of ", shape, hint, at_step());
 }
 
-/// Under an AnomalyScope: looks at what `layer` has given. Its weights, spoiled by an earlier step, would be the cause and are looked at first.
+/// Throws if `y`, which a layer with these parameters has given, holds what is no number. Weights that an earlier step has spoiled would be the cause.
+template <class T>
+void require_finite_output(const T* y, const Shape& shape, const std::vector<NamedParameter<T>>& parameters) {
+  const Index wrong = first_anomaly(y, shape.size());
+  if (wrong < 0) return;
+  for (const auto& [name, parameter] : parameters)
+    if (const Index place = first_anomaly<T>(parameter->value(), parameter->size()); place >= 0)
+      fail<AnomalyError>("forward gives ", y[wrong], ", since its ", name, " holds ", parameter->value()[place], " at element ", place,
+          " of ", parameter->shape(), ": an earlier step made it so", at_step());
+  require_finite("forward gives", y, shape, "; what it was given was finite");
+}
+HEED_COMPILE_ONCE(require_finite_output);
+/// The same of a backward pass: of the gradients of the parameters and of the input.
+template <class T>
+void require_finite_gradients(const T* dx, const Shape& shape, const std::vector<NamedParameter<T>>& parameters) {
+  for (const auto& [name, parameter] : parameters)
+    if (parameter->has_gradient())
+      if (const Index place = first_anomaly<T>(parameter->gradient(), parameter->size()); place >= 0)
+        fail<AnomalyError>("backward gives a gradient of ", name, " that is ", parameter->gradient()[place], " at element ", place, " of ",
+            parameter->shape(), "; what it was given was finite", at_step());
+  require_finite("backward gives", dx, shape, "; what it was given was finite");
+}
+HEED_COMPILE_ONCE(require_finite_gradients);
+
+/// Under an AnomalyScope: looks at what `layer` has given.
 template <class L, class Y>
 void watch_forward([[maybe_unused]] const L& layer, [[maybe_unused]] const Y& y) {
-  if constexpr (std::is_floating_point_v<Element<Y>>) {
-    if (!context().anomaly) [[likely]]
-      return;
-    const Index wrong = first_anomaly(y.data(), y.size());
-    if (wrong < 0) return;
-    for (const auto& [name, parameter] : named_parameters(const_cast<L&>(layer)))
-      if (const Index place = first_anomaly(parameter->value(), parameter->size()); place >= 0)
-        fail<AnomalyError>("forward gives ", y.data()[wrong], ", since its ", name, " holds ", parameter->value()[place], " at element ",
-            place, " of ", parameter->shape(), ": an earlier step made it so", at_step());
-    require_finite("forward gives", y, "; what it was given was finite");
-  }
+  if constexpr (std::is_floating_point_v<Element<Y>>)
+    if (context().anomaly) [[unlikely]]
+      require_finite_output(y.data(), y.shape(), named_parameters(const_cast<L&>(layer)));
 }
-/// The same of its backward pass: of the gradients of its weights and its input.
 template <class L, class Dx>
 void watch_backward([[maybe_unused]] L& layer, [[maybe_unused]] const Dx& dx) {
-  if constexpr (std::is_floating_point_v<Element<Dx>>) {
-    if (!context().anomaly) [[likely]]
-      return;
-    for (const auto& [name, parameter] : named_parameters(layer))
-      if (parameter->has_gradient())
-        if (const Index place = first_anomaly(parameter->gradient(), parameter->size()); place >= 0)
-          fail<AnomalyError>("backward gives a gradient of ", name, " that is ", parameter->gradient()[place], " at element ", place,
-              " of ", parameter->shape(), "; what it was given was finite", at_step());
-    require_finite("backward gives", dx, "; what it was given was finite");
-  }
+  if constexpr (std::is_floating_point_v<Element<Dx>>)
+    if (context().anomaly) [[unlikely]]
+      require_finite_gradients(dx.data(), dx.shape(), named_parameters(layer));
 }
 
 }  // namespace detail

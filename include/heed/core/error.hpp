@@ -3,10 +3,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <heed/core/context.hpp>
 
@@ -58,25 +60,27 @@ template <class Printable>
   }
 void append_text(std::string& text, const Printable& part) { text += part.to_string(); }
 
-}  // namespace detail
+/// One part of a message without its type: what joins them is compiled once, and a check that holds costs a comparison.
+struct TextPart {
+  const void* part;
+  void (*append)(std::string& text, const void* part);
 
-/// The parts one after another: strings, numbers (doubles with as many digits as read back the same), shapes (anything with `to_string()`).
-template <class... Parts>
-std::string text(const Parts&... parts) {
-  std::string result;
-  (detail::append_text(result, parts), ...);
-  return result;
+  template <class Part>
+  TextPart(const Part& given)
+      : part(&given), append([](std::string& text, const void* it) { append_text(text, *static_cast<const Part*>(it)); }) {}
+  TextPart(const char* given) : part(given), append([](std::string& text, const void* it) { text += static_cast<const char*>(it); }) {}
+};
+
+inline std::string join(std::string start, std::initializer_list<TextPart> parts) {
+  for (const TextPart& part : parts) part.append(start, part.part);
+  return start;
 }
 
-/// The one function of the library that throws. The message starts with the path of the layer that is at work, if a composed model is running.
-///
-/// Compiled without exceptions (-fno-exceptions) it calls `HEED_ERROR_HANDLER(message)`, where you define that as the name of a function that takes a
-/// `const char*` and does not return; else the message goes to stderr. Then the program is aborted.
-template <class Error = std::invalid_argument, class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
-  std::string message = layer_path();
-  if (!message.empty()) message += ": ";
-  (detail::append_text(message, parts), ...);
+template <class Error>
+[[noreturn]] void fail_with(std::initializer_list<TextPart> parts) {
+  std::string path = layer_path();
+  if (!path.empty()) path += ": ";
+  const std::string message = join(std::move(path), parts);
 #if defined(__cpp_exceptions)
   throw Error(message);
 #else
@@ -87,6 +91,23 @@ template <class Error = std::invalid_argument, class... Parts>
 #endif
   std::abort();
 #endif
+}
+
+}  // namespace detail
+
+/// The parts one after another: strings, numbers (doubles with as many digits as read back the same), shapes (anything with `to_string()`).
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  return detail::join({}, {detail::TextPart(parts)...});
+}
+
+/// The one function of the library that throws. The message starts with the path of the layer that is at work, if a composed model is running.
+///
+/// Compiled without exceptions (-fno-exceptions) it calls `HEED_ERROR_HANDLER(message)`, where you define that as the name of a function that takes a
+/// `const char*` and does not return; else the message goes to stderr. Then the program is aborted.
+template <class Error = std::invalid_argument, class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  detail::fail_with<Error>({detail::TextPart(parts)...});
 }
 
 /// Calls `fail` when `condition` does not hold. The parts are put into words only then.

@@ -50,9 +50,10 @@ inline CounterRandom next_initial_stream() {
   return CounterRandom({c.init_seed, 0x696e6974, c.init_draws++});
 }
 
-/// Fills the parameter from `stream`: element i takes number i, in the parameter's own layout.
+/// Fills the parameter from `stream`, the next one of this thread if none is given: element i takes number i, in the parameter's own layout.
 template <class T>
-void initialize(Parameter<T>& parameter, Initializer how, const InitializerOptions& options, const CounterRandom& stream) {
+void initialize(
+    Parameter<T>& parameter, Initializer how, const InitializerOptions& options = {}, const CounterRandom& stream = next_initial_stream()) {
   const Shape& shape = parameter.shape();
   const Index count = parameter.size();
   Index kernel = 1;
@@ -102,11 +103,6 @@ void initialize(Parameter<T>& parameter, Initializer how, const InitializerOptio
     }
   }
 }
-
-/// Fills the parameter from the next stream of this thread.
-template <class T>
-void initialize(Parameter<T>& parameter, Initializer how, const InitializerOptions& options = {}) {
-  initialize(parameter, how, options, next_initial_stream());
-}
+HEED_COMPILE_ONCE(initialize);
 
 }  // namespace heed::inline HEED_ABI

@@ -100,14 +100,21 @@ inline constexpr int kMaxWorkers = 256;  // scratch of a call is found through a
 
 inline int worker_count(Index chunks) { return static_cast<int>(std::min<Index>({chunks, chunks > 1 ? thread_count() : 1, kMaxWorkers})); }
 
+/// The body of a loop without its type, so that what runs loops is compiled once and not for each of them: `call(body, chunk, worker)`.
+struct ChunkBody {
+  const void* body;
+  void (*call)(const void* body, Index chunk, int worker);
+
+  void operator()(Index chunk, int worker) const { call(body, chunk, worker); }
+};
+
 #if defined(HEED_PARALLEL_THREADS)
 /// Threads are started by the call and joined before it returns: nothing lives longer than its use.
-template <class Run>
-void run_on_threads(Index chunks, int workers, const Run& run) {
+inline void run_on_threads(Index chunks, int workers, ChunkBody body) {
   std::atomic<Index> next{0};
   const auto work = [&](int worker) {
     ThreadScope inner(1);
-    for (Index chunk = next++; chunk < chunks; chunk = next++) run(chunk, worker);
+    for (Index chunk = next++; chunk < chunks; chunk = next++) body(chunk, worker);
   };
   std::vector<std::thread> helpers;
   const auto start = [&] {
@@ -127,22 +134,27 @@ void run_on_threads(Index chunks, int workers, const Run& run) {
 }
 #endif
 
-/// The one parallel loop: calls `run(chunk, worker)` for each chunk in any order, with a worker below `workers` for each thread.
-template <class Run>
-void run_chunks(Index chunks, int workers, const Run& run) {
+/// The one parallel loop: calls `body(chunk, worker)` for each chunk in any order, with a worker below `workers` for each thread.
+inline void run_chunks(Index chunks, int workers, ChunkBody body) {
   if (workers > 1) {
 #if defined(HEED_PARALLEL_OPENMP)
     if (backend() == Backend::openmp) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
-      for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, omp_get_thread_num());
+      for (Index chunk = 0; chunk < chunks; ++chunk) body(chunk, omp_get_thread_num());
       return;
     }
 #endif
 #if defined(HEED_PARALLEL_THREADS)
-    if (backend() == Backend::std_thread) return run_on_threads(chunks, workers, run);
+    if (backend() == Backend::std_thread) return run_on_threads(chunks, workers, body);
 #endif
   }
-  for (Index chunk = 0; chunk < chunks; ++chunk) run(chunk, 0);
+  for (Index chunk = 0; chunk < chunks; ++chunk) body(chunk, 0);
+}
+
+template <class Run>
+void run_chunks(Index chunks, int workers, const Run& run) {
+  run_chunks(
+      chunks, workers, ChunkBody{&run, [](const void* body, Index chunk, int worker) { (*static_cast<const Run*>(body))(chunk, worker); }});
 }
 
 /// Makes the scratch of the remaining workers, one a stack frame, and then calls `then()`.
@@ -190,6 +202,18 @@ inline Index shard_rows(Index count, Index grain) {
   return (count + shards - 1) / shards;
 }
 
+namespace detail {
+/// Adds the rows of `partial` to `sums`, in their order.
+template <class T>
+void fold(const Tensor<T, 2>& partial, T* sums) {
+  parallel_for(partial.features(), 4096, [&](Index begin, Index end) {
+    for (Index s = 0; s < partial.rows(); ++s)
+      for (Index i = begin; i < end; ++i) sums[i] += partial.data()[s * partial.features() + i];
+  });
+}
+HEED_COMPILE_ONCE(fold);
+}  // namespace detail
+
 /// Adds to sums[0 ... width) what `body(begin, end, partial)` adds to `partial` (which starts at zero) over fixed shards of
 /// [0, count). The partial sums are folded in the order of the shards, so the result does not depend on the number of threads.
 template <class T, class Body>
@@ -198,10 +222,7 @@ void parallel_sum(Index count, Index grain, Index width, T* sums, const Body& bo
   const Index rows = shard_rows(count, grain), shards = (count + rows - 1) / rows;
   Tensor<T, 2> partial({shards, width});
   parallel_for(count, rows, [&](Index begin, Index end) { body(begin, end, partial.data() + begin / rows * width); });
-  parallel_for(width, 4096, [&](Index begin, Index end) {
-    for (Index s = 0; s < shards; ++s)
-      for (Index i = begin; i < end; ++i) sums[i] += partial.data()[s * width + i];
-  });
+  detail::fold(partial, sums);
 }
 
 }  // namespace heed::inline HEED_ABI

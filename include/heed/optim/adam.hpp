@@ -60,6 +60,13 @@ struct AdamRule {
   }
 };
 
+template <class T, bool amsgrad>
+void run_adam(AdamRule<T, amsgrad> rule, OptimizerPiece<T> piece) {
+  dispatch<RulePass<AdamRule<T, amsgrad>, T>, T>(rule, piece);
+}
+HEED_COMPILE_ONCE(run_adam, true);
+HEED_COMPILE_ONCE(run_adam, false);
+
 }  // namespace detail
 
 /// Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019) as torch computes them. With gradient g, value p, step t = 1, 2, ...:
@@ -101,9 +108,9 @@ class BasicAdam final : public Optimizer<T> {
 
   void update(const Piece& piece) const override {
     if (options_[piece.group].amsgrad)
-      this->run(rule<true>(piece), piece);
+      detail::run_adam<T, true>(rule<true>(piece), piece);
     else
-      this->run(rule<false>(piece), piece);
+      detail::run_adam<T, false>(rule<false>(piece), piece);
   }
 
  private:

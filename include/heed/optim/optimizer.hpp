@@ -18,6 +18,45 @@
 
 namespace heed::inline HEED_ABI {
 
+namespace detail {
+
+inline constexpr int kMaxStates = 3;  // of an element: the optimisers' state tensors
+
+/// A run of elements of one parameter, with all that its update needs.
+template <class T>
+struct OptimizerPiece {
+  std::size_t group;  ///< position in `group_options`
+  Index step;         ///< 1 at the parameter's first step
+  double learning_rate_factor;
+  T* value;
+  const T* gradient;
+  T* state[kMaxStates];  ///< in the order of `state_keys`
+  Index count;
+  const Shape* shape = nullptr;  ///< of the whole parameter
+};
+
+/// The pass over memory: value and states are read and written once, the gradient is read once.
+template <class Rule, class T>
+struct RulePass {
+  template <class Isa>
+  HEED_INLINE static void run(Rule rule, OptimizerPiece<T> piece) {
+    using P = Packet<Isa, T>;
+    P state[kMaxStates];
+    for (Index i = 0, left = piece.count; left > 0; i += P::lanes, left -= P::lanes) {
+      P value = P::load_partial(piece.value + i, left);
+      const P gradient = P::load_partial(piece.gradient + i, left);
+#pragma GCC unroll 3
+      for (int s = 0; s < Rule::kStates; ++s) state[s] = P::load_partial(piece.state[s] + i, left);
+      rule(value, gradient, state);
+      value.store_partial(piece.value + i, left);
+#pragma GCC unroll 3
+      for (int s = 0; s < Rule::kStates; ++s) state[s].store_partial(piece.state[s] + i, left);
+    }
+  }
+};
+
+}  // namespace detail
+
 /// A state tensor of an optimiser under torch's key: "head.weight.exp_avg".
 template <class T>
 struct NamedState {
@@ -100,19 +139,7 @@ class Optimizer {
   }
 
  protected:
-  static constexpr int kMaxStates = 3;
-
-  /// A run of elements of one parameter, with all that its update needs.
-  struct Piece {
-    std::size_t group;  ///< position in `group_options`
-    Index step;         ///< 1 at the parameter's first step
-    double learning_rate_factor;
-    T* value;
-    const T* gradient;
-    T* state[kMaxStates];  ///< in the order of `state_keys`
-    Index count;
-    const Shape* shape = nullptr;  ///< of the whole parameter
-  };
+  using Piece = detail::OptimizerPiece<T>;
 
   /// A parameter that appears under two names (tied weights) is stepped once, under the first; rules look at that name, too.
   template <class Changes>
@@ -153,7 +180,7 @@ class Optimizer {
   /// Applies `rule(value, gradient, states)` to a piece, a register at a time. Rule::kStates says how many states it has.
   template <class Rule>
   static void run(const Rule& rule, const Piece& piece) {
-    dispatch<Pass<Rule>, T>(rule, piece);
+    dispatch<detail::RulePass<Rule, T>, T>(rule, piece);
   }
 
  private:
@@ -165,31 +192,11 @@ class Optimizer {
     std::vector<Tensor<T, 1>> state;
   };
 
-  /// The pass over memory: value and states are read and written once, the gradient is read once.
-  template <class Rule>
-  struct Pass {
-    template <class Isa>
-    HEED_INLINE static void run(Rule rule, Piece piece) {
-      using P = Packet<Isa, T>;
-      P state[kMaxStates];
-      for (Index i = 0, left = piece.count; left > 0; i += P::lanes, left -= P::lanes) {
-        P value = P::load_partial(piece.value + i, left);
-        const P gradient = P::load_partial(piece.gradient + i, left);
-#pragma GCC unroll 3
-        for (int s = 0; s < Rule::kStates; ++s) state[s] = P::load_partial(piece.state[s] + i, left);
-        rule(value, gradient, state);
-        value.store_partial(piece.value + i, left);
-#pragma GCC unroll 3
-        for (int s = 0; s < Rule::kStates; ++s) state[s].store_partial(piece.state[s] + i, left);
-      }
-    }
-  };
-
   static bool moves(const Entry& e) { return !e.parameter->frozen() && e.parameter->has_gradient(); }
 
   void make_state(Entry& e) const {
     if (!e.state.empty()) return;
-    HEED_ASSERT(state_keys(e.group).size() <= kMaxStates);
+    HEED_ASSERT(state_keys(e.group).size() <= detail::kMaxStates);
     for (std::size_t s = 0; s < state_keys(e.group).size(); ++s) e.state.push_back(Tensor<T, 1>::lasting({e.parameter->size()}));
   }
 

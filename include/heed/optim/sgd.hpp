@@ -54,6 +54,14 @@ struct SgdRule {
   }
 };
 
+template <class T, SgdForm form>
+void run_sgd(SgdRule<T, form> rule, OptimizerPiece<T> piece) {
+  dispatch<RulePass<SgdRule<T, form>, T>, T>(rule, piece);
+}
+HEED_COMPILE_ONCE(run_sgd, SgdForm::plain);
+HEED_COMPILE_ONCE(run_sgd, SgdForm::momentum);
+HEED_COMPILE_ONCE(run_sgd, SgdForm::nesterov);
+
 }  // namespace detail
 
 /// Stochastic gradient descent with momentum (Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013) as torch computes it.
@@ -91,9 +99,9 @@ class Sgd final : public Optimizer<T> {
 
   void update(const Piece& piece) const override {
     const Options& o = options_[piece.group];
-    if (o.momentum == 0) return this->run(rule<Form::plain>(piece), piece);
-    if (o.nesterov) return this->run(rule<Form::nesterov>(piece), piece);
-    this->run(rule<Form::momentum>(piece), piece);
+    if (o.momentum == 0) return detail::run_sgd<T, Form::plain>(rule<Form::plain>(piece), piece);
+    if (o.nesterov) return detail::run_sgd<T, Form::nesterov>(rule<Form::nesterov>(piece), piece);
+    detail::run_sgd<T, Form::momentum>(rule<Form::momentum>(piece), piece);
   }
 
  private:

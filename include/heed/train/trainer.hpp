@@ -161,7 +161,7 @@ class Trainer {
   template <class X, class Labels>
   ShardReport pass(const X& x, const Labels& labels, Index shard, double share) {
     const StepScope scope(options_.seed + static_cast<std::uint64_t>(shard) * 0x9E3779B97F4A7C15u, static_cast<std::uint64_t>(step_));
-    if (context().anomaly) detail::require_finite("Trainer: the batch holds", x);
+    if (context().anomaly) detail::require_finite("Trainer: the batch holds", x.data(), x.shape());
     auto logits = model_.forward(x, cache_);
     const Shape shape = logits.shape();
     ShardReport report;
@@ -169,7 +169,7 @@ class Trainer {
     report.correct = count_correct<T>(logits.as_rows(), labels);
     logits.release();
     if (!std::isfinite(report.loss)) return report;
-    if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_);
+    if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_.data(), d_logits_.shape());
     if (share != 1)
       kernels::elementwise(kernels::Scale<T>{static_cast<T>(share)}, d_logits_.size(), d_logits_.data(), std::as_const(d_logits_).data());
     static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
