@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A program that must not compile. Usage: compile_fail.py PROGRAM.cpp -- COMPILER FLAGS...
 
-The program says what the compiler must tell the user, as a regular expression, in one or more lines `// expect: sentence`.
+The program says what the compiler must tell the user, as a regular expression, in one or more lines `// expect: sentence`. The first of them stands in the first
+error that the compiler prints: people read no further.
 With -DRIGHT it shows the right way and must compile, so that it fails for the stated reason alone.
 """
 import re
@@ -29,5 +30,7 @@ if wrong.returncode == 0:
 missing = [sentence for sentence in expected if not re.search(sentence, wrong.stderr)]
 if missing:
     sys.exit(f"{program.name}: the compiler does not say: {missing}. It says:\n{wrong.stderr[:3000]}")
-first = next((line for line in wrong.stderr.splitlines() if "error" in line), "")
+first = next((line for line in wrong.stderr.splitlines() if re.search(r"\berror: ", line)), "")
+if not re.search(expected[0], first):
+    sys.exit(f"{program.name}: the first error does not say '{expected[0]}', but:\n{first}")
 print(f"{program.name}: refused as expected: {first}")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Both inputs of the output projection must outlive the cache.
-// expect: deleted (member )?function
+// expect: heed: the cache looks at the inputs until backward has run
 #include <heed/layers/output_projection.hpp>
 
 using Projection = heed::OutputProjection<float>;

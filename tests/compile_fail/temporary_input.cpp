@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The cache looks at the input until backward has run: a temporary would be gone by then.
-// expect: deleted (member )?function
+// expect: heed: the cache looks at the input until backward has run
 #include <heed/layers/linear.hpp>
 
 void step(heed::Linear<float>& layer, heed::Linear<float>::Cache& cache) {

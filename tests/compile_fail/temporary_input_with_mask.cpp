@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The cache looks at the input until backward has run, with a mask, too.
-// expect: deleted (member )?function
+// expect: heed: the cache looks at the input until backward has run
 #include <heed/layers/transformer_encoder_layer.hpp>
 
 using Encoder = heed::TransformerEncoderLayer<float>;

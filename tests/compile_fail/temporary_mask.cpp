@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A mask is looked at until backward has run: the view of a temporary tensor would dangle behind the statement.
-// expect: deleted (member )?function
+// expect: heed: a mask is looked at, not copied
 #include <heed/layers/attention_mask.hpp>
 
 heed::Tensor<bool, 2> make_mask();

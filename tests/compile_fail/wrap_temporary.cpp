@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The elements of a temporary matrix would be gone before the view is used.
-// expect: deleted function
+// expect: heed: wrap looks at the elements, and those of a temporary are gone
 #include <heed/core/tensor.hpp>
 
 using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

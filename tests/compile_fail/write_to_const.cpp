@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A const tensor hands out const elements.
-// expect: read-only|not assignable|const-qualified
+// expect: read-only|not assignable|const-qualified|returns a const value
 #include <heed/core/tensor.hpp>
 
 #ifdef RIGHT

@@ -70,7 +70,8 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   double activation_products(const Shape& in) const { return model_->activation_products(in); }
   Tensor<T, OutRank> forward(const Input& x) const { return model_->forward(x); }
   Tensor<T, OutRank> forward(const Input& x, Cache& cache) const { return model_->forward(x, cache.state); }
-  Tensor<T, OutRank> forward(Tensor<X, InRank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, OutRank> forward(Tensor<X, InRank>&& x, Cache& cache) const;
   Tensor<T, InRank> backward(const Output& dy, Cache& cache) { return model_->backward(dy, cache.state); }
 
   /// The held layer if it is an L, else null.

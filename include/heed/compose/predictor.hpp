@@ -53,7 +53,8 @@ class Predictor {
     PoolScope own(pool_);
     weights_.clear();
   }
-  Predictor(const Model&& model, const Shape& in, int threads = 0) = delete;  // the model must outlive the predictor
+  HEED_REFUSED("the model must outlive the predictor: give it a name")
+  Predictor(const Model&& model, const Shape& in, int threads = 0);
   Predictor(const Predictor&) = delete;
   Predictor& operator=(const Predictor&) = delete;
 

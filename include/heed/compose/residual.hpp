@@ -61,7 +61,8 @@ class Residual : public LayerBase<Residual<Branch>> {
     return y;
   }
   template <int Rank>
-  Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const;
 
   /// y = x + branch(x): dx = dy + the branch's input gradient; empty if the branch returns none.
   template <int Rank>

@@ -59,6 +59,12 @@ constexpr int first_rank() {
     return first_rank<Rest...>();
 }
 
+template <class L>
+inline constexpr bool kNamesLikeLayer = requires {
+  typename L::scalar;
+  typename L::Cache;
+};
+
 /// Which layers run in one pass with the layer before them.
 template <class L, class Next>
 constexpr bool fuses() {
@@ -89,6 +95,8 @@ constexpr auto find_fused(std::index_sequence<I...>) {
 /// Shapes have been checked. The layer may leave the cache of `next` unfilled, and the tensor between the two is not kept.
 template <class First, class... Rest>
 class Sequential : public LayerBase<Sequential<First, Rest...>> {
+  static_assert(detail::kNamesLikeLayer<First> && (detail::kNamesLikeLayer<Rest> && ...),
+      "heed::Sequential: each argument is a layer, or named(\"name\", layer); the concept heed::Layer says what a layer has");
   static constexpr std::size_t kCount = 1 + sizeof...(Rest);
   /// kFused[i]: layer i is run by layer i - 1.
   static constexpr auto kFused = detail::find_fused<First, Rest...>(std::make_index_sequence<kCount - 1>());
@@ -144,7 +152,8 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     return y;
   }
   template <int Rank>
-  auto forward(Tensor<input_scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache)) = delete;
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  auto forward(Tensor<input_scalar, Rank>&& x, Cache& cache) const -> decltype(this->forward(std::as_const(x), cache));
 
   /// Frees the tensors between the layers on its way.
   template <int Rank>

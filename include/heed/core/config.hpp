@@ -71,6 +71,13 @@
 #define HEED_INLINE inline
 #endif
 
+/// A call that would leave a view of what is gone by then: the compiler refuses it and gives the reason. (A deleted function could not say why.)
+#if defined(__GNUC__) || defined(__clang__)
+#define HEED_REFUSED(reason) __attribute__((unavailable("heed: " reason)))
+#else
+#define HEED_REFUSED(reason) [[deprecated("heed: " reason)]]
+#endif
+
 /// A broken precondition inside a kernel is a bug in heed, not bad data: checked in debug builds only.
 #if defined(HEED_ENABLE_ASSERTS) || !defined(NDEBUG)
 #include <cassert>

@@ -76,9 +76,11 @@ struct NamedBuffer {
   Tensor<T, 1>* buffer;
 };
 
-/// All parameters of a model in the order of the walk. The pointers are valid as long as the model is neither moved nor destroyed.
+/// All parameters of a model in the order of the walk. They may be written, so the model is not const. The pointers are valid as long as the model is neither moved nor destroyed.
 template <class Model>
 auto named_parameters(Model& model) {
+  static_assert(
+      !std::is_const_v<Model>, "heed::named_parameters: the parameters that it names may be written, so the model must not be const");
   using T = typename Model::scalar;
   struct Collect : Visitor<T> {
     std::vector<NamedParameter<T>> found;
@@ -300,5 +302,38 @@ concept Layer = requires(L& layer, const L& fixed, typename L::Cache& cache, con
   { fixed.forward(x, cache) } -> std::same_as<decltype(fixed.forward(x))>;
   { layer.backward(fixed.forward(x), cache) } -> std::same_as<Tensor<typename L::scalar, detail::example_rank<L>>>;
 };
+
+namespace detail {
+/// The concept Layer a requirement at a time, so that the compiler says in words what a type lacks.
+template <class L>
+consteval bool require_layer() {
+  static_assert(
+      requires { typename L::scalar; }, "heed: this is no layer: it does not say what it computes in (using scalar = T)");
+  static_assert(
+      requires { typename L::Cache; }, "heed: this is no layer: it has no struct Cache, which holds what backward needs");
+  if constexpr (requires {
+                  typename L::scalar;
+                  typename L::Cache;
+                }) {
+    using X = Tensor<InputScalarOf<L>, example_rank<L>>;
+    static_assert(
+        requires(const L& layer, const Shape& in) { layer.output_shape(in); },
+        "heed: this is no layer: output_shape(in), which is const, is missing");
+    static_assert(
+        requires(L & layer, Visitor<typename L::scalar> & visitor) { layer.describe(visitor); },
+        "heed: this is no layer: describe(visitor) is missing (LayerBase makes it of describe_members(self, visitor))");
+    static_assert(
+        requires(const L& layer, const X& x) { layer.forward(x); }, "heed: this is no layer: forward(x), which is const, is missing");
+    static_assert(
+        requires(const L& layer, const X& x, typename L::Cache& cache) { layer.forward(x, cache); },
+        "heed: this is no layer: forward(x, cache), which is const, is missing");
+    static_assert(
+        requires(L & layer, const X& x, typename L::Cache& cache) { layer.backward(layer.forward(x, cache), cache); },
+        "heed: this is no layer: backward(dy, cache) is missing");
+    static_assert(Layer<L>, "heed: this is no layer: forward(x, cache) gives what forward(x) gives, and backward a tensor as x is");
+  }
+  return true;
+}
+}  // namespace detail
 
 }  // namespace heed::inline HEED_ABI

@@ -15,6 +15,8 @@ namespace heed::inline HEED_ABI {
 /// of a layer's design and never trained is fixed: it is frozen for good, and the `freeze(false)` of a model passes it over.
 template <class T>
 class Parameter {
+  static_assert(!std::is_integral_v<T>, "heed: layers compute in float or double; whole numbers have no gradients");
+
  public:
   using scalar = T;
 

@@ -321,7 +321,8 @@ auto wrap(Matrix&& matrix) {
 }
 template <class Matrix>
   requires(detail::EigenDense<Matrix> && !std::is_lvalue_reference_v<Matrix> && detail::kOwnsElements<std::remove_cvref_t<Matrix>>)
-void wrap(Matrix&& matrix) = delete;  // the elements of a temporary are gone before the view is used
+HEED_REFUSED("wrap looks at the elements, and those of a temporary are gone before the view is used: give it a name")
+void wrap(Matrix&& matrix);
 
 /// A row-major **copy** of any Eigen expression, column-major matrices among them.
 template <class Derived>

@@ -114,7 +114,8 @@ class Batches {
     if (options_.prefetch) worker_ = std::jthread([this] { work(); });
   }
   template <Dataset D>
-  Batches(const D&&, BatchOptions) = delete;
+  HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
+  Batches(const D&&, BatchOptions);
   Batches(const Batches&) = delete;
   Batches& operator=(const Batches&) = delete;
   ~Batches() {

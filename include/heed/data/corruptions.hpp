@@ -324,7 +324,8 @@ class CorruptedDataset {
       : dataset_(&dataset), kind_(kind), severity_(severity), seed_(seed) {
     require(severity >= 1 && severity <= kSeverities, "CorruptedDataset: severity ", severity, ", expected 1 to ", kSeverities);
   }
-  CorruptedDataset(const D&&, Corruption, int, std::uint64_t = 0) = delete;
+  HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
+  CorruptedDataset(const D&&, Corruption, int, std::uint64_t = 0);
 
   Index size() const { return dataset_->size(); }
   Shape image_shape() const { return dataset_->image_shape(); }

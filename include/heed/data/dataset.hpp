@@ -227,7 +227,8 @@ class Subset {
     for (Index index : indices_)
       require(index >= 0 && index < dataset.size(), "Subset: example ", index, " asked for, the set has ", dataset.size());
   }
-  Subset(const D&&, std::vector<Index>) = delete;
+  HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
+  Subset(const D&&, std::vector<Index>);
 
   Index size() const { return static_cast<Index>(indices_.size()); }
   Shape image_shape() const { return dataset_->image_shape(); }
@@ -261,9 +262,11 @@ Subset<D> last(const D& dataset, Index count) {
   return {dataset, std::move(indices)};
 }
 template <Dataset D>
-Subset<D> first(const D&& dataset, Index count) = delete;
+HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
+Subset<D> first(const D&& dataset, Index count);
 template <Dataset D>
-Subset<D> last(const D&& dataset, Index count) = delete;
+HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
+Subset<D> last(const D&& dataset, Index count);
 
 /// What a model learns from and what it is judged by.
 struct TrainTest {

@@ -46,7 +46,8 @@ class SafetensorsReader {
   const std::string& path() const { return path_; }
   /// All tensors, sorted by name.
   const std::vector<Entry>& entries() const& { return entries_; }
-  const std::vector<Entry>& entries() const&& = delete;  // they go with the reader, before a loop over them has begun
+  HEED_REFUSED("it belongs to the reader, and a temporary reader is gone before it is read: give the reader a name")
+  const std::vector<Entry>& entries() const&&;
   /// Null if there is no tensor of that name.
   const Entry* find(std::string_view name) const {
     const auto place =
@@ -63,7 +64,8 @@ class SafetensorsReader {
 
   /// All metadata, sorted by key.
   const Metadata& metadata() const& { return metadata_; }
-  const Metadata& metadata() const&& = delete;
+  HEED_REFUSED("it belongs to the reader, and a temporary reader is gone before it is read: give the reader a name")
+  const Metadata& metadata() const&&;
   /// Null if there is no such key.
   const std::string* metadata(std::string_view key) const {
     for (const auto& [name, value] : metadata_)

@@ -35,7 +35,8 @@ class ActivationLayer : public LayerBase<Derived> {
     return forward(x);
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// y = f(x): dx = dy ⊙ f′(x).
   template <int Rank>

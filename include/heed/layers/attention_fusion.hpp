@@ -116,7 +116,8 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     return join(x, cache.context, cache.u);
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// Y = X + W_o [C; U] + b: x gets dy as it is, and what comes back through W_o, the attention, [Q, K, V], P and LN.
   template <int Rank>

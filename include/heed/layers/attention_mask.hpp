@@ -26,7 +26,8 @@ class MaskView {
     requires(Rank <= 4)
   MaskView(const Tensor<M, Rank>& mask) : MaskView(static_cast<const TensorView<const M, Rank>&>(mask)) {}  // NOLINT
   template <int Rank>
-  MaskView(const Tensor<M, Rank>&& mask) = delete;  // the mask must outlive the view
+  HEED_REFUSED("a mask is looked at, not copied, and a temporary is gone before it is used: give it a name")
+  MaskView(const Tensor<M, Rank>&& mask);
   /// Strides of its own over `shape`, (batch, heads, queries, keys), whose axes may be 1. With query -1 and key 1, for instance, `elements.data`
   /// is element T - 1 of a table of 2 T - 1 numbers, one for each key - query from 1 - T on.
   MaskView(const kernels::MaskRef<const M>& elements, const Shape& shape)
@@ -124,7 +125,8 @@ class TorchAttentionMask {
   TorchAttentionMask& operator=(const TorchAttentionMask&) = delete;
 
   const AttentionMask<T>& mask() const& { return mask_; }
-  const AttentionMask<T>& mask() const&& = delete;  // it looks at tensors of this object
+  HEED_REFUSED("the mask looks at tensors of this object, and a temporary is gone before they are used: give it a name")
+  const AttentionMask<T>& mask() const&&;
 
  private:
   /// (T, S) as (1, 1, T, S), (N H, T, S) as (N, H, T, S).

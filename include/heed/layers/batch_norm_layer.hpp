@@ -68,7 +68,8 @@ class BatchNormLayer : public LayerBase<Derived> {
     return normalize(x, cache, batch_statistics(), kernels::NoActivation());
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// With n = (x − mean) inv_std: d_bias += Σ dy, d_weight += Σ dy n, dx = weight inv_std (dy − mean(dy) − n mean(dy n)).
   template <int Rank>

@@ -68,7 +68,8 @@ class ConvLayer : public LayerBase<Derived> {
     cache.x = x;
     return forward(x);
   }
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// Each product x · weight of the forward pass sends dy · weight to dx and dy · x to d_weight; d_bias += dy summed over pixels.
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {

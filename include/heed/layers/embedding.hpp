@@ -69,7 +69,8 @@ class Embedding : public LayerBase<Embedding<T>> {
     return forward(x);
   }
   template <int Rank>
-  Tensor<T, Rank + 1> forward(Tensor<std::int64_t, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank + 1> forward(Tensor<std::int64_t, Rank>&& x, Cache& cache) const;
 
   /// y[i] = weight[x[i]]: d_weight[x[i]] += dy[i], in the order of i, but for the row padding_idx.
   template <int Rank>

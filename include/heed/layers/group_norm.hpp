@@ -60,7 +60,8 @@ class GroupNorm : public LayerBase<GroupNorm<T>> {
     return normalize(x, cache);
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// With n = (x - mean) inv_std and g = dy · weight: d_bias += Σ dy, d_weight += Σ dy n, dx = inv_std (g - mean(g) - n mean(g n)), with the means
   /// over the group.

@@ -57,7 +57,8 @@ class Linear : public LayerBase<Linear<T>> {
     return forward(x);
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// y = x Wᵀ + b: dx = dy W, d_weight += dyᵀ x, d_bias += column sums of dy.
   template <int Rank>

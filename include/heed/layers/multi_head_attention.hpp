@@ -155,8 +155,10 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     return train(x, x, x, true, mask, cache, keep_weights);
   }
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, Cache& cache) const { return train(x, x, x, true, {}, cache, false); }
-  Tensor<T, 3> forward(Tensor<T, 3>&& x, Cache& cache) const = delete;  // x must outlive the cache
-  Tensor<T, 3> forward(Tensor<T, 3>&& x, const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const = delete;
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, 3> forward(Tensor<T, 3>&& x, Cache& cache) const;
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, 3> forward(Tensor<T, 3>&& x, const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const;
   /// Training of cross-attention.
   Tensor<T, 3> forward(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v,
       const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const {
@@ -169,12 +171,12 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 
   template <class Q, class K, class V>
     requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
-  Tensor<T, 3> forward(Q&& q, K&& k, V&& v, Cache& cache)
-  const = delete;  // they must outlive the cache
+  HEED_REFUSED("the cache looks at the inputs until backward has run, and a temporary is gone by then: give them names")
+  Tensor<T, 3> forward(Q&& q, K&& k, V&& v, Cache& cache) const;
   template <class Q, class K, class V, class... Rest>
     requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
-  Tensor<T, 3> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...)
-  const = delete;
+  HEED_REFUSED("the cache looks at the inputs until backward has run, and a temporary is gone by then: give them names")
+  Tensor<T, 3> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...) const;
 
   /// What else flows back, and what else is wanted.
   struct More {

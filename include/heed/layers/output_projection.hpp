@@ -72,8 +72,8 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
   }
   template <class C, class X>
     requires(TemporaryTensor<C> || TemporaryTensor<X>)
-  Tensor<T, std::remove_cvref_t<X>::rank> forward(C&& context, X&& x, Cache& cache)
-  const = delete;  // they must outlive the cache
+  HEED_REFUSED("the cache looks at the inputs until backward has run, and a temporary is gone by then: give them names")
+  Tensor<T, std::remove_cvref_t<X>::rank> forward(C&& context, X&& x, Cache& cache) const;
   /// What the training pass keeps, for callers of `forward_add`.
   template <int Rank>
   void remember(const TensorView<const T, Rank>& context, const TensorView<const T, Rank>& x, Cache& cache) const {

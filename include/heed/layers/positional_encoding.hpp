@@ -100,7 +100,8 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
     return forward(x);
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// y = x + P: dx = dy, dP += Σ over the batch of dy. y = x ⊙ P: dx = dy ⊙ P, dP += Σ over the batch of dy ⊙ x.
   template <int Rank>

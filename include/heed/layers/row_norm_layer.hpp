@@ -45,7 +45,8 @@ class RowNormLayer : public LayerBase<Derived> {
     return run(x, Derived::kCentered ? cache.mean.data() : nullptr, cache.inv_std.data());
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// With n = (x - mean) inv_std and g = dy ⊙ weight: dx = inv_std (g - mean(g) - n mean(g ⊙ n)), without mean(g) unless kCentered;
   /// d_weight += Σ dy ⊙ n, d_bias += Σ dy.

@@ -142,12 +142,12 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
 
   template <class Q, class K, class V, class... Rest>
     requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
-  Tensor<T, std::remove_cvref_t<Q>::rank> forward(Q&& q, K&& k, V&& v, Cache& cache, const Rest&...)
-  const = delete;  // they must outlive the cache
+  HEED_REFUSED("the cache looks at the inputs until backward has run, and a temporary is gone by then: give them names")
+  Tensor<T, std::remove_cvref_t<Q>::rank> forward(Q&& q, K&& k, V&& v, Cache& cache, const Rest&...) const;
   template <class Q, class K, class V, class... Rest>
     requires(TemporaryTensor<Q> || TemporaryTensor<K> || TemporaryTensor<V>)
-  Tensor<T, std::remove_cvref_t<Q>::rank> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...)
-  const = delete;
+  HEED_REFUSED("the cache looks at the inputs until backward has run, and a temporary is gone by then: give them names")
+  Tensor<T, std::remove_cvref_t<Q>::rank> forward(Q&& q, K&& k, V&& v, const AttentionMask<T>& mask, Cache& cache, const Rest&...) const;
 
   /// dv = Aᵀ dy, dS = A ∘ (dy vᵀ - δ), dq = scale dS k, dk = scale dSᵀ q; derived in docs/layers/scaled_dot_product_attention.md.
   template <int Rank>

@@ -51,7 +51,8 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
     cache.x = x;
     return run(x, cache.weights);
   }
-  Tensor<T, 2> forward(Tensor<T, InputRank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, 2> forward(Tensor<T, InputRank>&& x, Cache& cache) const;
 
   /// With d_w[t] = dy · x[t] and d_s = w ⊙ (d_w - Σ w ⊙ d_w): dx[t] = w[t] dy + d_s[t] weight, d_weight += Σ d_s[t] x[t].
   Tensor<T, InputRank> backward(const TensorView<const T, 2>& dy, Cache& cache) {

@@ -38,7 +38,8 @@ class SoftmaxLayer : public LayerBase<Derived> {
     return forward(x);
   }
   template <int Rank>
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// Along the axis: dx = y (dy - Σ y dy) of a softmax y, dx = dy - e^y Σ dy of its logarithm.
   template <int Rank>

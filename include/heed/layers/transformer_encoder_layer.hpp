@@ -109,8 +109,10 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     return norm2_.forward(cache.sum2, cache.norm2);
   }
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, Cache& cache) const { return forward(x, AttentionMask<T>(), cache); }
-  Tensor<T, 3> forward(Tensor<T, 3>&& x, Cache& cache) const = delete;  // x must outlive the cache
-  Tensor<T, 3> forward(Tensor<T, 3>&& x, const AttentionMask<T>& mask, Cache& cache) const = delete;
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, 3> forward(Tensor<T, 3>&& x, Cache& cache) const;
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<T, 3> forward(Tensor<T, 3>&& x, const AttentionMask<T>& mask, Cache& cache) const;
 
   /// The lines of forward from the last to the first. At each sum the gradient goes both ways.
   Tensor<T, 3> backward(const TensorView<const T, 3>& dy, Cache& cache) {

@@ -34,17 +34,27 @@ class LossBase {
   /// that differ.
   template <int Rank, class Targets>
   Value operator()(const TensorView<const T, Rank>& x, const Targets& targets, Tensor<T, Rank>& dx) const {
-    const auto terms = self().terms(x, targets);
+    const auto terms = terms_of(x, targets);
     dx.resize(x.shape());
     return reduce(terms, dx.data());
   }
   /// The reduced loss alone.
   template <int Rank, class Targets>
   Value value(const TensorView<const T, Rank>& x, const Targets& targets) const {
-    return reduce(self().terms(x, targets), nullptr);
+    return reduce(terms_of(x, targets), nullptr);
   }
 
  protected:
+  template <int Rank, class Targets>
+  auto terms_of(const TensorView<const T, Rank>& x, const Targets& targets) const {
+    static_assert(
+        requires { self().terms(x, targets); },
+        "heed: these targets do not belong to this loss: classes are whole numbers, a vector or span of them; other targets are a tensor "
+        "of the input's scalar "
+        "and rank");
+    return self().terms(x, targets);
+  }
+
   template <class Terms>
   Value reduce(const Terms& terms, T* dx) const {
     const bool mean = self().options().reduction == Reduction::mean;
@@ -61,7 +71,7 @@ class LossBase {
   template <int Rank, int LossRank, class Targets>
   void unreduced(const TensorView<const T, Rank>& x, const Targets& targets, const Shape& shape, Tensor<T, LossRank>& losses,
       Tensor<T, Rank>& dx) const {
-    const auto terms = self().terms(x, targets);
+    const auto terms = terms_of(x, targets);
     losses.resize(shape);
     dx.resize(x.shape());
     if (terms.width == 0) return losses.fill(T(0));

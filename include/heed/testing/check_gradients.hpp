@@ -294,7 +294,11 @@ GradientReport check_gradients(const L& layer, const DualLayer& dual_layer,
 /// The layer that is passed stays as it is. Throws what the layer throws for shapes that it refuses.
 template <class L, std::size_t Inputs>
 GradientReport check_gradients(const L& layer, const std::array<Shape, Inputs>& shapes, const CheckGradientsOptions& options = {}) {
+  if constexpr (Inputs == 1) static_assert(detail::require_layer<L>());
   static_assert(std::is_same_v<typename L::scalar, double>, "heed::check_gradients: give the layer in double; it is rebound from there");
+  static_assert(
+      requires { layer.template rebind<CertificateDual>(); },
+      "heed::check_gradients: rebind<U>(), the same layer over another scalar, is missing");
   const auto dual_layer = layer.template rebind<CertificateDual>();
   if constexpr (L::input_rank != kAnyRank) {
     return detail::check_with_rank<L::input_rank>(layer, dual_layer, shapes, options);
