@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <filesystem>
 #include <optional>
+#include <utility>
 
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
@@ -73,8 +74,9 @@ void export_as(const ExportOptions& options, const DataSource& data) {
       batch = batches.next();
     }
     images.push_back(batch->images);
-    heed::Tensor<std::int64_t, 1>& copied = labels.emplace_back(heed::Tensor<std::int64_t, 1>({batch->size()}));
+    heed::Tensor<std::int64_t, 1> copied({batch->size()});
     for (Index i = 0; i < batch->size(); ++i) copied[i] = batch->labels[static_cast<std::size_t>(i)];
+    labels.push_back(std::move(copied));
     if (options.each_step) heed::io::save((folder / heed::text("weights.", step, ".safetensors")).string(), net);
     const heed::StepReport report = trainer.step(batch->images, batch->labels);
     if (options.each_step) save_gradients((folder / heed::text("gradients.", step, ".safetensors")).string(), net);

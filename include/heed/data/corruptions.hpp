@@ -191,7 +191,7 @@ class Corrupter {
   struct Zoom {
     Zoom(Index size, double factor) {
       const auto cropped = static_cast<Index>(std::ceil(static_cast<double>(size) / factor));
-      const auto grown = static_cast<Index>(static_cast<double>(cropped) * factor + 0.5);
+      const auto grown = std::lround(static_cast<double>(cropped) * factor);
       first = (size - cropped) / 2;
       trimmed = (grown - size) / 2;
       step = grown > 1 ? static_cast<double>(cropped - 1) / static_cast<double>(grown - 1) : 0;
@@ -233,7 +233,7 @@ class Corrupter {
       to_y[i] = y[i] + moves.uniform(2 * i, -corner, corner) * unit;
       to_x[i] = at_x[i] + moves.uniform(2 * i + 1, -corner, corner) * unit;
     }
-    const Raster moved = s == 0 ? x : warp(x, through(to_y, to_x, y, at_x));
+    Raster moved = s == 0 ? x : warp(x, through(to_y, to_x, y, at_x));
     if (field == 0) return moved;
     const auto smooth = [&](std::uint64_t number) {
       const CounterRandom random{random_.key(), number};

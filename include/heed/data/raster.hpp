@@ -66,7 +66,7 @@ inline Raster filter_raster(const Raster& image, const Tensor<double, 2>& kernel
 
 /// The Gaussian filter of `sigma` pixels, cut off at round(truncate * sigma) pixels: one pass down and one across.
 inline Raster gaussian_filter(const Raster& image, double sigma, double truncate, Border border) {
-  const auto radius = static_cast<Index>(truncate * sigma + 0.5);
+  const auto radius = std::lround(truncate * sigma);
   const std::vector<double> weights = gaussian_kernel(sigma, radius);
   Tensor<double, 2> down({2 * radius + 1, 1}), across({1, 2 * radius + 1});
   std::copy(weights.begin(), weights.end(), down.data());

@@ -72,11 +72,11 @@ inline bool any_rank(Communicator& communicator, bool own) {
 
 /// Whether all ranks say the same word, of which 64 bytes count.
 inline bool all_ranks_say(Communicator& communicator, std::string_view own) {
-  double word[8] = {};
+  double word[8] = {};  // bytes: they are sent as doubles and compared as bytes
   std::memcpy(word, own.data(), std::min(own.size(), sizeof word));
   const auto all = gather(communicator, word);
   for (Index r = 0; r < communicator.size(); ++r)
-    if (std::memcmp(&all(r, 0), word, sizeof word) != 0) return false;
+    if (std::memcmp(static_cast<const void*>(&all(r, 0)), static_cast<const void*>(word), sizeof word) != 0) return false;  // NOLINT
   return true;
 }
 

@@ -35,7 +35,7 @@ void add_node(std::vector<TreeNode<Value>>& nodes, TreeNode<Value> node, const J
 /// The sum of all, of at least one, which takes them out of `nodes`.
 template <class Value, class Join>
 Value join_nodes(std::vector<TreeNode<Value>>& nodes, const Join& join) {
-  Value sum = std::move(nodes.back().value);
+  Value sum = std::move(nodes.back().value);  // cppcheck-suppress containerOutOfBounds ; there is a rank
   for (nodes.pop_back(); !nodes.empty(); nodes.pop_back()) {
     join(nodes.back().value, sum);
     sum = std::move(nodes.back().value);

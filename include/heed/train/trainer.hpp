@@ -85,9 +85,9 @@ class Trainer {
         parameters_(named_parameters(model)),
         step_(options.first_step) {
     require(options.shards >= 1, "Trainer: shards is ", options.shards, ", expected at least 1");
-    Communicator& ranks = options.communicator ? *options.communicator : alone_;
-    if (options.shards > 1 || ranks.size() > 1)
-      sharded_ = std::make_unique<ShardedGradients<T>>(parameters_, named_buffers(model), options.shards, ranks);
+    Communicator* ranks = options.communicator ? options.communicator : &alone_;
+    if (options.shards > 1 || ranks->size() > 1)
+      sharded_ = std::make_unique<ShardedGradients<T>>(parameters_, named_buffers(model), options.shards, *ranks);
   }
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
