@@ -44,7 +44,8 @@ class LayerScale : public heed::LayerBase<LayerScale<T>> {
     return forward(x);
   }
   template <int Rank>
-  heed::Tensor<T, Rank> forward(heed::Tensor<T, Rank>&& x, Cache& cache) const = delete;  // x must outlive the cache
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  heed::Tensor<T, Rank> forward(heed::Tensor<T, Rank>&& x, Cache& cache) const;
 
   /// y = γ ⊙ x: dx = γ ⊙ dy, d_weight += column sums of dy ⊙ x.
   template <int Rank>
