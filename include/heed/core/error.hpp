@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 
 #include <heed/core/context.hpp>
 
@@ -71,16 +70,15 @@ struct TextPart {
   TextPart(const char* given) : part(given), append([](std::string& text, const void* it) { text += static_cast<const char*>(it); }) {}
 };
 
-inline std::string join(std::string start, std::initializer_list<TextPart> parts) {
-  for (const TextPart& part : parts) part.append(start, part.part);
-  return start;
+inline void append_parts(std::string& text, std::initializer_list<TextPart> parts) {
+  for (const TextPart& part : parts) part.append(text, part.part);
 }
 
 template <class Error>
 [[noreturn]] void fail_with(std::initializer_list<TextPart> parts) {
-  std::string path = layer_path();
-  if (!path.empty()) path += ": ";
-  const std::string message = join(std::move(path), parts);
+  std::string message = layer_path();
+  if (!message.empty()) message += ": ";
+  append_parts(message, parts);
 #if defined(__cpp_exceptions)
   throw Error(message);
 #else
@@ -98,7 +96,9 @@ template <class Error>
 /// The parts one after another: strings, numbers (doubles with as many digits as read back the same), shapes (anything with `to_string()`).
 template <class... Parts>
 std::string text(const Parts&... parts) {
-  return detail::join({}, {detail::TextPart(parts)...});
+  std::string result;
+  detail::append_parts(result, {detail::TextPart(parts)...});
+  return result;
 }
 
 /// The one function of the library that throws. The message starts with the path of the layer that is at work, if a composed model is running.
