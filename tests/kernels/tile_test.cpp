@@ -111,7 +111,8 @@ TEMPLATE_TEST_CASE("products of row-by-row operands over every remainder of rows
             if (j < cols) {
               exact *= accumulate ? (factors ? static_cast<double>(before[i]) : 1.0) : 0.0;
               for (Index k = 0; k < depth; ++k)
-                exact += static_cast<double>(columns ? at[k * (rows + pad) + i] : a[(slack ? i : i + kTileSlack) * a_row + k]) * static_cast<double>(b[k * b_row + j]);
+                exact += static_cast<double>(columns ? at[k * (rows + pad) + i] : a[(slack ? i : i + kTileSlack) * a_row + k]) *
+                         static_cast<double>(b[k * b_row + j]);
               if (factors) exact *= static_cast<double>(after[i]);
             }
             worst = std::max(worst, std::abs(static_cast<double>(c[i * c_row + j]) - exact));  // beyond cols: untouched

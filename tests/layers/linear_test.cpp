@@ -88,8 +88,7 @@ TEST_CASE("linear starts as torch.nn.Linear does, and says what does not fit") {
   const float bound = 0.25f;
   CHECK(*std::max_element(layer.weight().value(), layer.weight().value() + 8000) == Approx(bound).margin(0.001));
   CHECK(*std::min_element(layer.bias().value(), layer.bias().value() + 500) == Approx(-bound).margin(0.005));
-  CHECK_THROWS_WITH(
-      layer.output_shape({2, 15}), contains("Linear: input has 15 features, weight expects 16 (input 2x15, weight 500x16)"));
+  CHECK_THROWS_WITH(layer.output_shape({2, 15}), contains("Linear: input has 15 features, weight expects 16 (input 2x15, weight 500x16)"));
   CHECK_THROWS(Linear<float>({.in_features = 0, .out_features = 3}));
   CHECK(layer.output_shape({2, 3, 16}) == Shape{2, 3, 500});
   CHECK(layer.parameter_count() == 8500);
