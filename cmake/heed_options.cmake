@@ -3,6 +3,7 @@
 #   HEED_OPENMP           AUTO (OpenMP when the compiler has it), ON (or stop), OFF
 #   HEED_THREADS_BACKEND  without OpenMP: SERIAL, or STD for std::thread
 #   HEED_SIMD             OFF: plain loops instead of compiler vectors
+#   HEED_ONE_ISA          ON: kernels for one instruction set, that of the compiler's flags (-march)
 if(POLICY CMP0126)
   cmake_policy(SET CMP0126 NEW)  # what a parent project has set() counts
 endif()
@@ -11,6 +12,7 @@ set(HEED_THREADS_BACKEND SERIAL CACHE STRING "Loops without OpenMP: SERIAL or ST
 set_property(CACHE HEED_OPENMP PROPERTY STRINGS AUTO ON OFF)
 set_property(CACHE HEED_THREADS_BACKEND PROPERTY STRINGS SERIAL STD)
 option(HEED_SIMD "Compiler vectors with a choice of the instruction set at run time" ON)
+option(HEED_ONE_ISA "Kernels for the one instruction set of the compiler's flags, without a choice at run time" OFF)
 
 # Gives `target` the definitions and link libraries of the chosen options; HEED_LOOPS says in words what was chosen.
 # A macro, because find_package must make its targets known to the caller.
@@ -42,5 +44,8 @@ macro(heed_apply_options target)
   endif()
   if(NOT HEED_SIMD)
     target_compile_definitions(${target} INTERFACE $<BUILD_INTERFACE:HEED_NO_SIMD>)
+  endif()
+  if(HEED_ONE_ISA)
+    target_compile_definitions(${target} INTERFACE $<BUILD_INTERFACE:HEED_ONE_ISA>)
   endif()
 endmacro()

@@ -20,7 +20,7 @@ PROGRAMS = {
     "<Eigen/Core>": (EIGEN, None, None),
     "heed/fwd.hpp": ("#include <heed/fwd.hpp>\n", 0.15, None),
     "heed/heed.hpp": ("#include <heed/heed.hpp>\n", 2, None),
-    "heed/all.hpp": ("#include <heed/all.hpp>\n", 2, None),
+    "heed/all.hpp": ("#include <heed/all.hpp>\n", 2.5, None),  # the aim is 2: 1.75 on a quiet machine, 2.05 has been seen on a busy one
     "net, compiled kernels": ("#define HEED_COMPILED\n" + NET, 3, 2.5),
 }
 compiler = sys.argv[sys.argv.index("--") + 1:]

@@ -107,6 +107,13 @@ def include_path(folder):
         command = [flag for flag in compiler if not flag.startswith("-std=")]
         run(*command, *flags, CONSUMER / "main.cpp", "-o", folder / "consumer")
         print(*flags, "--", run(folder / "consumer").strip())
+    # Kernels for one instruction set alone: it is there, and no other one.
+    run(*compiler, "-O1", "-DHEED_ONE_ISA", CONSUMER / "main.cpp", CONSUMER / "one_isa.cpp", "-o", folder / "consumer")
+    print("-DHEED_ONE_ISA --", said := run(folder / "consumer").strip())
+    if shutil.which("nm"):
+        others = [line for line in run("nm", "-C", folder / "consumer").splitlines() if "run_avx512<" in line]
+        if others and not said.endswith("avx512"):
+            sys.exit(f"with HEED_ONE_ISA the program has kernels of another instruction set: {others[0]}")
 
 
 def single_include(folder):

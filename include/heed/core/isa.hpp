@@ -9,7 +9,7 @@
 #include <heed/core/config.hpp>
 #include <heed/core/error.hpp>
 
-// Instruction sets and the choice between them when the program runs.
+// Instruction sets and the choice between them when the program runs; with HEED_ONE_ISA when it is compiled.
 #if HEED_HAS_VECTORS && (defined(__x86_64__) || defined(__i386__))
 #define HEED_HAS_X86_DISPATCH 1
 #else
@@ -35,6 +35,19 @@ struct Avx512 {
 /// Instruction sets, each with those before it.
 enum class IsaLevel { scalar, baseline, avx2, avx512 };
 
+#if defined(HEED_ONE_ISA)
+/// The one that kernels are compiled for: the best that the compiler's flags allow.
+#if !HEED_HAS_VECTORS
+using OneIsa = Scalar;
+#elif HEED_HAS_X86_DISPATCH && defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512BW__)
+using OneIsa = Avx512;
+#elif HEED_HAS_X86_DISPATCH && defined(__AVX2__) && defined(__FMA__)
+using OneIsa = Avx2;
+#else
+using OneIsa = Baseline;
+#endif
+#endif
+
 namespace detail {
 inline constexpr const char* kIsaNames[] = {"scalar", "baseline", "avx2", "avx512"};  // as in IsaLevel
 
@@ -48,8 +61,14 @@ inline IsaLevel limited_level(IsaLevel best, const char* asked) {
 }  // namespace detail
 
 /// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
-/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name.
+/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name. With HEED_ONE_ISA the one that there is.
 inline IsaLevel isa_level() {
+#if defined(HEED_ONE_ISA)
+  return OneIsa::bytes == 64   ? IsaLevel::avx512
+         : OneIsa::bytes == 32 ? IsaLevel::avx2
+         : OneIsa::bytes == 16 ? IsaLevel::baseline
+                               : IsaLevel::scalar;
+#else
   static const IsaLevel level = [] {
 #if !HEED_HAS_VECTORS
     return IsaLevel::scalar;
@@ -66,6 +85,7 @@ inline IsaLevel isa_level() {
 #endif
   }();
   return level;
+#endif
 }
 
 /// "avx512", "avx2", "baseline" or "scalar".
@@ -129,6 +149,9 @@ void dispatch(Arguments... arguments) {
   if constexpr (!HEED_HAS_VECTORS || !(std::is_same_v<T, float> || std::is_same_v<T, double>)) {
     Kernel::template run<Scalar>(arguments...);
   } else {
+#if defined(HEED_ONE_ISA)
+    run_apart<OneIsa, Kernel>(arguments...);
+#else
     switch (isa_level()) {
 #if HEED_HAS_X86_DISPATCH
       case IsaLevel::avx512:
@@ -141,6 +164,7 @@ void dispatch(Arguments... arguments) {
       default:
         return Kernel::template run<Baseline>(arguments...);
     }
+#endif
   }
 }
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include <heed/compose/predictor.hpp>
+
+#include "net.hpp"
+
+namespace embed {
+
+/// The net with the weights that were compiled in. All memory is taken by the constructor; `classify` takes none, throws nothing and opens nothing.
+class Classifier {
+ public:
+  struct Answer {
+    int label = 0;
+    float confidence = 0;  ///< softmax of the logits, 0 ... 1
+  };
+
+  Classifier() : net_(with_weights(make_net())), predictor_(net_, {1, kSide, kSide, kChannels}, 1) {}
+
+  /// `pixels`: 32 x 32 x 3 bytes, row by row, red, green, blue.
+  Answer classify(const unsigned char* pixels) noexcept {
+    for (heed::Index i = 0; i < kPixels; ++i) image_[i] = static_cast<float>((pixels[i] / 255.0 - kMean) / kDeviation);
+    if (!predictor_.predict(image_, logits_.view())) return {};  // only for other shapes
+    const float* best = std::max_element(logits_.data(), logits_.data() + kClasses);
+    float sum = 0;
+    for (heed::Index c = 0; c < kClasses; ++c) sum += std::exp(logits_[c] - *best);
+    return {static_cast<int>(best - logits_.data()), 1 / sum};
+  }
+
+ private:
+  using Net = decltype(make_net());
+
+  /// In the order of `named_parameters`, as train.cpp writes them.
+  static Net with_weights(Net net) {
+    static constexpr float weights[] = {
+#include "weights.inc"
+    };
+    const float* next = weights;
+    for (const auto& [name, parameter] : heed::named_parameters(net)) {
+      std::copy_n(next, parameter->size(), parameter->value());
+      next += parameter->size();
+    }
+    return net;
+  }
+
+  const Net net_;
+  heed::Predictor<Net> predictor_;
+  heed::Tensor<float, 4> image_{{1, kSide, kSide, kChannels}};
+  heed::Tensor<float, 2> logits_{{1, kClasses}};
+};
+
+}  // namespace embed
