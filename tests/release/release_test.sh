@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# .ci/release in a clone: what is not ready is refused with a sentence, what is ready is tagged and packed.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+git -C "$root" rev-parse --git-dir >/dev/null 2>&1 || { echo "no git repository: skipped"; exit 77; }
+command -v python3 >/dev/null || exit 77
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export HOME=$folder GIT_CONFIG_NOSYSTEM=1
+git config --global --add safe.directory '*'
+git config --global user.name test && git config --global user.email test@example.com
+mkdir "$folder/heed"
+git -C "$root" ls-files -z | (cd "$root" && tar --null --ignore-failed-read -T - -cf -) | tar -xf - -C "$folder/heed"
+cd "$folder/heed"
+git init -q && git add -A && git commit -qm all
+
+refused() {  # refused WORDS COMMAND...
+  local words=$1 code=0
+  shift
+  "$@" >"$folder/said" 2>&1 || code=$?
+  [[ $code == 2 ]] && grep -qF "$words" "$folder/said" || { echo "expected exit code 2 and '$words', got $code and:"; cat "$folder/said"; exit 1; }
+}
+refused "give the version" .ci/release
+refused "not 9.9.9" .ci/release 9.9.9
+version=$(sed -n 's/^#define HEED_VERSION_[A-Z]* \([0-9]*\)$/\1/p' include/heed/core/config.hpp | paste -sd.)
+sed -i "s/^## $version.*/## $version (unreleased)/" docs/CHANGELOG.md
+refused "no heading" .ci/release "$version"
+sed -i "s/^## $version.*/## $version (2030-01-02)/" docs/CHANGELOG.md
+refused "not committed" .ci/release "$version"
+git commit -qam release
+.ci/release "$version"
+(cd "build/release-$version" && sha256sum -c --quiet SHA256SUMS && tar -tzf "heed-$version.tar.gz" | grep -q "^heed-$version/include/heed/heed.hpp$")
+[[ $(git tag) == "v$version" ]]
+refused "there is a tag" .ci/release "$version"
+echo "released $version"
