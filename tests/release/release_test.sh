@@ -30,7 +30,10 @@ sed -i "s/^## $version.*/## $version (2030-01-02)/" docs/CHANGELOG.md
 refused "not committed" .ci/release "$version"
 git commit -qam release
 .ci/release "$version"
-(cd "build/release-$version" && sha256sum -c --quiet SHA256SUMS && tar -tzf "heed-$version.tar.gz" | grep -q "^heed-$version/include/heed/heed.hpp$")
+(cd "build/release-$version" && sha256sum -c --quiet SHA256SUMS)
+tar -tzf "build/release-$version/heed-$version.tar.gz" >packed.txt
+grep -q "^heed-$version/include/heed/heed.hpp$" packed.txt
+rm packed.txt
 [[ $(git tag) == "v$version" ]]
 refused "there is a tag" .ci/release "$version"
 echo "released $version"
