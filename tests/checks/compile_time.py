@@ -16,11 +16,11 @@ EIGEN = "#include <Eigen/Core>\n"
 NET = (tree.ROOT / "tests" / "consumer" / "training_step.cpp").read_text()
 # name: program, the ratio of time that it may have, and that of memory
 PROGRAMS = {
-    "one product": (EIGEN + "Eigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n", 1, 1),
+    "one product": (EIGEN + "Eigen::MatrixXf product(const Eigen::MatrixXf& a, const Eigen::MatrixXf& b) { return a * b; }\n", None, None),
     "<Eigen/Core>": (EIGEN, None, None),
     "heed/fwd.hpp": ("#include <heed/fwd.hpp>\n", 0.15, None),
     "heed/heed.hpp": ("#include <heed/heed.hpp>\n", 2, None),
-    "heed/all.hpp": ("#include <heed/all.hpp>\n", 2.5, None),  # the aim is 2: 1.75 on a quiet machine, 2.05 has been seen on a busy one
+    "heed/all.hpp": ("#include <heed/all.hpp>\n", 2, None),
     "net, compiled kernels": ("#define HEED_COMPILED\n" + NET, 3, 2.5),
 }
 compiler = sys.argv[sys.argv.index("--") + 1:]

@@ -103,5 +103,5 @@ TEST_CASE("TorchAttentionMask: true = masked out there, true = attend here", "[a
   CHECK(added.mask().bias.shape() == Shape{2, 2, 2, 3});
 }
 
-// Views of what dies with the statement are refused: compile_fail/temporary_mask.
+// Views of what dies with the statement are refused: compile_fail/temporary_mask, temporary_const_mask.
 static_assert(std::is_constructible_v<MaskView<bool>, Tensor<bool, 2>&>);

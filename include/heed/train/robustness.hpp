@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include <heed/core/parallel.hpp>
 #include <heed/core/random.hpp>
 #include <heed/data/corruptions.hpp>
 #include <heed/train/evaluate.hpp>
@@ -117,11 +118,11 @@ inline RobustnessComparison compare_robustness(
       options.resamples, " resamples, expected at least one of each");
 
   // How many of the seeds get it wrong: (2 * cells, images), the models' cells and then the baselines'.
-  Tensor<double, 2> wrong({2 * cells, images});
+  Tensor<double, 2> wrong({images, 2 * cells});
   const auto add = [&](std::span<const Robustness> side, Index first) {
     for (const Robustness& one : side) {
       const auto add_row = [&](Index r, std::span<const std::uint8_t> right) {
-        for (Index i = 0; i < images; ++i) wrong(first + r, i) += 1 - right[static_cast<std::size_t>(i)];
+        for (Index i = 0; i < images; ++i) wrong(i, first + r) += 1 - right[static_cast<std::size_t>(i)];
       };
       add_row(0, one.clean());
       for (Index k = 0; k < kinds; ++k)
@@ -132,16 +133,18 @@ inline RobustnessComparison compare_robustness(
   add(models, 0);
   add(baselines, cells);
 
-  // Each image once, and then as often as it is drawn: (1 + resamples, images).
-  Tensor<double, 2> drawn({1 + options.resamples, images});
-  for (Index i = 0; i < images; ++i) drawn(0, i) = 1;
-  for (Index r = 0; r < options.resamples; ++r) {
-    const CounterRandom random{options.seed, static_cast<std::uint64_t>(r)};
-    for (Index i = 0; i < images; ++i)
-      ++drawn(1 + r, static_cast<Index>(random.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(images))));
-  }
+  // The errors of each image once, and then of the images of each resample. They are whole numbers: sums are exact in any order.
   Tensor<double, 2> errors({1 + options.resamples, 2 * cells});
-  errors.matrix() = drawn.matrix() * wrong.matrix().transpose();
+  parallel_for(1 + options.resamples, 1, [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r) {
+      const CounterRandom random{options.seed, static_cast<std::uint64_t>(r - 1)};
+      for (Index i = 0; i < images; ++i) {
+        const Index drawn =
+            r == 0 ? i : static_cast<Index>(random.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(images)));
+        for (Index cell = 0; cell < 2 * cells; ++cell) errors(r, cell) += wrong(drawn, cell);
+      }
+    }
+  });
 
   // One figure of each resample, and what lies between 2.5 and 97.5 % of them.
   const auto estimate = [&](const auto& figure) {
