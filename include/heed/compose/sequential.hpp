@@ -59,6 +59,7 @@ constexpr int first_rank() {
     return first_rank<Rest...>();
 }
 
+/// Enough to tell a layer from what is none; the whole concept would make every model compile its passes for an example's rank.
 template <class L>
 inline constexpr bool kNamesLikeLayer = requires {
   typename L::scalar;

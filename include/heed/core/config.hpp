@@ -41,8 +41,8 @@
 #else
 #define HEED_ABI_SIMD _plain
 #endif
-#if defined( \
-    __AVX512F__)  // what the compiler uses outside of the kernels that choose when the program runs; fused multiply-adds round differently
+// What the compiler may use outside of the kernels that choose when the program runs: fused multiply-adds round differently.
+#if defined(__AVX512F__)
 #define HEED_ABI_ISA _avx512
 #elif defined(__FMA__)
 #define HEED_ABI_ISA _fma

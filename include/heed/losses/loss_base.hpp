@@ -49,9 +49,8 @@ class LossBase {
   auto terms_of(const TensorView<const T, Rank>& x, const Targets& targets) const {
     static_assert(
         requires { self().terms(x, targets); },
-        "heed: these targets do not belong to this loss: classes are whole numbers, a vector or span of them; other targets are a tensor "
-        "of the input's scalar "
-        "and rank");
+        "heed: these targets do not belong to this loss: classes are whole numbers, a vector or span of them; others are a tensor of the "
+        "input's scalar and rank");
     return self().terms(x, targets);
   }
 
