@@ -8,7 +8,6 @@
 #include <heed/train/deletion.hpp>
 
 #include "data_source.hpp"
-#include "overlay.hpp"
 #include "stored_model.hpp"
 #include "token_scores.hpp"
 

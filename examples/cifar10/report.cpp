@@ -11,8 +11,8 @@
 #include <heed/train/calibration.hpp>
 #include <heed/train/evaluate.hpp>
 
+#include "../program/picture.hpp"
 #include "data_source.hpp"
-#include "picture.hpp"
 #include "report_page.hpp"
 #include "run_log.hpp"
 #include "stored_model.hpp"
@@ -38,7 +38,7 @@ std::string base64(std::string_view bytes) {
 }
 
 std::string png_of(const heed::ImageDataset& images, Index image) {
-  Picture picture(images.image_shape()[0], images.image_shape()[1]);
+  program::Picture picture(images.image_shape()[0], images.image_shape()[1]);
   std::copy_n(images.image(image), images.image_shape().size(), picture.pixel(0, 0));
   return base64(png_bytes(picture));
 }

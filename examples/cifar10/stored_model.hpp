@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cmath>
 #include <string>
 #include <utility>
 
-#include <heed/io/model_file.hpp>
-
+#include "../program/metadata.hpp"
 #include "data_source.hpp"
 #include "model_words.hpp"
 #include "nets.hpp"
@@ -27,14 +25,7 @@ inline StoredModel load(const heed::SafetensorsReader& file, const std::string& 
   require_room_for_net(file, words);
   Net<float> net = make_net<float>(words.options, convolution);
   StoredModel model{std::move(words), std::move(net)};
-  heed::io::load(file, model.net);
-  const auto check = [&](std::string_view name, const float* values, Index count) {
-    for (Index i = 0; i < count; ++i)
-      heed::require<heed::FileError>(std::isfinite(values[i]), file.path(), ": tensor ", name, " holds ", values[i],
-          ", expected finite numbers; the training that wrote it ran away");
-  };
-  for (const auto& [name, parameter] : heed::named_parameters(model.net)) check(name, parameter->value(), parameter->size());
-  for (const auto& [name, buffer] : heed::named_buffers(model.net)) check(name, buffer->data(), buffer->size());
+  program::load_finite(file, model.net);
   return model;
 }
 /// The same from the file at `path`.

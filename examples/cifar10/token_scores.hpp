@@ -10,6 +10,9 @@
 
 namespace cifar10 {
 
+/// Where the 7x7 tokens of the nets lie on their 32x32 input: 2x2 pixels without padding, then twice 2 to 1, so a token covers 5 pixels, every 4.
+inline constexpr heed::TokenGrid kTokenGrid{2.5 / 32, 4.0 / 32};
+
 /// Of normalised images, (images, kMapSide, kMapSide): the attention that each token receives, or with `classes`, one an image, its relevance for them. Throws
 /// FileError for the model of a file `path` that does not attend.
 inline heed::Tensor<float, 3> token_scores(

@@ -60,11 +60,7 @@ inline LanguageModel load(const heed::SafetensorsReader& file) {
   ModelWords words = read_words(file);
   require_room_for_net(file, words);
   LanguageModel model(words.options, Vocabulary(std::move(words.characters)));
-  heed::io::load(file, model.net);
-  for (const auto& [name, parameter] : heed::named_parameters(model.net))
-    for (Index i = 0; i < parameter->size(); ++i)
-      heed::require<heed::FileError>(std::isfinite(parameter->value()[i]), file.path(), ": tensor ", name, " holds ", parameter->value()[i],
-          ", expected finite numbers; the training that wrote it ran away");
+  program::load_finite(file, model.net);
   return model;
 }
 /// The same from the file at `path`.

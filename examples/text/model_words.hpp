@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cmath>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <heed/io/json.hpp>
-#include <heed/io/safetensors.hpp>
 #include <heed/io/utf8.hpp>
 
+#include "../program/metadata.hpp"
 #include "options.hpp"
 
 namespace text {
@@ -38,49 +37,26 @@ inline constexpr std::string_view kFormat = "heed-text", kFormatVersion = "1";
 
 /// The words as metadata: format, format_version, layers, features, heads, kv_heads, context, vocabulary.
 inline heed::Metadata metadata_of(const ModelWords& words) {
-  heed::Json characters{heed::Json::Array()};
-  for (const std::string& character : words.characters) characters.push_back(character);
   const ModelOptions& o = words.options;
   return {{"format", std::string(kFormat)}, {"format_version", std::string(kFormatVersion)}, {"layers", heed::text(o.layers)},
       {"features", heed::text(o.features)}, {"heads", heed::text(o.heads)}, {"kv_heads", heed::text(o.kv_heads)},
-      {"context", heed::text(o.context)}, {"vocabulary", characters.to_string()}};
+      {"context", heed::text(o.context)}, {"vocabulary", program::as_json(words.characters)}};
 }
 
 /// Reads what `metadata_of` gave: words that fit together, or a FileError.
 inline ModelWords read_words(const heed::SafetensorsReader& file) {
+  const program::MetadataReader metadata(file, kFormat, kFormatVersion, "text train");
   const std::string& path = file.path();
-  const auto word = [&](std::string_view key) {
-    const std::string* value = file.metadata(key);
-    if (!value)
-      heed::fail<heed::FileError>(path, ": expected \"", key, "\" in the metadata, found nothing; was the file written by text train?");
-    return *value;
-  };
-  const auto parsed = [&](std::string_view key) { return heed::Json::parse(word(key), heed::text(path, ": metadata \"", key, "\"")); };
-  heed::require<heed::FileError>(word("format") == kFormat && word("format_version") == kFormatVersion, path, ": the metadata's format is ",
-      heed::detail::quoted_name(word("format")), ", expected ", kFormat, ' ', kFormatVersion);
-  const auto count = [&](std::string_view key) {
-    const heed::Json value = parsed(key);
-    // More than this would not fit a machine.
-    const bool fits = value.is_number() && value.as_number() >= 1 && value.as_number() <= 65536;
-    if (!fits || value.as_number() != std::floor(value.as_number()))
-      heed::fail<heed::FileError>(
-          path, ": the metadata's \"", key, "\" is ", heed::detail::quoted_name(word(key)), ", expected a whole number");
-    return static_cast<Index>(value.as_number());
-  };
+  const auto count = [&](std::string_view key) { return metadata.whole(key, 1, 65536); };  // more would not fit a machine
   const ModelOptions options{.layers = count("layers"),
       .features = count("features"),
       .heads = count("heads"),
       .kv_heads = count("kv_heads"),
       .context = count("context")};
-  std::vector<std::string> characters;
-  const heed::Json list = parsed("vocabulary");
-  if (!list.is_array()) heed::fail<heed::FileError>(path, ": the metadata's \"vocabulary\" is ", list.kind(), ", expected an array");
-  for (const heed::Json& character : list.as_array()) {
-    const bool one =
-        character.is_string() && !character.as_string().empty() && heed::utf8_length(character.as_string()) == character.as_string().size();
-    if (!one) heed::fail<heed::FileError>(path, ": the metadata's \"vocabulary\" holds what is not one character");
-    characters.push_back(character.as_string());
-  }
+  std::vector<std::string> characters = metadata.strings("vocabulary");
+  for (const std::string& character : characters)
+    if (character.empty() || heed::utf8_length(character) != character.size())
+      metadata.refuse("vocabulary", "holds what is not one character");
   heed::require<heed::FileError>(!characters.empty(), path, ": the metadata's \"vocabulary\" is empty");
   try {
     check(options);

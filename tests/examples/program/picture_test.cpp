@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Pictures, and the sheet that shows where a net looked (overlay.hpp, which is made of them).
-#include "cifar10/picture.hpp"
+#include "program/picture.hpp"
 
 #include <cmath>
 #include <string>
 
 #include "catch.hpp"
-#include "cifar10/overlay.hpp"
 #include "io/scratch_folder.hpp"
+#include "program/overlay.hpp"
 
-using namespace cifar10;
+using namespace program;
 
 namespace {
 
@@ -194,7 +194,7 @@ TEST_CASE("heat colours grow lighter and stay the same beyond 0 and 1") {
 TEST_CASE("the hottest place of an overlay lies where the token lies, and only the centred square is coloured") {
   heed::Tensor<float, 2> map({7, 7});
   map(5, 1) = 49;
-  const Picture heat = detail::with_heat(Picture(32, 48, {0, 0, 0}), map, 49);
+  const Picture heat = detail::with_heat(Picture(32, 48, {0, 0, 0}), map, {2.5 / 32, 4.0 / 32}, 49);
   Index best_y = 0, best_x = 8;
   for (Index y = 0; y < 32; ++y)
     for (Index x = 8; x < 40; ++x)
@@ -210,7 +210,7 @@ TEST_CASE("a sheet has two pictures a row, and shortens long names from the left
   const auto sheet = [&](int count) {
     const std::string title(200, 'x');
     std::vector<Attended> items(static_cast<std::size_t>(count), {pattern(40, 30), title, "cat", map});
-    return overlay_sheet(items, "attention received:  0");
+    return overlay_sheet(items, heed::TokenGrid::even(7), "attention received:  0");
   };
   const Picture one = sheet(1), two = sheet(2), three = sheet(3);
   CHECK(two.width() > 2 * one.width() - 32);

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cifar10 {
+namespace program {
 
 /// The most pixels that a byte of a file can stand for: deflate makes at most 1032 bytes of one.
 inline constexpr double kMostPixelsPerByte = 1040;
@@ -29,10 +29,10 @@ inline void* limited_malloc(std::size_t bytes) { return bytes <= most_at_once ? 
 inline void* limited_realloc(void* memory, std::size_t bytes) { return bytes <= most_at_once ? std::realloc(memory, bytes) : nullptr; }
 }  // namespace detail
 
-}  // namespace cifar10
+}  // namespace program
 
-#define STBI_MALLOC(bytes) cifar10::detail::limited_malloc(bytes)
-#define STBI_REALLOC(memory, bytes) cifar10::detail::limited_realloc(memory, bytes)
+#define STBI_MALLOC(bytes) program::detail::limited_malloc(bytes)
+#define STBI_REALLOC(memory, bytes) program::detail::limited_realloc(memory, bytes)
 #define STBI_FREE(memory) std::free(memory)
 // The bodies of these headers stand in every file that includes this one, and nowhere else.
 #define STB_IMAGE_STATIC
@@ -56,7 +56,7 @@ inline void* limited_realloc(void* memory, std::size_t bytes) { return bytes <= 
 #include <heed/core/tensor.hpp>
 #include <heed/io/atomic_file.hpp>
 
-namespace cifar10 {
+namespace program {
 
 using heed::Index;
 using Colour = std::array<std::uint8_t, 3>;
@@ -320,4 +320,4 @@ inline Colour heat_colour(double value) {
   return colour;
 }
 
-}  // namespace cifar10
+}  // namespace program

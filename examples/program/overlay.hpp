@@ -11,7 +11,7 @@
 
 #include "picture.hpp"
 
-namespace cifar10 {
+namespace program {
 
 /// One picture, what the net says, and what counts for each token of its map, as a multiple of the average.
 struct Attended {
@@ -20,18 +20,24 @@ struct Attended {
   heed::Tensor<float, 2> map;  ///< (rows, columns), with mean 1, over the centred square of the picture
 };
 
-/// Where the 7x7 tokens of the nets lie on their 32x32 input: 2x2 pixels without padding, then twice 2 to 1, so a token covers 5 pixels, every 4.
-inline constexpr heed::TokenGrid kTokenGrid{2.5 / 32, 4.0 / 32};
+/// One image's map of `scores` (images, rows, columns), as multiples of its mean; of a map of zeros, zeros.
+inline heed::Tensor<float, 2> as_multiples(const heed::Tensor<float, 3>& scores, Index image) {
+  heed::Tensor<float, 2> map({scores.size(1), scores.size(2)});
+  std::copy_n(&scores(image, 0, 0), map.size(), map.data());
+  const float mean = map.matrix().mean();
+  if (mean > 0) map.matrix() /= mean;
+  return map;
+}
 
 namespace detail {
 constexpr Index kTile = 256, kGap = 16, kLine = 22;  // pixels: side of a tile, between tiles, of a line of text
 constexpr Colour kPaper{250, 250, 248}, kInk{40, 40, 40}, kPale{120, 120, 120};
 
-/// The picture, as large as a tile allows, with the map laid over its centred square; what the net did not see is paled.
-inline Picture with_heat(const Picture& scaled, const heed::Tensor<float, 2>& map, double top) {
+/// The picture, as large as a tile allows, with the map of tokens on `grid` laid over its centred square; what the net did not see is paled.
+inline Picture with_heat(const Picture& scaled, const heed::Tensor<float, 2>& map, const heed::TokenGrid& grid, double top) {
   Picture result = scaled;
   const Square square = centre_square(scaled);
-  const heed::Tensor<float, 2> heat = heed::spread_map<float>(map, square.side, square.side, kTokenGrid, kTokenGrid);
+  const heed::Tensor<float, 2> heat = heed::spread_map<float>(map, square.side, square.side, grid, grid);
   for (Index y = 0; y < result.height(); ++y)
     for (Index x = 0; x < result.width(); ++x) {
       std::uint8_t* pixel = result.pixel(y, x);
@@ -64,8 +70,8 @@ inline std::string shortened(std::string text, Index width, int scale) {
 }  // namespace detail
 
 /// Each picture beside the same with its heat map, two to a row where there are several, with title and caption, and a legend at the
-/// bottom that begins with the words `legend`. Colours go up to each picture's own peak.
-inline Picture overlay_sheet(const std::vector<Attended>& items, const std::string& legend) {
+/// bottom that begins with the words `legend`. The tokens of the maps lie on `grid`. Colours go up to each picture's own peak.
+inline Picture overlay_sheet(const std::vector<Attended>& items, const heed::TokenGrid& grid, const std::string& legend) {
   using namespace detail;
   constexpr Index kItemWidth = 2 * kTile + kGap / 2, kItemHeight = kTile + 2 * kLine + kGap;
   const Index columns = items.size() > 1 ? 2 : 1, rows = (static_cast<Index>(items.size()) + columns - 1) / columns;
@@ -80,7 +86,7 @@ inline Picture overlay_sheet(const std::vector<Attended>& items, const std::stri
     const double top = std::max(peak, 2.0);  // a map without any peak shall look like one
     const Index down = (kTile - scaled.height()) / 2, along = (kTile - scaled.width()) / 2;
     sheet.paste(scaled, y + down, x + along);
-    sheet.paste(with_heat(scaled, map, top), y + down, x + kTile + kGap / 2 + along);
+    sheet.paste(with_heat(scaled, map, grid, top), y + down, x + kTile + kGap / 2 + along);
     const std::string note = fmt::format("  peak {:.1f} x average", peak);
     draw_text(sheet, y + kTile + 8, x, shortened(items[i].title, kItemWidth - text_width(note, 2), 2) + note, kPale, 2);
     draw_text(sheet, y + kTile + 8 + kLine, x, shortened(items[i].caption, kItemWidth, 2), kInk, 2);
@@ -94,4 +100,4 @@ inline Picture overlay_sheet(const std::vector<Attended>& items, const std::stri
   return sheet;
 }
 
-}  // namespace cifar10
+}  // namespace program
