@@ -11,7 +11,7 @@
 #include <heed/train/calibration.hpp>
 #include <heed/train/evaluate.hpp>
 
-#include "../program/picture.hpp"
+#include "../program/picture_file.hpp"
 #include "data_source.hpp"
 #include "report_page.hpp"
 #include "run_log.hpp"

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include <heed/compose/predictor.hpp>
 
@@ -24,11 +25,14 @@ class Classifier {
   Answer classify(const unsigned char* pixels) noexcept {
     for (heed::Index i = 0; i < kPixels; ++i) image_[i] = static_cast<float>((pixels[i] / 255.0 - kMean) / kDeviation);
     if (!predictor_.predict(image_, logits_.view())) return {};  // only for other shapes
-    const float* best = std::max_element(logits_.data(), logits_.data() + kClasses);
+    const auto best = std::max_element(logits_.data(), logits_.data() + kClasses) - logits_.data();
     float sum = 0;
-    for (heed::Index c = 0; c < kClasses; ++c) sum += std::exp(logits_[c] - *best);
-    return {static_cast<int>(best - logits_.data()), 1 / sum};
+    for (heed::Index c = 0; c < kClasses; ++c) sum += confidences_[c] = std::exp(logits_[c] - logits_[best]);
+    for (heed::Index c = 0; c < kClasses; ++c) confidences_[c] /= sum;
+    return {static_cast<int>(best), confidences_[best]};
   }
+  /// The last answer's softmax of the logits, of all classes.
+  std::span<const float, kClasses> confidences() const { return confidences_; }
 
  private:
   using Net = decltype(make_net());
@@ -50,6 +54,7 @@ class Classifier {
   heed::Predictor<Net> predictor_;
   heed::Tensor<float, 4> image_{{1, kSide, kSide, kChannels}};
   heed::Tensor<float, 2> logits_{{1, kClasses}};
+  float confidences_[kClasses] = {};
 };
 
 }  // namespace embed

@@ -13,7 +13,7 @@
 #include <heed/data/dataset.hpp>
 #include <heed/data/shuffle.hpp>
 
-#include "../program/predictions.hpp"
+#include "../program/picture_file.hpp"
 #include "options.hpp"
 
 namespace image_folder {

@@ -9,7 +9,7 @@
 
 #include <heed/train/attention_map.hpp>
 
-#include "picture.hpp"
+#include "picture_file.hpp"
 
 namespace program {
 

@@ -9,18 +9,13 @@
 
 #include <fmt/core.h>
 
+#include <heed/core/tensor.hpp>
 #include <heed/train/calibration.hpp>
 #include <heed/train/metrics.hpp>
 
 #include "picture.hpp"
 
 namespace program {
-
-/// The picture's largest centred square, `side` x `side` pixels large: what a net sees.
-inline Picture centred(const Picture& picture, Index side) {
-  const Square square = centre_square(picture);
-  return resize(crop(picture, square.top, square.left, square.side, square.side), side, side);
-}
 
 /// The pictures as (pictures, side, side, 3).
 inline heed::Tensor<std::uint8_t, 4> as_images(const std::vector<Picture>& pictures, Index side) {

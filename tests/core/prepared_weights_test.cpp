@@ -24,13 +24,13 @@ struct Copied {
 };
 
 template <template <class> class Made, class T>
-const Made<T>& make(const WeightRows<T>& weight, T factor, Made<T>& own, const std::array<Index, 3>& layout = {}) {
+const Made<T>& make(const WeightRows<T>& weight, T factor, Made<T>& own, const std::array<std::int64_t, 3>& layout = {}) {
   return prepared(weight, layout, own, [&](Made<T>& made) {
     made.data.resize({weight.rows * weight.cols});
     for (Index i = 0; i < made.data.size(); ++i) made.data[i] = weight.data[i / weight.cols * weight.row + i % weight.cols] * factor;
   });
 }
-const Doubled<float>& doubled(const WeightRows<float>& weight, Doubled<float>& own, const std::array<Index, 3>& layout = {}) {
+const Doubled<float>& doubled(const WeightRows<float>& weight, Doubled<float>& own, const std::array<std::int64_t, 3>& layout = {}) {
   return make<Doubled>(weight, 2.0f, own, layout);
 }
 bool right(const WeightRows<float>& weight) {

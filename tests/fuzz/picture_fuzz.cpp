@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Pictures: PNG, JPEG and PPM.
 #include "fuzz_target.hpp"
-#include "program/picture.hpp"
+#include "program/picture_file.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::File file(data, size);

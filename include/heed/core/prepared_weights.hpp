@@ -50,7 +50,7 @@ class PreparedWeights {
 
   /// What `make(value)` makes of `weight` and `layout`, which names everything else that it depends on; null where it is not kept.
   template <class Value, class T, class Make>
-  const Value* find(const WeightRows<T>& weight, const std::array<Index, 3>& layout, const Make& make) {
+  const Value* find(const WeightRows<T>& weight, const std::array<std::int64_t, 3>& layout, const Make& make) {
     const Key key{&kType<Value>, weight.data, {weight.rows, weight.cols, weight.row}, layout};
     for (std::size_t tried = 0; tried < entries_.size(); ++tried) {  // a model asks in the same order every time
       Entry& entry = *entries_[next_];
@@ -84,7 +84,8 @@ class PreparedWeights {
 
   struct Key {
     const void *type = nullptr, *weight = nullptr;
-    std::array<Index, 3> rows{}, layout{};
+    std::array<Index, 3> rows{};
+    std::array<std::int64_t, 3> layout{};
     bool operator==(const Key&) const = default;
   };
   struct Entry {
@@ -162,7 +163,7 @@ class PreparedScope {
 
 /// For kernels: what `make(value)` makes of `weight` and `layout`, kept in the store of the innermost PreparedScope, or else made in `own`.
 template <class Value, class T, class Make>
-const Value& prepared(const WeightRows<T>& weight, const std::array<Index, 3>& layout, Value& own, const Make& make) {
+const Value& prepared(const WeightRows<T>& weight, const std::array<std::int64_t, 3>& layout, Value& own, const Make& make) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>)  // all of whose bytes are the number
     if (PreparedWeights* store = context().prepared)
       if (const Value* kept = store->find<Value>(weight, layout, make)) return *kept;

@@ -19,7 +19,7 @@ enum class DataStream : std::uint64_t { shuffle = 0x6461'7461'0001, placement, f
 inline void shuffle_order(std::span<Index> order, std::uint64_t seed, Index epoch) {
   const CounterRandom random{static_cast<std::uint64_t>(DataStream::shuffle), seed, static_cast<std::uint64_t>(epoch)};
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<Index>(i);
-  for (std::size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random.below(i, i + 1)]);
+  for (std::size_t i = order.size(); i-- > 1;) std::swap(order[i], order[static_cast<std::size_t>(random.below(i, i + 1))]);
 }
 
 /// The same as a vector of `count` numbers.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
+
 #include <heed/core/prepared_weights.hpp>
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/conv2d_narrow_gradient.hpp>
@@ -182,7 +184,9 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
     packed.data.resize({c.groups * panels * width * c.depth()});
     detail::pack_kernel(c, g.kernel[1], weight, g.group_out() * filter, filter, g.taps(), width, packed.data.data());
   };
-  const auto taps = [&](int axis) { return (g.kernel[axis] << 40) + (c.axis[axis].tap_first << 20) + c.axis[axis].taps; };
+  const auto taps = [&](int axis) {
+    return (std::int64_t{g.kernel[axis]} << 40) + (std::int64_t{c.axis[axis].tap_first} << 20) + c.axis[axis].taps;
+  };
   const auto& packed = prepared(WeightRows<T>{weight, g.out_channels, filter, filter}, {g.groups, taps(0), taps(1)}, own, pack);
   detail::correlate(c, x, packed.data.data(), detail::pad_bias(c, bias, width).data(), width, y);
 }

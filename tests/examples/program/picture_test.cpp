@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Pictures, and the sheet that shows where a net looked (overlay.hpp, which is made of them).
-#include "program/picture.hpp"
+#include "program/picture_file.hpp"
 
 #include <cmath>
 #include <string>
