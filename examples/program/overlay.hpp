@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
@@ -19,15 +20,6 @@ struct Attended {
   std::string title, caption;
   heed::Tensor<float, 2> map;  ///< (rows, columns), with mean 1, over the centred square of the picture
 };
-
-/// One image's map of `scores` (images, rows, columns), as multiples of its mean; of a map of zeros, zeros.
-inline heed::Tensor<float, 2> as_multiples(const heed::Tensor<float, 3>& scores, Index image) {
-  heed::Tensor<float, 2> map({scores.size(1), scores.size(2)});
-  std::copy_n(&scores(image, 0, 0), map.size(), map.data());
-  const float mean = map.matrix().mean();
-  if (mean > 0) map.matrix() /= mean;
-  return map;
-}
 
 namespace detail {
 constexpr Index kTile = 256, kGap = 16, kLine = 22;  // pixels: side of a tile, between tiles, of a line of text
@@ -98,6 +90,22 @@ inline Picture overlay_sheet(const std::vector<Attended>& items, const heed::Tok
   for (Index x = 0; x < bar; ++x) sheet.fill(y - 2, left + x, 18, 1, heat_colour(static_cast<double>(x) / static_cast<double>(bar - 1)));
   draw_text(sheet, y, left + bar + 8, "peak", kInk, 2);
   return sheet;
+}
+
+/// Writes that sheet as a PNG for pictures with `titles` and `captions` and their maps (pictures, rows, columns), which may have any unit, and says so. Throws
+/// FileError.
+inline void save_overlay(const std::string& path, std::vector<Picture> pictures, const std::vector<std::string>& titles,
+    const std::vector<std::string>& captions, const heed::Tensor<float, 3>& maps, const heed::TokenGrid& grid, const std::string& legend) {
+  std::vector<Attended> items;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    heed::Tensor<float, 2> map({maps.size(1), maps.size(2)});
+    std::copy_n(&maps(static_cast<Index>(i), 0, 0), map.size(), map.data());
+    const float mean = map.matrix().mean();
+    if (mean > 0) map.matrix() /= mean;
+    items.push_back({std::move(pictures[i]), titles[i], captions[i], std::move(map)});
+  }
+  save_png(path, overlay_sheet(items, grid, legend));
+  fmt::print("where the model looked: {}\n", path);
 }
 
 }  // namespace program

@@ -5,11 +5,12 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
 
-#include <heed/core/tensor.hpp>
+#include <heed/data/batches.hpp>
 #include <heed/train/calibration.hpp>
 #include <heed/train/metrics.hpp>
 
@@ -17,12 +18,14 @@
 
 namespace program {
 
-/// The pictures as (pictures, side, side, 3).
-inline heed::Tensor<std::uint8_t, 4> as_images(const std::vector<Picture>& pictures, Index side) {
+/// The pictures' centred squares as a net takes them: (pictures, side, side, 3), normalised.
+inline heed::Tensor<float, 4> as_input(const std::vector<Picture>& pictures, Index side, const heed::Normalization& normalization) {
   heed::Tensor<std::uint8_t, 4> images({static_cast<Index>(pictures.size()), side, side, 3});
   for (std::size_t i = 0; i < pictures.size(); ++i)
     std::copy_n(centred(pictures[i], side).data(), side * side * 3, images.data() + static_cast<Index>(i) * side * side * 3);
-  return images;
+  const heed::ImageDataset dataset(std::move(images), std::vector<int>(pictures.size()), 1);
+  heed::Batches<float> batches(dataset, {.batch_size = dataset.size(), .prefetch = false, .normalization = normalization});
+  return batches.next()->images;
 }
 
 /// The likeliest classes of one image with their probabilities: "horse 82.6 %, dog 9.1 %, cat 2.0 %".
@@ -34,6 +37,17 @@ inline std::string caption(const float* logits, const std::vector<std::string>& 
     result += fmt::format("{}{} {:.1f} %", result.empty() ? "" : ", ", class_names[static_cast<std::size_t>(c)],
         100 * heed::Calibration::confidence_of(logits, classes, c));
   return result;
+}
+
+/// Prints what each picture shows, by the logits (pictures, classes), and returns it.
+inline std::vector<std::string> print_captions(
+    const std::vector<std::string>& paths, const heed::Tensor<float, 2>& logits, const std::vector<std::string>& class_names) {
+  std::vector<std::string> captions;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    captions.push_back(caption(&logits(static_cast<Index>(i), 0), class_names));
+    fmt::print("{}: {}\n", paths[i], captions.back());
+  }
+  return captions;
 }
 
 /// Throws FileError if `overlay` (unless empty) is one of the files that are read.

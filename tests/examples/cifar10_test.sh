@@ -182,17 +182,7 @@ expect 0 "" "$program" train --net article --epochs 1 --batch-size 160 --data pa
 [[ $(grep -c '"event":"epoch"' run/log.jsonl) == 1 ]] || fault "the old log was kept: $(cat run/log.jsonl)"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
-"$program" train --net article --epochs 100000 --batch-size 32 --data part --output stopped >stopped.txt 2>&1 &
-running=$!
-for _ in $(seq 100); do
-  [[ -s stopped/log.jsonl ]] && grep -q '"event":"epoch"' stopped/log.jsonl && break
-  sleep 0.2
-done
-kill -INT "$running"
-status=0
-wait "$running" || status=$?
-[[ $status == 130 ]] || fault "Ctrl-C ended with $status: $(cat stopped.txt)"
-grep -q "saved in stopped/model.safetensors" stopped.txt || fault "Ctrl-C: $(tail -n 3 stopped.txt)"
+interrupt '"event":"epoch"' "$program" train --net article --epochs 100000 --batch-size 32 --data part --output stopped
 expect 0 "accuracy" "$program" evaluate stopped/model.safetensors --data part
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
 

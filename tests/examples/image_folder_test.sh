@@ -85,16 +85,7 @@ expect 2 "heed-image-holder" "$program" predict holder.safetensors pictures/disc
 [[ ! -e fresh ]] || fault "a run that was refused left a folder"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
-"$program" train pictures "${small[@]}" --epochs 1000000 --output stopped >stopped.txt 2>&1 &
-running=$!
-for _ in $(seq 100); do
-  [[ -s stopped/log.jsonl ]] && break
-  sleep 0.2
-done
-kill -INT "$running"
-status=0
-wait "$running" || status=$?
-[[ $status == 130 ]] || fault "Ctrl-C ended with $status: $(cat stopped.txt)"
+interrupt '"event":"start"' "$program" train pictures "${small[@]}" --epochs 1000000 --output stopped
 expect 0 "%" "$program" predict stopped/model.safetensors pictures/disc/0.PPM
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
 

@@ -79,17 +79,7 @@ expect 0 "" "$program" train --data notes "${small[@]}" --steps 8 --output run -
 grep -q '"steps":8' run/log.jsonl || fault "the old log was kept: $(cat run/log.jsonl)"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
-"$program" train --data notes "${small[@]}" --steps 100000000 --output stopped >stopped.txt 2>&1 &
-running=$!
-for _ in $(seq 100); do
-  [[ -s stopped/log.jsonl ]] && break
-  sleep 0.2
-done
-kill -INT "$running"
-status=0
-wait "$running" || status=$?
-[[ $status == 130 ]] || fault "Ctrl-C ended with $status: $(cat stopped.txt)"
-grep -q "saved in stopped/model.safetensors" stopped.txt || fault "Ctrl-C: $(tail -n 3 stopped.txt)"
+interrupt '"event":"start"' "$program" train --data notes "${small[@]}" --steps 100000000 --output stopped
 expect 0 "characters/s" "$program" generate stopped/model.safetensors --length 3
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
 
