@@ -17,14 +17,37 @@ ROOT = Path(__file__).resolve().parents[1]
 # A call that leaves a view of what is gone by then does not compile, and its reason is the compiler's error.
 REFUSED = re.compile(r"^ *(?:template <[^\n]*>\n(?: *requires[^\n]*\n)?)? *HEED_REFUSED\([^;]*;", re.M)
 
-# The contract of a layer (core/layer.hpp): a member's declaration, as far as it is the same in all, and what it means.
+# What layers (the contract in core/layer.hpp), losses, optimisers and data sets share: a declaration, as far as it is the same in all, and what it means.
 CONTRACT = [(re.compile(pattern), meaning) for pattern, meaning in [
+    (r"using input_scalar = ", "What x is made of: whole numbers for an Embedding in front, else `scalar`."),
+    (r"DecodeState decode_state\(", "The state for `decode`: room for `capacity` tokens in each of so many sequences, none of them there yet."),
+    (r"(using|struct) DecodeState\b", "What inference token by token keeps of the tokens before (see Decoder)."),
     (r"using scalar = ", "What the layer computes in: its parameters and activations."),
     (r"static constexpr int input_rank = ", "The rank of x; kAnyRank: any, read as rows x features."),
     (r"static constexpr bool mixes_tokens = ", "Whether y of one token depends on others: such a layer needs a `decode` to write token after token."),
     (r"struct Cache\b", "What a training pass keeps for backward. The caller owns it; its memory is used again in the next step."),
     (r"using Cache = ", "What a training pass keeps for backward. The caller owns it; its memory is used again in the next step."),
+    (r"Index size\(\) const \{ return (?:dataset_->size|size_;|static_cast<Index>\(indices)", "The number of examples."),
+    (r"Shape image_shape\(\) const", "{height, width, channels} of every image."),
+    (r"int classes\(\) const", "Labels are 0 ... classes() - 1."),
+    (r"int label\(Index example\) const", "The class of example 0 ... size() - 1."),
+    (r"std::vector<std::string> class_names\(\) const", "The classes' names, empty if they have none."),
+    (r"typename [\w<>]+::Cache \w+", "The child's own."),
+    (r"DropoutKey \w+", "What was dropped, to be drawn again in backward."),
+    (r"Parameter<T>& weight\(\) \{", "The weight, in the shape above."),
+    (r"Parameter<T>& bias\(\) \{", "The bias, in the shape above; empty without one."),
+    (r"bool bias = true;", "Whether a bias is added."),
+    (r"void with_activation\(const Use& use\) const", "Calls `use` with the activation of the kernels."),
+    (r"static constexpr int kHighestRank", "The highest rank of x."),
+    (r"static constexpr bool kCentered", "Whether the mean is taken off."),
+    (r"static constexpr bool kLog", "Whether y is the logarithm of the weights."),
+    (r"HEED_INLINE (static )?Packet<Isa, T> apply\(", "f(x), element by element."),
+    (r"HEED_INLINE (static )?Packet<Isa, T> derivative\(", "df/dx at x, element by element."),
     (r"using Options = ", "What the constructor takes."),
+    (r"using Rules = ", "Changes of the options for parameters by name."),
+    (r"struct (\w+)Options \{", r"What \1 is made with."),
+    (r"explicit \w+\(const \w+& options(?: = \{\})?\)", "Throws std::invalid_argument for options that are out of range or do not go together. "
+        "Initial weights come from the stream of the calling thread (SeedScope)."),
     (r"Shape output_shape\(const Shape& in\) const", "The shape of y for an x of the shape `in`. Throws ShapeError where the layer cannot take such an x."),
     (r"\S.* forward\((?!.*Cache)[^)]*\) const", "Inference: y of x, in the shapes above. It changes nothing. Throws ShapeError as output_shape does."),
     (r"\S.* forward\(.*Cache& \w+\) const", "The training pass: y of x. The cache takes what backward needs; x must live, unchanged, until backward returns. "
@@ -37,8 +60,13 @@ CONTRACT = [(re.compile(pattern), meaning) for pattern, meaning in [
     (r"\S.* backward_then\(", "Back through both layers of `forward_then`: adds to the gradients of both and returns that of x."),
     (r"static constexpr bool fuses_with", "Whether `forward_then` is for a layer of type Next behind this one."),
 ]]
-# A reader's and a writer's way to the same thing: the second needs no comment.
-PAIR = re.compile(r"^ *([\w:<>, ]+[&*]) (\w+)\(\) (?:\{|;)[^\n]*\n *(?=const \1 \2\(\) const)", re.M)
+# Variables that share a comment, which Doxygen would give to one of them.
+SEVERAL = re.compile(r"^( +)([^/(\n]*,[^/\n]*); *///< ([^\n]*)$(?!\n *///<)", re.M)
+LIST = re.compile(r"[\w<>:, ]+, \w+;$")
+# Behind a class template; its constructor says the same.
+DEDUCTION_GUIDE = re.compile(r"^template <[^\n]*>\n(\w+)\([^;]*\)\s*-> \1<[^;]*;", re.M)
+# Declarations of a member in one line, for pairs that differ by const: one to read, one to write. The second needs no comment.
+MEMBER = re.compile(r"  (?:virtual )?(?:const )?([\w:<>, ]+[&*]?) (\w+|operator\[\])\(([^)]*)\)( const)?(?: \{|;)")
 HEAD = re.compile(r" *(template <.*>|requires\b.*|\[\[nodiscard\]\])$")
 
 
@@ -47,22 +75,35 @@ def commented(lines, number):
     return above.startswith("///") or "///<" in lines[number]
 
 
+def one_by_one(declaration, comment):
+    """"Index rows = 0, columns" as "Index rows = 0;" and "Index columns;", each behind the comment."""
+    first, *rest = re.split(r",\s*(?![^<{]*[>}])", declaration)
+    kind = re.match(r"(.*?)\w+(\[.*\])?( = .*)?$", first)[1]
+    return " ".join(f"/** {comment} */ {variable};" for variable in [first, *(kind + name for name in rest)])
+
+
 def of_header(text):
     """What Doxygen reads of a header, line for line."""
     text = REFUSED.sub(lambda match: re.sub(r"[^\n]", "", match.group()), text).replace("::inline HEED_ABI", "")
     text = text.replace("class TensorView : public TensorView<const T, Rank> {", "class TensorView {")  # to Doxygen a class that is its own base
-    text = PAIR.sub(lambda match: match.group() + "/** The same, to read. */ ", text)
-    lines = text.split("\n")
+    text = DEDUCTION_GUIDE.sub(lambda match: re.sub(r"[^\n]", "", match.group()), text)
+    lines = SEVERAL.sub(lambda match: match[1] + one_by_one(match[2], match[3]), text).split("\n")
+    before = None
     for number, line in enumerate(lines):
+        member = MEMBER.match(line)
+        if member:
+            if before and before.groups()[:3] == member.groups()[:3] and before[4] != member[4] and not commented(lines, number):
+                lines[number] = f"/** The same, to {'read' if member[4] else 'write'}. */ {line}"
+            before = member
         declared = line.strip()
-        meaning = next((meaning for pattern, meaning in CONTRACT if line.startswith("  ") and pattern.match(declared)), None)
+        meaning = next((match.expand(meaning) for match, meaning in ((pattern.match(declared), meaning) for pattern, meaning in CONTRACT) if match), None)
         if not meaning:
             continue
         first = number
         while HEAD.match(lines[first - 1]):
             first -= 1
         if not commented(lines, first) and "///<" not in line:
-            lines[first] = f"/** {meaning} */ {lines[first]}"
+            lines[first] = one_by_one(line.rstrip(";"), meaning) if LIST.match(declared) else f"/** {meaning} */ {lines[first]}"
     return "\n".join(lines)
 
 
