@@ -24,7 +24,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   struct CacheState {
     explicit CacheState(const char* place) : own(place) {}
     virtual ~CacheState() = default;
-    const char* own;
+    const char* own;  ///< see kOwn
   };
   struct Model {
     explicit Model(const char* place) : own(place) {}
