@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Makes the reference of the headers: reference.py OUTPUT, whose index.html is the start. It needs Doxygen; without, it says so and ends with 77.
 
-What Doxygen warns of is an error: a public thing without a comment, or a comment that it cannot read. It reads a copy of the headers, without the inline namespace
-and the overloads that the compiler refuses; what layers, losses, optimisers and data sets share gets its comment from CONTRACT there, unless it has one of its own.
+What Doxygen warns of is an error: a public thing without a comment, or a comment that it cannot read. It reads a copy of the headers, without the inline
+namespace and the overloads that the compiler refuses; what layers, losses, optimisers and data sets share gets its comment from CONTRACT there, unless it has
+one of its own.
 """
 import os
 import re
