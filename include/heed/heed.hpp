@@ -2,6 +2,14 @@
 #pragma once
 
 // All that a model is made of and trained with. Data, files, the training loop and the certificate are included by name, or by all.hpp.
+
+/// @namespace heed
+/// Tensors, layers and attention with hand-written gradients. Layers keep the contract of the concept heed::Layer; the folders of `heed/` are its rooms.
+/// @namespace heed::kernels
+/// What layers call: free functions on memory, forward and backward side by side, which check nothing but in debug builds. Sizes are the caller's promise.
+/// @namespace heed::io
+/// Models, checkpoints and tensors in files. Readers throw FileError with path, offset, what was expected and what was found.
+
 #include <heed/compose/any_layer.hpp>
 #include <heed/compose/predictor.hpp>
 #include <heed/compose/residual.hpp>

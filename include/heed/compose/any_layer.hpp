@@ -24,7 +24,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   struct CacheState {
     explicit CacheState(const char* place) : own(place) {}
     virtual ~CacheState() = default;
-    const char* own;
+    const char* own;  ///< see kOwn
   };
   struct Model {
     explicit Model(const char* place) : own(place) {}
@@ -50,13 +50,17 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
     std::unique_ptr<CacheState> state;  ///< of the held layer; made by the first forward pass
   };
 
+  /// Takes the layer; it must compute in T.
   template <class L>
     requires(!std::is_same_v<std::remove_cvref_t<L>, AnyLayer>)
   explicit AnyLayer(L layer) : model_(std::make_unique<Holder<L>>(std::move(layer))) {
     static_assert(std::is_same_v<typename L::scalar, T>, "heed::AnyLayer: the layer has another scalar type");
   }
+  /// A deep copy.
   AnyLayer(const AnyLayer& other) : model_(other.model_->clone()) {}
+  /// Takes the layer; `other` holds none afterwards and must not be called.
   AnyLayer(AnyLayer&&) noexcept = default;
+  /// Becomes a deep copy, or takes a temporary's layer.
   AnyLayer& operator=(AnyLayer other) noexcept {
     model_ = std::move(other.model_);
     return *this;
@@ -95,9 +99,10 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
  private:
   template <class L>
   struct Holder final : Model {
+    /// The cache of an L.
     struct State final : CacheState {
       State() : CacheState(&kOwn<L>) {}
-      typename L::Cache cache;
+      typename L::Cache cache;  ///< the layer's own
     };
     explicit Holder(L l) : Model(&kOwn<L>), layer(std::move(l)) {}
     std::unique_ptr<Model> clone() const override { return std::make_unique<Holder>(layer); }

@@ -30,9 +30,10 @@ class Predictor {
  public:
   using scalar = typename Model::scalar;
   using input_scalar = InputScalarOf<Model>;
-  using Input = TensorView<const input_scalar, Rank>;
-  static constexpr int output_rank = std::remove_cvref_t<decltype(std::declval<const Model&>().forward(std::declval<Input>()))>::rank;
-  using Output = TensorView<scalar, output_rank>;
+  using Input = TensorView<const input_scalar, Rank>;  ///< x
+  static constexpr int output_rank =
+      std::remove_cvref_t<decltype(std::declval<const Model&>().forward(std::declval<Input>()))>::rank;  ///< the rank of y
+  using Output = TensorView<scalar, output_rank>;                                                        ///< y
 
   /// `in` is the shape of every input to come; `threads`, if positive, how many threads a pass may use, else what the calling thread may use
   /// now (`thread_count()`). Throws what `model.output_shape(in)` throws.
@@ -58,7 +59,9 @@ class Predictor {
   Predictor(const Predictor&) = delete;
   Predictor& operator=(const Predictor&) = delete;
 
+  /// The shape that `predict` takes.
   const Shape& input_shape() const { return input_shape_; }
+  /// The shape that `predict` writes.
   const Shape& output_shape() const { return output_shape_; }
 
   /// y = model.forward(x), the same bits. False, with y as it was, if x or y has another shape than `input_shape()` and `output_shape()`.

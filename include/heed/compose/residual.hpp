@@ -27,9 +27,10 @@ class Residual : public LayerBase<Residual<Branch>> {
   static constexpr int input_rank = Branch::input_rank;
 
   struct Cache {
-    typename Branch::Cache branch;
+    typename Branch::Cache branch;  ///< the branch's own
   };
 
+  /// Takes the branch.
   explicit Residual(Branch branch) : branch_(std::move(branch)) {}
 
   Shape output_shape(const Shape& in) const {
@@ -74,6 +75,7 @@ class Residual : public LayerBase<Residual<Branch>> {
     return dx;
   }
 
+  /// The layer beside the sum.
   Branch& branch() { return branch_; }
   const Branch& branch() const { return branch_; }
 

@@ -15,9 +15,10 @@ namespace heed::inline HEED_ABI {
 /// A layer under a name of its own, for `Sequential`: `named("conv1", Conv2d<float>(...))`.
 template <class L>
 struct Named {
-  std::string name;
-  L layer;
+  std::string name;  ///< stands in paths, files and errors
+  L layer;           ///< the layer itself
 };
+/// `layer` under `name`, for `Sequential`.
 template <class L>
 Named<L> named(std::string name, L layer) {
   return {std::move(name), std::move(layer)};
@@ -111,11 +112,12 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   static constexpr int input_rank = detail::first_rank<First, Rest...>();
 
   struct Cache {
-    std::tuple<typename First::Cache, typename Rest::Cache...> layers;
+    std::tuple<typename First::Cache, typename Rest::Cache...> layers;  ///< each layer's own
     std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1; empty where one runs both
     bool filled = false;                                ///< forward has come to its end, and no backward has followed
   };
 
+  /// From layers, some perhaps `named`. Throws std::invalid_argument for names that are empty, hold a dot or occur twice.
   template <class... Layers>
     requires(
         sizeof...(Layers) == kCount && std::is_same_v<std::tuple<typename detail::Unnamed<Layers>::type...>, std::tuple<First, Rest...>>)
@@ -134,7 +136,8 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   }
 
   struct DecodeState {
-    std::tuple<detail::DecodeStateOf<First>, detail::DecodeStateOf<Rest>...> layers;
+    std::tuple<detail::DecodeStateOf<First>, detail::DecodeStateOf<Rest>...>
+        layers;  ///< each layer's own; nothing for layers that look at one token at a time
   };
   DecodeState decode_state(Index sequences, Index capacity) const {
     return std::apply([&](const auto&... layer) { return DecodeState{{detail::decode_state(layer, sequences, capacity)...}}; }, layers_);
@@ -172,6 +175,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   const auto& get() const {
     return std::get<I>(layers_);
   }
+  /// The number of layers.
   static constexpr std::size_t size() { return kCount; }
 
   template <class U>

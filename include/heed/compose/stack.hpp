@@ -20,11 +20,12 @@ class Stack : public LayerBase<Stack<Block>> {
   static constexpr int input_rank = Block::input_rank;
 
   struct Cache {
-    std::vector<typename Block::Cache> blocks;
-    std::vector<Tensor<scalar, 1>> between;  ///< outputs of all blocks but the last
-    bool filled = false;                     ///< forward has come to its end, and no backward has followed
+    std::vector<typename Block::Cache> blocks;  ///< each block's own
+    std::vector<Tensor<scalar, 1>> between;     ///< outputs of all blocks but the last
+    bool filled = false;                        ///< forward has come to its end, and no backward has followed
   };
 
+  /// Takes the blocks, first to last.
   explicit Stack(std::vector<Block> blocks) : blocks_(std::move(blocks)) {}
 
   Shape output_shape(const Shape& in) const {
@@ -43,7 +44,7 @@ class Stack : public LayerBase<Stack<Block>> {
   }
 
   struct DecodeState {
-    std::vector<detail::DecodeStateOf<Block>> blocks;
+    std::vector<detail::DecodeStateOf<Block>> blocks;  ///< each block's own
   };
   DecodeState decode_state(Index sequences, Index capacity) const {
     DecodeState state;
@@ -104,7 +105,9 @@ class Stack : public LayerBase<Stack<Block>> {
     return d;
   }
 
+  /// The number of blocks.
   std::size_t size() const { return blocks_.size(); }
+  /// Block i, 0 ... size() - 1.
   Block& operator[](std::size_t i) { return blocks_[i]; }
   const Block& operator[](std::size_t i) const { return blocks_[i]; }
 

@@ -30,8 +30,8 @@ namespace heed::inline HEED_ABI {
 /// All functions may be called from any thread. Free buffers are linked through their own first bytes: the pool itself allocates nothing.
 class BufferPool {
  public:
-  static constexpr std::size_t kAlignment = 64;
-  static constexpr std::size_t kDefaultLimit = std::size_t{1} << 30;
+  static constexpr std::size_t kAlignment = 64;                       ///< bytes; every buffer begins at a multiple
+  static constexpr std::size_t kDefaultLimit = std::size_t{1} << 30;  ///< bytes that `limit()` is at least, unless it is set
 
   /// A pool of one's own, see PoolScope.
   BufferPool() = default;
@@ -111,15 +111,18 @@ class BufferPool {
     follows_use_ = true;
     trim_to(current_limit());
   }
+  /// Bytes that may lie idle.
   std::size_t limit() const noexcept {
     std::lock_guard lock(mutex_);
     return current_limit();
   }
+  /// Bytes that lie idle.
   std::size_t idle_bytes() const noexcept { return with_lock(idle_bytes_); }
   /// Bytes of the buffers that are handed out.
   std::size_t used_bytes() const noexcept { return with_lock(used_bytes_); }
   /// Buffers handed out so far, and how many of them came from the system.
   std::uint64_t acquired() const noexcept { return with_lock(acquired_); }
+  /// How many of `acquired()` came from the system.
   std::uint64_t from_system() const noexcept { return with_lock(from_system_); }
 
  private:
@@ -186,6 +189,7 @@ class BufferPool {
 /// back there. A tensor may cross the border either way: its buffer then goes to the pool that is current when it ends.
 class PoolScope {
  public:
+  /// Opens the scope for the calling thread.
   explicit PoolScope(BufferPool& pool) : saved_(std::exchange(context().pool, &pool)) {}
   ~PoolScope() { context().pool = saved_; }
   PoolScope(const PoolScope&) = delete;

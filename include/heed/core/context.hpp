@@ -15,12 +15,12 @@ enum class Backend : unsigned char { automatic, openmp, std_thread, serial };
 /// What the calling thread has set for the calls it makes, always through one of the scopes below: the number of threads and
 /// who runs them, the random seed and step, and the path of layers that is being run. Nothing here belongs to the process.
 struct Context {
-  int threads = 0;                       ///< 0: as many as the back end offers
-  Backend backend = Backend::automatic;  ///< of parallel loops, see BackendScope
-  bool anomaly = false;                  ///< composed models look for NaN and infinity, see AnomalyScope
-  bool evaluation = false;               ///< training passes compute what inference does, see EvaluationScope
-  std::uint64_t seed = 0;
-  std::uint64_t step = 0;
+  int threads = 0;                               ///< 0: as many as the back end offers
+  Backend backend = Backend::automatic;          ///< of parallel loops, see BackendScope
+  bool anomaly = false;                          ///< composed models look for NaN and infinity, see AnomalyScope
+  bool evaluation = false;                       ///< training passes compute what inference does, see EvaluationScope
+  std::uint64_t seed = 0;                        ///< of the innermost StepScope, 0 without
+  std::uint64_t step = 0;                        ///< of the innermost StepScope, 0 without
   bool has_step = false;                         ///< a StepScope is active
   std::uint64_t step_scope = 0;                  ///< number of the innermost StepScope among those of this thread
   std::uint64_t step_scopes = 0;                 ///< how many there were
@@ -42,6 +42,7 @@ inline Context& context() {
 /// Limits the calls made by this thread to `threads` threads until the end of the scope.
 class ThreadScope {
  public:
+  /// Fewer than 1 are taken as 1.
   explicit ThreadScope(int threads) : saved_(context().threads) { context().threads = threads < 1 ? 1 : threads; }
   ~ThreadScope() { context().threads = saved_; }
   ThreadScope(const ThreadScope&) = delete;
@@ -56,6 +57,7 @@ class ThreadScope {
 /// batch, draw differently, and the same again in another scope of this seed and step. Without a scope, see SeedScope.
 class StepScope {
  public:
+  /// `seed` is the run's, `step` the number of the training step; the same pair draws the same.
   StepScope(std::uint64_t seed, std::uint64_t step) : saved_(context()) {
     context().seed = seed;
     context().step = step;
@@ -93,6 +95,7 @@ class EvaluationScope {
 /// Caches of dropout that are first used outside of a StepScope take numbers in the same way, from a count of their own.
 class SeedScope {
  public:
+  /// Opens the scope; inside another one its streams go on afterwards where they were.
   explicit SeedScope(std::uint64_t seed) : seed_(context().init_seed), draws_(context().init_draws), caches_(context().dropout_caches) {
     context().init_seed = seed;
     context().init_draws = 0;
@@ -114,6 +117,7 @@ class SeedScope {
 /// gives error messages their path and dropout its key. `name` must outlive the scope.
 class LayerScope {
  public:
+  /// Opens the scope of the child `name` of the layer at work.
   explicit LayerScope(std::string_view name) : name_(name), parent_(context().layer) {
     Fingerprint all = parent_ ? Fingerprint(parent_->hash_) : Fingerprint();
     hash_ = all.bytes(name.data(), name.size()).bytes(".", 1).value();  // of "parent.name."
@@ -123,7 +127,9 @@ class LayerScope {
   LayerScope(const LayerScope&) = delete;
   LayerScope& operator=(const LayerScope&) = delete;
 
+  /// A fingerprint of the path, from which dropout draws.
   std::uint64_t hash() const { return hash_; }
+  /// The names from the root on, joined by dots: "0.attention".
   std::string path() const {
     std::string result = parent_ ? parent_->path() + "." : std::string();
     return result.append(name_);

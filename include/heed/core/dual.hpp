@@ -13,11 +13,13 @@ namespace heed::inline HEED_ABI {
 /// the kink rules of both sides the same: a branch taken by value is differentiated as it was taken.
 template <int Lanes>
 struct Dual {
-  double value;
-  double tangent[Lanes];
+  double value;           ///< f
+  double tangent[Lanes];  ///< df along each direction
 
   Dual() = default;
+  /// A constant: no tangents.
   Dual(double constant) : value(constant), tangent{} {}  // NOLINT: numbers mix with constants
+  /// The value alone.
   explicit operator double() const { return value; }
 
   /// f(a) with derivative `slope`.
@@ -28,6 +30,8 @@ struct Dual {
     return r;
   }
 
+  /// The rules of sums, products and quotients.
+  /// @{
   Dual& operator+=(const Dual& b) {
     value += b.value;
     for (int i = 0; i < Lanes; ++i) tangent[i] += b.tangent[i];
@@ -49,14 +53,23 @@ struct Dual {
     value = quotient;
     return *this;
   }
+  /// @}
+  /// The same as functions.
+  /// @{
   friend Dual operator+(Dual a, const Dual& b) { return a += b; }
   friend Dual operator-(Dual a, const Dual& b) { return a -= b; }
   friend Dual operator*(Dual a, const Dual& b) { return a *= b; }
   friend Dual operator/(Dual a, const Dual& b) { return a /= b; }
   friend Dual operator-(const Dual& a) { return chain(a, -a.value, -1); }
+  /// @}
+  /// By the value alone.
+  /// @{
   friend bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
   friend auto operator<=>(const Dual& a, const Dual& b) { return a.value <=> b.value; }
+  /// @}
 
+  /// The function of the same name in `<cmath>`, with its derivative by the chain rule. abs has slope 1 at 0.
+  /// @{
   friend Dual exp(const Dual& a) {
     const double e = std::exp(a.value);
     return chain(a, e, e);
@@ -81,8 +94,12 @@ struct Dual {
   friend Dual cos(const Dual& a) { return chain(a, std::cos(a.value), -std::sin(a.value)); }
   friend Dual abs(const Dual& a) { return a.value < 0 ? -a : a; }
   friend Dual fabs(const Dual& a) { return abs(a); }
+  /// @}
+  /// Of the value.
+  /// @{
   friend bool isfinite(const Dual& a) { return std::isfinite(a.value); }
   friend bool isnan(const Dual& a) { return std::isnan(a.value); }
+  /// @}
 };
 
 }  // namespace heed::inline HEED_ABI

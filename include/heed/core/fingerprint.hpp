@@ -18,6 +18,7 @@ class Fingerprint {
   /// Goes on from the value of another one.
   explicit Fingerprint(std::uint64_t value) : hash_(value) {}
 
+  /// Goes on with `count` bytes at `data`; returns itself.
   Fingerprint& bytes(const void* data, std::size_t count) {
     const auto* byte = static_cast<const unsigned char*>(data);
     std::uint64_t hash = hash_;
@@ -43,6 +44,7 @@ class Fingerprint {
     return *this;
   }
 
+  /// The fingerprint of what was given so far.
   std::uint64_t value() const { return hash_; }
   /// 16 hexadecimal digits.
   std::string text() const {

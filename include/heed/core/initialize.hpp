@@ -39,6 +39,7 @@ inline Initializer initializer(std::string_view name) {
   fail("initializer: '", name, "' is not known; choose one of ", known);
 }
 
+/// What an Initializer is told besides the parameter.
 struct InitializerOptions {
   double value = 1;  ///< the constant, the bound, the standard deviation or the gain, see Initializer
   Index fan_in = 0;  ///< 0: from the shape. For biases, whose shape does not tell

@@ -18,18 +18,22 @@
 
 namespace heed::inline HEED_ABI {
 
-/// Instruction-set tags. Kernels are templates on a tag and written once; `dispatch` chooses the tag when the program runs.
-struct Scalar {  ///< one element at a time: any number-like type, and builds without vectors
-  static constexpr int bytes = 0;
+// Instruction-set tags. Kernels are templates on a tag and written once; `dispatch` chooses the tag when the program runs.
+/// One element at a time: any number-like type, and builds without vectors.
+struct Scalar {
+  static constexpr int bytes = 0;  ///< of a register; 0: there is none
 };
-struct Baseline {  ///< 16-byte vectors: SSE2, NEON, or whatever the compiler makes of them
-  static constexpr int bytes = 16;
+/// 16-byte vectors: SSE2, NEON, or whatever the compiler makes of them.
+struct Baseline {
+  static constexpr int bytes = 16;  ///< of a register
 };
-struct Avx2 {  ///< with FMA
-  static constexpr int bytes = 32;
+/// AVX2 with FMA.
+struct Avx2 {
+  static constexpr int bytes = 32;  ///< of a register
 };
+/// AVX-512 (F, DQ, BW, VL).
 struct Avx512 {
-  static constexpr int bytes = 64;
+  static constexpr int bytes = 64;  ///< of a register
 };
 
 /// Instruction sets, each with those before it.

@@ -25,13 +25,18 @@ class Visitor {
   virtual void kind(std::string_view /*name*/) {}
   /// An option under torch.nn's name, as text ("kernel_size", "3x3"). Numbers are given in full precision.
   virtual void option(std::string_view /*name*/, const std::string& /*value*/) {}
+  /// A trained parameter under its own name ("weight"); `path_of` gives the full one. Layouts are PyTorch's.
+  /// @{
   virtual void parameter(std::string_view /*name*/, const Parameter<T>& /*parameter*/) {}
   virtual void parameter(std::string_view name, Parameter<T>& parameter) { this->parameter(name, std::as_const(parameter)); }
+  /// @}
   /// A parameter whose rows are looked up or added instead of multiplied (embeddings, positions); unless overridden, one like every other.
   virtual void table(std::string_view name, const Parameter<T>& parameter) { this->parameter(name, parameter); }
+  /// The same of a mutable layer.
   virtual void table(std::string_view name, Parameter<T>& parameter) { this->parameter(name, parameter); }
   /// State that is saved but not trained (running statistics).
   virtual void buffer(std::string_view /*name*/, const Tensor<T, 1>& /*buffer*/) {}
+  /// The same of a mutable layer.
   virtual void buffer(std::string_view name, Tensor<T, 1>& buffer) { this->buffer(name, std::as_const(buffer)); }
   /// Numbers that follow from the options, neither trained nor saved: tables of sines.
   virtual void constant(std::string_view /*name*/, const Shape& /*shape*/, const T* /*values*/) {}
@@ -40,6 +45,7 @@ class Visitor {
     if (!path_.empty()) path_ += '.';
     path_ += name;
   }
+  /// Behind each child: the path loses its last name.
   virtual void leave() { path_.resize(path_.rfind('.') == std::string::npos ? 0 : path_.rfind('.')); }
 
   /// For layers: an option of any printable type.
@@ -66,14 +72,14 @@ class Visitor {
 /// A parameter with its full name, as files and optimisers see it.
 template <class T>
 struct NamedParameter {
-  std::string name;
-  Parameter<T>* parameter;
+  std::string name;         ///< the dotted path, "0.attention.in_proj_weight"
+  Parameter<T>* parameter;  ///< the model's own
 };
 /// A buffer with its full name.
 template <class T>
 struct NamedBuffer {
-  std::string name;
-  Tensor<T, 1>* buffer;
+  std::string name;      ///< the dotted path, "1.running_mean"
+  Tensor<T, 1>* buffer;  ///< the model's own
 };
 
 /// All parameters of a model in the order of the walk. They may be written, so the model is not const. The pointers are valid as long as the model is neither moved nor destroyed.
@@ -225,6 +231,7 @@ class LayerBase {
   void describe(Visitor<T>& visitor) {
     Derived::describe_members(self(), visitor);
   }
+  /// The same of a const layer, whose parameters the visitor may read only.
   template <class T>
   void describe(Visitor<T>& visitor) const {
     Derived::describe_members(self(), visitor);

@@ -60,6 +60,7 @@ inline Backend backend() {
 /// std::invalid_argument if this program was built without it.
 class BackendScope {
  public:
+  /// Opens the scope for the calling thread.
   explicit BackendScope(Backend backend) : saved_(context().backend) {
     require(has_backend(backend), "BackendScope: this program was built without ", backend_name(backend),
         backend == Backend::openmp ? "; compile it with OpenMP (-fopenmp), or take std_thread or serial"

@@ -24,10 +24,14 @@ class Parameter {
   /// Zeros.
   explicit Parameter(const Shape& shape) : shape_(shape), value_({shape.size()}) {}
 
+  /// In PyTorch's layout, see the layer.
   const Shape& shape() const { return shape_; }
+  /// Number of elements.
   Index size() const { return value_.size(); }
+  /// True where the layer has no such parameter (a bias that was not asked for).
   bool empty() const { return value_.empty(); }
 
+  /// The elements, row-major.
   const T* value() const { return value_.data(); }
   T* value() { return value_.data(); }
   /// The gradient, zeros at first use. Models that only infer never allocate it.
@@ -37,17 +41,22 @@ class Parameter {
   }
   /// Null as long as no gradient was asked for.
   const T* gradient() const { return gradient_.empty() ? nullptr : gradient_.data(); }
+  /// Whether a gradient was asked for, which allocates it.
   bool has_gradient() const { return !gradient_.empty(); }
+  /// Sets the gradient to zero, if there is one.
   void zero_gradient() {
     if (has_gradient()) gradient_.fill(T(0));
   }
 
+  /// Passed over by optimisers; see `freeze` and `fix`.
   bool frozen() const { return frozen_ || fixed_; }
   /// Null if frozen or empty: what `backward` hands to kernels, which take null for a gradient that nobody wants.
   T* gradient_unless_frozen() { return frozen() ? nullptr : gradient(); }
+  /// Keeps optimisers from changing it, or lets them again.
   void freeze(bool frozen = true) { frozen_ = frozen; }
   /// For layers: frozen for good, in copies, too.
   void fix() { fixed_ = true; }
+  /// See `fix`.
   bool fixed() const { return fixed_; }
 
  private:

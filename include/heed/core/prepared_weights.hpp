@@ -21,8 +21,8 @@ namespace heed::inline HEED_ABI {
 /// A weight as it lies in memory: `rows` x `cols` elements, `row` of them from row to row.
 template <class T>
 struct WeightRows {
-  const T* data;
-  Index rows, cols, row;
+  const T* data;          ///< the first element
+  Index rows, cols, row;  ///< of memory that is another's
 };
 
 /// Weights in the layouts that kernels make of them (packed for the register tile, transformed for Winograd), kept from call to call:
@@ -43,9 +43,11 @@ class PreparedWeights {
 
   /// From here on no further weight is kept: a weight at an address that is not known is prepared by each call, as it is without a store.
   void close() { closed_ = true; }
+  /// Forgets all, and is open again.
   void clear() { entries_.clear(), next_ = 0, closed_ = false; }
   /// How many are kept, and how many times one was prepared.
   std::size_t size() const { return entries_.size(); }
+  /// How many times one was prepared.
   std::uint64_t made() const { return made_; }
 
   /// What `make(value)` makes of `weight` and `layout`, which names everything else that it depends on; null where it is not kept.
@@ -152,6 +154,7 @@ class PreparedWeights {
 /// Until the end of the scope, kernels that the calling thread runs keep what they prepare in `weights`, which must live as long.
 class PreparedScope {
  public:
+  /// Opens the scope for the calling thread.
   explicit PreparedScope(PreparedWeights& weights) : saved_(std::exchange(context().prepared, &weights)) {}
   ~PreparedScope() { context().prepared = saved_; }
   PreparedScope(const PreparedScope&) = delete;

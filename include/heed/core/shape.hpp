@@ -21,12 +21,14 @@ using Index = std::ptrdiff_t;
 /// last axis and `rows` the product of the others.
 class Shape {
  public:
-  static constexpr int kMaxRank = 8;  // attention cases need 5 axes; 8 fills one cache line with the rank left over
+  static constexpr int kMaxRank = 8;  ///< attention cases need 5 axes; 8 fills one cache line with the rank left over
 
+  /// No axes.
   Shape() {  // a loop, because g++ clears a tensor's 88 bytes by a string instruction otherwise, at the price of two small buffers
 #pragma GCC unroll 8
     for (int i = 0; i < kMaxRank; ++i) sizes_[i] = 0;
   }
+  /// Throws ShapeError for more than `kMaxRank` axes, for a negative size, and for more elements than an Index counts.
   Shape(std::initializer_list<Index> sizes) : Shape() {
     require<ShapeError>(sizes.size() <= kMaxRank, "Shape: ", sizes.size(), " axes given, at most ", kMaxRank, " are supported");
     for (Index size : sizes) push_back(size);
@@ -46,10 +48,13 @@ class Shape {
     rank_ = Rank;
   }
 
+  /// The number of axes.
   int rank() const { return rank_; }
   /// Size of axis `axis`; negative axes count from the end.
   Index operator[](int axis) const { return sizes_[axis < 0 ? axis + rank_ : axis]; }
+  /// The same, to write; negative axes count from the end.
   Index& operator[](int axis) { return sizes_[axis < 0 ? axis + rank_ : axis]; }
+  /// Adds an innermost axis. Throws ShapeError as the constructor does.
   void push_back(Index size) {
     require<ShapeError>(rank_ < kMaxRank && size >= 0, "Shape: an axis of size ", size, " cannot be added to a shape of rank ", rank_);
     require<ShapeError>(fits(size), "Shape: an axis of size ", size, " on top of ", *this, " makes more elements than can be counted");
@@ -73,15 +78,21 @@ class Shape {
     for (int i = 0; i < rank_; ++i) product *= sizes_[i];
     return product;
   }
+  /// Size of the last axis; 1 without axes.
   Index features() const { return rank_ > 0 ? sizes_[rank_ - 1] : 1; }
+  /// Product of the sizes of all axes but the last.
   Index rows() const {
     Index product = 1;
     for (int i = 0; i + 1 < rank_; ++i) product *= sizes_[i];
     return product;
   }
 
+  /// Over the sizes, outermost first.
+  /// @{
   const Index* begin() const { return sizes_; }
   const Index* end() const { return sizes_ + rank_; }
+  /// @}
+  /// Equal ranks and equal sizes.
   friend bool operator==(const Shape& a, const Shape& b) {
     if (a.rank_ != b.rank_) return false;
     for (int i = 0; i < a.rank_; ++i)

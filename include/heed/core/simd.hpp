@@ -38,9 +38,12 @@ struct Packet;
 /// One element: what makes every kernel run on number-like types, such as the dual numbers of the certificate.
 template <class T>
 struct Packet<Scalar, T> {
-  static constexpr int lanes = 1;
-  T v;
+  static constexpr int lanes = 1;  ///< elements in a register
+  T v;                             ///< the register
 
+  /// To and from memory of any alignment. `broadcast` fills all lanes with one number; partial ones touch `count` elements only, and lanes behind them are
+  /// `fill`.
+  /// @{
   static Packet zero() { return {T(0)}; }
   static Packet broadcast(const T& s) { return {s}; }
   static Packet load_broadcast(const T* p) { return {*p}; }
@@ -48,27 +51,38 @@ struct Packet<Scalar, T> {
   static Packet load_partial(const T* p, Index count, const T& fill = T(0)) { return {count > 0 ? *p : fill}; }
   void store(T* p) const { *p = v; }
   void store_partial(T* p, Index count) const {
+    /// @}
     if (count > 0) *p = v;
   }
+  /// Lane by lane.
+  /// @{
   friend Packet operator+(const Packet& a, const Packet& b) { return {a.v + b.v}; }
   friend Packet operator-(const Packet& a, const Packet& b) { return {a.v - b.v}; }
   friend Packet operator*(const Packet& a, const Packet& b) { return {a.v * b.v}; }
   friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
   friend Packet operator-(const Packet& a) { return {-a.v}; }
+  /// @}
   /// a * b + c, rounded once where the instruction set can
   static Packet fma(const Packet& a, const Packet& b, const Packet& c) { return {a.v * b.v + c.v}; }
   /// a > b ? x : y
   static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) { return {a.v > b.v ? x.v : y.v}; }
+  /// Lane by lane; of a NaN and a number, b.
+  /// @{
   static Packet max(const Packet& a, const Packet& b) { return {a.v > b.v ? a.v : b.v}; }
   static Packet min(const Packet& a, const Packet& b) { return {a.v < b.v ? a.v : b.v}; }
+  /// @}
   /// a where it is NaN, else b
   static Packet nan_or(const Packet& a, const Packet& b) { return {a.v != a.v ? a.v : b.v}; }
+  /// Lane by lane.
   static Packet sqrt(const Packet& a) {
     using std::sqrt;
     return {T(sqrt(a.v))};
   }
+  /// Over the lanes, in a fixed order.
+  /// @{
   T sum() const { return v; }
   T largest() const { return v; }
+  /// @}
 
   /// Numbers of a smaller type (uint8_t, int32_t, float), one a lane, as T; on the way back they are cut or rounded.
   template <class Number>
@@ -78,6 +92,7 @@ struct Packet<Scalar, T> {
     else
       return {T(*p)};
   }
+  /// The way back of `load_numbers`, to `lanes` numbers at p.
   template <class Number>
   void store_numbers(Number* p) const {
     using Source = std::conditional_t<std::is_floating_point_v<T>, T, double>;  // number-like types convert to double
@@ -85,12 +100,14 @@ struct Packet<Scalar, T> {
     if constexpr (!std::is_same_v<Number, T>) *p = static_cast<Number>(static_cast<Source>(v));
   }
 
+  /// Packet i's lane j becomes packet j's lane i.
   static void transpose(Packet (&)[1]) {}
   /// From a0 a1 ... b0 b1 ... to a0 a2 ... b0 b2 ... and a1 a3 ... b1 b3 ...; join_pairs is the way back.
   static void split_pairs(const Packet& a, const Packet& b, Packet& first, Packet& second) { first = a, second = b; }
+  /// a0 b0 a1 b1 ... of `first` and `second`: the way back of split_pairs.
   static void join_pairs(const Packet& first, const Packet& second, Packet& a, Packet& b) { a = first, b = second; }
-  /// Flags of one byte for `flag_groups` packets are read at once.
-  static constexpr int flag_bytes = 1, flag_groups = 1;
+  static constexpr int flag_bytes = 1, flag_groups = 1;  ///< flags of one byte for `flag_groups` packets are read at once
+  /// Lanes of x where the byte of flags that belongs to the lane is not 0, else of y. The template argument is the group.
   template <int>
   static Packet select_flags(const unsigned char* flags, const Packet& x, const Packet& y) {
     return flags[0] ? x : y;
@@ -121,15 +138,20 @@ HEED_INLINE void keep_in_register([[maybe_unused]] Value& value) {
 template <class Isa, class T>
 struct WholePacket;
 
+/// One lane.
 template <class T>
 struct WholePacket<Scalar, T> {
-  std::uint32_t v;
+  std::uint32_t v;  ///< the register
 
+  /// The same number in all lanes.
   static WholePacket broadcast(std::uint32_t s) { return {s}; }
   /// first, first + 1, ...
   static WholePacket count_from(std::uint32_t first) { return {first}; }
+  /// Lane by lane, modulo 2^32.
+  /// @{
   friend WholePacket operator+(const WholePacket& a, const WholePacket& b) { return {a.v + b.v}; }
   friend WholePacket operator*(const WholePacket& a, const WholePacket& b) { return {a.v * b.v}; }
+  /// @}
   /// a xor (a shifted right by `Bits`)
   template <int Bits>
   static WholePacket fold(const WholePacket& a) {

@@ -26,10 +26,11 @@ using MatrixMap = Eigen::Map<
 template <class T, int Rank>
 class TensorView;
 
+/// The view for reading; see the one for writing, which is one of these.
 template <class T, int Rank>
 class TensorView<const T, Rank> {
  public:
-  static constexpr int rank = Rank;
+  static constexpr int rank = Rank;  ///< the number of axes
   using scalar = T;
 
   TensorView() = default;
@@ -38,13 +39,21 @@ class TensorView<const T, Rank> {
     require<ShapeError>(shape.rank() == Rank, "TensorView: shape ", shape, " has rank ", shape.rank(), ", the type says ", Rank);
   }
 
+  /// The elements, row-major; null of an empty view.
   const T* data() const { return data_; }
+  /// The sizes of the axes.
   const Shape& shape() const { return shape_; }
+  /// The number of elements.
   Index size() const { return shape_.rank() == 0 && Rank > 0 ? 0 : shape_.size(); }
+  /// Whether there are no elements.
   bool empty() const { return size() == 0; }
+  /// Size of axis `axis`; negative axes count from the end.
   Index size(int axis) const { return shape_[axis]; }
+  /// Product of the sizes of all axes but the last.
   Index rows() const { return shape_.rows(); }
+  /// Size of the last axis.
   Index features() const { return shape_.features(); }
+  /// All elements, row-major.
   std::span<const T> span() const { return {data_, static_cast<std::size_t>(size())}; }
 
   /// The element at one position an axis.
@@ -52,6 +61,7 @@ class TensorView<const T, Rank> {
   const T& operator()(Positions... positions) const {
     return data_[offset(positions...)];
   }
+  /// Element number `element` in row-major order. Debug builds assert that there is one.
   const T& operator[](Index element) const {
     HEED_ASSERT(element >= 0 && element < size());
     return data_[element];
@@ -59,6 +69,7 @@ class TensorView<const T, Rank> {
 
   /// The tensor as rows x features.
   MatrixMap<const T> matrix() const { return {data_, rows(), features()}; }
+  /// The same elements as rows x features.
   TensorView<const T, 2> as_rows() const { return {data_, Shape{rows(), features()}}; }
   /// The same elements under another shape of equal size, else ShapeError.
   template <int NewRank>
@@ -76,6 +87,7 @@ class TensorView<const T, Rank> {
   }
 
  protected:
+  /// Row-major number of the element at these positions.
   template <class... Positions>
   Index offset(Positions... positions) const {
     static_assert(sizeof...(Positions) == Rank, "heed::TensorView: give one position for each axis");
@@ -86,8 +98,8 @@ class TensorView<const T, Rank> {
     return result;
   }
 
-  const T* data_ = nullptr;
-  Shape shape_;
+  const T* data_ = nullptr;  ///< the elements, the owner's
+  Shape shape_;              ///< of rank `Rank`, or of rank 0 in a view that looks at nothing
 };
 
 template <class T, int Rank>
@@ -99,14 +111,21 @@ class TensorView : public TensorView<const T, Rank> {
   /// Wraps `data`, which holds `shape.size()` elements. Throws ShapeError if the shape has another rank.
   TensorView(T* data, const Shape& shape) : Base(data, shape) {}
 
+  /// The elements, to write.
+  /// @{
   T* data() const { return const_cast<T*>(this->data_); }  // it came in as T*
   std::span<T> span() const { return {data(), static_cast<std::size_t>(this->size())}; }
+  /// @}
+  /// The element at one position an axis, to write.
   template <class... Positions>
   T& operator()(Positions... positions) const {
     return data()[this->offset(positions...)];
   }
+  /// Element number `element` in row-major order, to write.
   T& operator[](Index element) const { return const_cast<T&>(Base::operator[](element)); }
 
+  /// As of the view for reading, to write.
+  /// @{
   MatrixMap<T> matrix() const { return {data(), this->rows(), this->features()}; }
   TensorView<T, 2> as_rows() const { return writable(Base::as_rows()); }
   template <int NewRank>
@@ -114,6 +133,7 @@ class TensorView : public TensorView<const T, Rank> {
     return writable(Base::template reshaped<NewRank>(shape));
   }
   TensorView slice(Index begin, Index end) const { return writable(Base::slice(begin, end)); }
+  /// @}
 
  private:
   template <int NewRank>
@@ -137,8 +157,11 @@ class Tensor : public TensorView<const T, Rank> {
   explicit Tensor(const TensorView<const T, Rank>& source) : Tensor(uninitialized(source.shape())) {
     std::copy_n(source.data(), source.size(), data());
   }
+  /// A deep copy.
   Tensor(const Tensor& other) : Tensor() { *this = other; }
+  /// Takes the memory; `other` is empty afterwards.
   Tensor(Tensor&& other) noexcept : Tensor() { swap(other); }
+  /// A deep copy, into the memory that is here where that is large enough.
   Tensor& operator=(const Tensor& other) {
     if (this == &other) return *this;
     if (other.empty()) {
@@ -150,6 +173,7 @@ class Tensor : public TensorView<const T, Rank> {
     }
     return *this;
   }
+  /// Exchanges the memory with `other`.
   Tensor& operator=(Tensor&& other) noexcept {
     swap(other);
     return *this;
@@ -199,7 +223,9 @@ class Tensor : public TensorView<const T, Rank> {
     result.fresh_ = fresh_;
     return result;
   }
+  /// Sets every element.
   void fill(const T& value) { std::fill_n(data(), this->size(), value); }
+  /// Exchanges shape and memory.
   void swap(Tensor& other) noexcept {
     std::swap(this->data_, other.data_);
     std::swap(this->shape_, other.shape_);
@@ -212,6 +238,8 @@ class Tensor : public TensorView<const T, Rank> {
   using Base::span;
   using Base::operator();
   using Base::operator[];
+  /// The elements, to write: as of TensorView.
+  /// @{
   T* data() { return const_cast<T*>(this->data_); }  // the elements are ours and were never const
   TensorView<T, Rank> view() { return {data(), this->shape_}; }
   MatrixMap<T> matrix() { return view().matrix(); }
@@ -221,6 +249,7 @@ class Tensor : public TensorView<const T, Rank> {
     return view()(positions...);
   }
   T& operator[](Index element) { return const_cast<T&>(Base::operator[](element)); }
+  /// @}
 
  private:
   template <class, int>

@@ -25,9 +25,9 @@ struct Augmentation {
 /// One choice made: pixel (y, x) of the result is pixel (y + down, x + right) of the image (mirrored if `flip`), continued beyond its
 /// border by reflection that does not repeat the edge (... 2 1 | 0 1 2 ...); the square of side `cut` at (cut_top, cut_left) is 0.
 struct Placement {
-  Index down = 0, right = 0;
-  bool flip = false;
-  Index cut = 0, cut_top = 0, cut_left = 0;
+  Index down = 0, right = 0;                 ///< pixels
+  bool flip = false;                         ///< mirrored left to right
+  Index cut = 0, cut_top = 0, cut_left = 0;  ///< pixels; a `cut` of 0 deletes nothing
 };
 
 /// Throws std::invalid_argument if the augmentation does not fit images of `shape` {height, width, channels}: reflection reaches at most to

@@ -30,18 +30,19 @@ struct Batch {
   std::vector<Index> indices;  ///< (images): their numbers in the data set
   Index number = 0;            ///< of the batch within its epoch
 
+  /// The number of examples.
   Index size() const { return static_cast<Index>(labels.size()); }
 };
 
 struct BatchOptions {
-  Index batch_size = 256;
-  bool shuffle = false;      ///< a new order every epoch; otherwise that of the data set
-  bool drop_last = false;    ///< leave out a last batch that is not full
-  bool prefetch = true;      ///< prepare the next batch on a thread of its own while this one is used
-  int prefetch_threads = 1;  ///< how many threads that may take; one is enough for images in memory, decoding files may want more
-  std::uint64_t seed = 0;    ///< of order and augmentation
-  Augmentation augmentation = {};
-  Normalization normalization = {};
+  Index batch_size = 256;            ///< examples a batch; the last one may have fewer
+  bool shuffle = false;              ///< a new order every epoch; otherwise that of the data set
+  bool drop_last = false;            ///< leave out a last batch that is not full
+  bool prefetch = true;              ///< prepare the next batch on a thread of its own while this one is used
+  int prefetch_threads = 1;          ///< how many threads that may take; one is enough for images in memory, decoding files may want more
+  std::uint64_t seed = 0;            ///< of order and augmentation
+  Augmentation augmentation = {};    ///< what is done to each image; nothing unless asked for
+  Normalization normalization = {};  ///< of the pixels; without, bytes become 0 to 1
 };
 
 namespace detail {
@@ -160,13 +161,19 @@ class Batches {
 
   /// One pass over the data, for a range-based for loop.
   class Epoch {
+    /// Goes over the batches once. A batch stays as it is until the iterator moves on.
    public:
     class iterator {
      public:
+      /// For the standard library's algorithms.
+      /// @{
       using value_type = Batch<T>;
       using difference_type = Index;
       using iterator_concept = std::input_iterator_tag;
+      /// @}
 
+      /// An input iterator: `++` makes the next batch, and throws what a data set's own functions have thrown.
+      /// @{
       explicit iterator(Batches* batches) : batches_(batches), batch_(batches->next()) {}
       const Batch<T>& operator*() const { return *batch_; }
       const Batch<T>* operator->() const { return batch_; }
@@ -176,20 +183,25 @@ class Batches {
       }
       void operator++(int) { ++*this; }
       friend bool operator==(const iterator& i, std::default_sentinel_t) { return i.batch_ == nullptr; }
+      /// @}
 
      private:
       Batches* batches_;
       const Batch<T>* batch_;
     };
 
+    /// For the range-based for loop.
+    /// @{
     iterator begin() const { return iterator(batches_); }
     std::default_sentinel_t end() const { return {}; }
+    /// @}
 
    private:
     friend class Batches;
     explicit Epoch(Batches* batches) : batches_(batches) {}
     Batches* batches_;
   };
+  /// The batches of epoch number `epoch`, from number `first_batch` on. A new epoch ends the one before.
   Epoch epoch(Index epoch, Index first_batch = 0) {
     start_epoch(epoch, first_batch);
     return Epoch(this);

@@ -19,8 +19,10 @@ namespace heed::inline HEED_ABI {
 
 /// A record of the CIFAR binary format (https://www.cs.toronto.edu/~kriz/cifar.html): label bytes, then 32 x 32 bytes of red, as many of
 /// green and of blue, each row by row. CIFAR-10 has one label byte, CIFAR-100 two: coarse, then fine.
+/// @{
 inline constexpr Index kCifarSide = 32, kCifarChannels = 3, kCifarPixels = kCifarSide * kCifarSide * kCifarChannels;
 inline constexpr Index kCifar10Record = 1 + kCifarPixels, kCifar100Record = 2 + kCifarPixels;
+/// @}
 
 /// Which of CIFAR-100's two labels is meant: one of 100 classes, or of the 20 groups that they form.
 enum class CifarLabels { fine, coarse };

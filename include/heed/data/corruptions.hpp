@@ -41,7 +41,7 @@ enum class Corruption : unsigned char {
   scale,
 };
 
-inline constexpr int kCorruptions = 16;
+inline constexpr int kCorruptions = 16;  ///< kinds of corruption
 /// All of them, in their order.
 inline std::vector<Corruption> all_corruptions() {
   std::vector<Corruption> all;
@@ -332,6 +332,7 @@ class CorruptedDataset {
   int classes() const { return dataset_->classes(); }
   std::vector<std::string> class_names() const { return heed::class_names(*dataset_); }
   int label(Index example) const { return dataset_->label(example); }
+  /// Writes the corrupted pixels, height x width x channels.
   void fetch(Index example, std::uint8_t* pixels) const {
     corrupt(kind_, severity_, seed_, example, image_shape(), image_pixels(*dataset_, example, pixels), pixels);
   }

@@ -181,6 +181,7 @@ class ImageDataset {
     static const std::vector<std::string> none;
     return content_ ? content_->names : none;
   }
+  /// The pixels, height x width x channels, as long as a copy or part of this set lives.
   const std::uint8_t* image(Index example) const { return images().data() + example * image_shape().size(); }
   int label(Index example) const { return labels()[static_cast<std::size_t>(example)]; }
 
@@ -188,6 +189,7 @@ class ImageDataset {
   TensorView<const std::uint8_t, 4> images() const {
     return content_ ? content_->images.slice(begin_, begin_ + size_) : TensorView<const std::uint8_t, 4>();
   }
+  /// The classes of all examples, in their order.
   std::span<const int> labels() const {
     if (!content_) return {};
     return std::span<const int>(content_->labels).subspan(static_cast<std::size_t>(begin_), static_cast<std::size_t>(size_));
@@ -201,7 +203,9 @@ class ImageDataset {
     part.size_ = end - begin;
     return part;
   }
+  /// The first `count` examples. Throws std::invalid_argument if there are fewer.
   ImageDataset first(Index count) const { return range(0, count); }
+  /// The last `count` examples. Throws std::invalid_argument if there are fewer.
   ImageDataset last(Index count) const { return range(size_ - count, size_); }
 
  private:
@@ -235,7 +239,9 @@ class Subset {
   int classes() const { return dataset_->classes(); }
   std::vector<std::string> class_names() const { return heed::class_names(*dataset_); }
   int label(Index example) const { return dataset_->label(index(example)); }
+  /// The pixels of an example, where the whole data set holds them.
   auto image(Index example) const requires detail::HoldsImages<D> { return dataset_->image(index(example)); }
+  /// Writes the pixels of an example, where the whole data set makes them.
   void fetch(Index example, DatasetPixel<D>* pixels) const requires(!detail::HoldsImages<D>) { dataset_->fetch(index(example), pixels); }
   /// The example's number in the whole data set.
   Index index(Index example) const { return indices_[static_cast<std::size_t>(example)]; }
@@ -270,7 +276,7 @@ Subset<D> last(const D&& dataset, Index count);
 
 /// What a model learns from and what it is judged by.
 struct TrainTest {
-  ImageDataset train, test;
+  ImageDataset train, test;  ///< byte images with labels
 };
 
 }  // namespace heed::inline HEED_ABI

@@ -20,9 +20,9 @@ namespace heed::inline HEED_ABI {
 
 /// The size and the seed of the generated sample set.
 struct GeneratedOptions {
-  Index train = 10000;  ///< a multiple of 5, for the five batches of the format
-  Index test = 2000;
-  std::uint64_t seed = 0;
+  Index train = 10000;     ///< a multiple of 5, for the five batches of the format
+  Index test = 2000;       ///< images for testing
+  std::uint64_t seed = 0;  ///< of the drawing: the same seed draws the same images
 };
 
 /// The classes of the generated sample set. The shape alone tells the class.

@@ -14,21 +14,23 @@ namespace heed::inline HEED_ABI {
 /// Mean and standard deviation of each channel: a pixel x becomes (x - mean) / deviation. Bytes count as 0 to 1 (x / 255), floating-point
 /// pixels as they are. Both empty: no normalisation (bytes still become 0 to 1).
 struct Normalization {
-  std::vector<double> mean, deviation;
+  std::vector<double> mean, deviation;  ///< one number a channel; deviations above zero
 
   /// CIFAR-10's training set, to four digits.
   static Normalization cifar10() { return {{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.2616}}; }
   /// CIFAR-100's training set, to four digits.
   static Normalization cifar100() { return {{0.5071, 0.4865, 0.4409}, {0.2673, 0.2564, 0.2762}}; }
 
+  /// Whether there is no normalisation.
   bool empty() const { return mean.empty() && deviation.empty(); }
+  /// Equal numbers.
   friend bool operator==(const Normalization&, const Normalization&) = default;
 };
 
 /// A Normalization made ready for pixels of type P: a value is pixel * scale[channel] + shift[channel], one multiplication and one addition.
 template <class P, class T>
 struct PixelScale {
-  std::vector<T> scale, shift;
+  std::vector<T> scale, shift;  ///< one number a channel
 
   PixelScale() = default;
   /// Throws std::invalid_argument unless there are `channels` means and as many deviations above zero, or none of either.

@@ -77,6 +77,7 @@ inline Raster gaussian_filter(const Raster& image, double sigma, double truncate
 /// A point between the pixels of an image, their centres being whole numbers: the four around it and how much of each.
 class BilinearPoint {
  public:
+  /// The point (y, x), in pixels from the centre of the first; `border` tells what lies outside of the image.
   BilinearPoint(double y, double x, Index height, Index width, Border border)
       : lower_(y - std::floor(y)),
         right_(x - std::floor(x)),

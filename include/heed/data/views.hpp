@@ -11,8 +11,8 @@ namespace heed::inline HEED_ABI {
 
 /// One way to look at a test image, and the weight of the logits that it gives.
 struct View {
-  Placement placement;
-  double weight;
+  Placement placement;  ///< where it looks
+  double weight;        ///< of the logits; those of all views add up to 1
 };
 
 /// The views over which an evaluation averages its logits; the weights add up to 1. 1: the image. 2: the image and its mirror image.

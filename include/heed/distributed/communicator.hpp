@@ -24,12 +24,12 @@ class Communicator {
  public:
   /// Some bytes of a piece of memory.
   struct Part {
-    Index begin = 0, bytes = 0;
+    Index begin = 0, bytes = 0;  ///< in bytes
   };
 
   virtual ~Communicator() = default;
   virtual int rank() const = 0;  ///< of this process: 0 ... size() - 1
-  virtual int size() const = 0;
+  virtual int size() const = 0;  ///< how many processes there are
 
   /// Gives each rank r, this one included, its part `send[r]` of `from`, and puts what it gives into part `receive[r]` of `to`. All ranks call it, and
   /// for each pair both have the same number of bytes in mind. Parts of `from` may overlap, those of `to` may not. Throws CommunicationError.

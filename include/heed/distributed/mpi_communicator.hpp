@@ -49,6 +49,7 @@ struct MpiOptions {
 /// itself (MPI_Abort), else the others wait.
 class MpiCommunicator final : public Communicator {
  public:
+  /// MPI must be running, see MpiScope. Throws CommunicationError for what MPI reports.
   explicit MpiCommunicator(MPI_Comm parent = MPI_COMM_WORLD, MpiOptions options = {}) : options_(std::move(options)) {
     check(MPI_Comm_dup(parent, &comm_), "MPI_Comm_dup");
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);

@@ -17,8 +17,8 @@ namespace heed::inline HEED_ABI {
 
 /// What one shard of a batch gave, or all of them together.
 struct ShardReport {
-  double loss = 0;  ///< mean over the images
-  Index correct = 0;
+  double loss = 0;    ///< mean over the images
+  Index correct = 0;  ///< images that were classified rightly
   bool stop = false;  ///< a rank asked for an end
 };
 
@@ -47,7 +47,9 @@ class ShardedGradients {
   ShardedGradients(const ShardedGradients&) = delete;
   ShardedGradients& operator=(const ShardedGradients&) = delete;
 
+  /// The number of shards of a batch.
   Index shards() const { return shards_; }
+  /// Between the ranks that share the shards.
   const Communicator& communicator() const { return communicator_; }
 
   /// Calls `pass(shard, begin, end)` for this rank's shards of a batch of `images`: it runs images [begin, end) forward and backward, gradients of the

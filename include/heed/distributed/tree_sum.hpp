@@ -15,8 +15,8 @@ namespace heed::inline HEED_ABI {
 /// The sum of leaves `first` to `first + leaves`, a power of two of them, of which `first` is a multiple.
 template <class Value>
 struct TreeNode {
-  Index first, leaves;
-  Value value;
+  Index first, leaves;  ///< numbers of the leaves
+  Value value;          ///< their sum
 };
 
 /// Adds the node that follows those in `nodes`, and joins those that form a larger one: `join(left, right)` is left += right.

@@ -29,6 +29,7 @@ namespace heed::inline HEED_ABI {
 /// points to is replaced. Throws FileError "`path`: cannot ...: cause".
 class AtomicFile {
  public:
+  /// Opens the temporary file.
   explicit AtomicFile(const std::string& path) : path_(path) {
     namespace fs = std::filesystem;
     std::error_code cause;
@@ -55,10 +56,12 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
+  /// Appends bytes. Throws FileError where the device is full.
   void write(const void* data, std::size_t bytes) {
     require(file_ != nullptr, path_, ": cannot write after commit");
     if (bytes > 0 && std::fwrite(data, 1, bytes, file_) != bytes) give_up("write");
   }
+  /// The same.
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
 
   /// Makes the new content visible under `path`. (The folder's entry itself is not flushed: after a power failure the old file may be

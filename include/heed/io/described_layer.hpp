@@ -17,9 +17,9 @@ namespace heed::inline HEED_ABI::io {
 /// A parameter, a buffer or a constant of a described model: a view, valid as long as the model.
 struct DescribedTensor {
   std::string name;  ///< its own, "weight"
-  Shape shape;
-  Dtype dtype;  ///< float or double
-  const void* data;
+  Shape shape;       ///< as the parameter's
+  Dtype dtype;       ///< float or double
+  const void* data;  ///< the model's own
 
   /// The numbers as floats, the nearest ones.
   std::vector<float> floats() const {
@@ -31,10 +31,10 @@ struct DescribedTensor {
 
 /// What a layer tells about itself (see Visitor), kept as a tree: what writers of other formats read instead of layer types.
 struct DescribedLayer {
-  std::string path, kind;  ///< "block1.conv1", empty for the model itself; "Conv2d"
-  std::vector<std::pair<std::string, std::string>> options;
-  std::vector<DescribedTensor> tensors;  ///< parameters, buffers and constants that are not empty
-  std::vector<DescribedLayer> children;
+  std::string path, kind;                                    ///< "block1.conv1", empty for the model itself; "Conv2d"
+  std::vector<std::pair<std::string, std::string>> options;  ///< names and values, as the layer described them
+  std::vector<DescribedTensor> tensors;                      ///< parameters, buffers and constants that are not empty
+  std::vector<DescribedLayer> children;                      ///< in the order of the walk
   Shape out = {};  ///< for the given inputs; rank 0 where the model does not say (a layer inside of a layer that runs it by itself)
 
   /// For messages: "layer block1.conv1 (Conv2d)".
@@ -48,9 +48,12 @@ struct DescribedLayer {
       if (key == name) return value;
     fail(label(), " describes no option ", name);
   }
+  /// Whether the layer describes the option `name`.
   bool has_option(std::string_view name) const {
     return std::any_of(options.begin(), options.end(), [&](const auto& o) { return o.first == name; });
   }
+  /// The option as a number, a whole number, or a boolean; throws as `option` does.
+  /// @{
   double number(std::string_view name) const {
     const std::string& value = option(name);
     char* end = nullptr;
@@ -64,6 +67,7 @@ struct DescribedLayer {
     return values[0];
   }
   bool flag(std::string_view name) const {
+    /// @}
     const std::string& value = option(name);
     require(value == "true" || value == "false", label(), ": option ", name, " is \"", value, "\", expected true or false");
     return value == "true";
@@ -88,11 +92,13 @@ struct DescribedLayer {
     const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const DescribedTensor& t) { return t.name == name; });
     return found == tensors.end() ? nullptr : &*found;
   }
+  /// Throws std::invalid_argument if there is none of that name.
   const DescribedTensor& tensor(std::string_view name) const {
     const DescribedTensor* found = find(name);
     require(found != nullptr, label(), " describes no ", name);
     return *found;
   }
+  /// The child of that name ("linear1"). Throws std::invalid_argument if there is none.
   const DescribedLayer& child(std::string_view name) const {
     const std::string wanted = path_of(name);
     const auto found = std::find_if(children.begin(), children.end(), [&](const DescribedLayer& c) { return c.path == wanted; });

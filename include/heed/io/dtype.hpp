@@ -20,20 +20,24 @@ enum class Dtype { u64, i64, f64, f32, u32, i32, bf16, f16, u16, i16, i8, u8, bo
 
 /// What there is to know about a kind of number.
 struct DtypeTraits {
-  Dtype dtype;
-  std::string_view name;
-  int width;  ///< in bytes
+  Dtype dtype;            ///< the kind
+  std::string_view name;  ///< in safetensors' headers, "F32"
+  int width;              ///< in bytes
 };
 
+/// In the order of Dtype.
 inline constexpr DtypeTraits kDtypes[] = {{Dtype::u64, "U64", 8}, {Dtype::i64, "I64", 8}, {Dtype::f64, "F64", 8}, {Dtype::f32, "F32", 4},
     {Dtype::u32, "U32", 4}, {Dtype::i32, "I32", 4}, {Dtype::bf16, "BF16", 2}, {Dtype::f16, "F16", 2}, {Dtype::u16, "U16", 2},
     {Dtype::i16, "I16", 2}, {Dtype::i8, "I8", 1}, {Dtype::u8, "U8", 1}, {Dtype::boolean, "BOOL", 1}};
 
+/// Of a kind of number: see DtypeTraits.
+/// @{
 constexpr std::string_view dtype_name(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].name; }
 constexpr int dtype_width(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].width; }
 constexpr bool is_floating(Dtype dtype) {
   return dtype == Dtype::f64 || dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
 }
+/// @}
 
 /// The Dtype of a C++ type; bool is one byte.
 template <class T>

@@ -28,11 +28,13 @@ namespace heed::inline HEED_ABI {
 /// others are doubles. Strings are UTF-8. Objects keep the order of their members; a key occurs once.
 class Json {
  public:
-  using Array = std::vector<Json>;
-  using Object = std::vector<std::pair<std::string, Json>>;
+  using Array = std::vector<Json>;                           ///< elements in order
+  using Object = std::vector<std::pair<std::string, Json>>;  ///< keys and values, in order
 
   /// null
   Json() = default;
+  /// A value of this kind.
+  /// @{
   Json(bool value) : kind_(Kind::boolean), whole_(value) {}
   template <class Number>
     requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>)
@@ -48,15 +50,18 @@ class Json {
   Json(const char* value) : Json(std::string(value)) {}
   Json(Array value) : kind_(Kind::array), array_(std::move(value)) {}
   Json(Object value) : kind_(Kind::object), object_(std::move(value)) {}
+  /// @}
 
   /// Reads one value that fills `source`. Throws FileError "`name`: at offset O: expected ..., found ...", where offsets count from
   /// `first_offset`. Arrays and objects may be `kMaxDepth` deep, and a document may hold `kMaxValues` values, so that hostile input can
   /// exhaust neither the stack nor the memory: at most `kMemoryFactor` bytes are held for each byte of `source`.
   static Json parse(std::string_view source, std::string_view name = "JSON", std::size_t first_offset = 0);
-  static constexpr int kMaxDepth = 64;
-  static constexpr std::size_t kMemoryFactor = 160;  // "0," is a value of 104 bytes, for which a growing array has room three times
-  static constexpr std::size_t kMaxValues = std::size_t{1} << 21;  // a header of 100 000 tensors holds a million values
+  static constexpr int kMaxDepth = 64;               ///< of arrays and objects in each other
+  static constexpr std::size_t kMemoryFactor = 160;  ///< "0," is a value of 104 bytes, for which a growing array has room three times
+  static constexpr std::size_t kMaxValues = std::size_t{1} << 21;  ///< a header of 100 000 tensors holds a million values
 
+  /// What kind of value it is. A whole number is a number, too.
+  /// @{
   bool is_null() const { return kind_ == Kind::null; }
   bool is_bool() const { return kind_ == Kind::boolean; }
   bool is_integer() const { return kind_ == Kind::whole_number; }
@@ -64,14 +69,17 @@ class Json {
   bool is_string() const { return kind_ == Kind::string; }
   bool is_array() const { return kind_ == Kind::array; }
   bool is_object() const { return kind_ == Kind::object; }
+  /// @}
 
   /// The value; throws std::invalid_argument when it is of another kind.
+  /// @{
   bool as_bool() const { return expect(is_bool(), "a boolean").whole_ != 0; }
   std::int64_t as_integer() const { return expect(is_integer(), "a whole number").whole_; }
   double as_number() const { return expect(is_number(), "a number").number_; }
   const std::string& as_string() const { return expect(is_string(), "a string").string_; }
   const Array& as_array() const { return expect(is_array(), "an array").array_; }
   const Object& as_object() const { return expect(is_object(), "an object").object_; }
+  /// @}
 
   /// The member `key` of an object; null if it has none.
   const Json* find(std::string_view key) const;

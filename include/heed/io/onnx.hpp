@@ -16,9 +16,9 @@ namespace heed::inline HEED_ABI::io {
 struct OnnxOptions {
   /// Maps, values of rank 4, come in and go out as (N, C, H, W), as those of PyTorch's exports do; false: as (N, H, W, C), as heed has them.
   bool channels_first = true;
-  std::vector<std::string> input_names = {"input"};  ///< one for each input
-  std::string output_name = "output";
-  std::string graph_name = "heed";
+  std::vector<std::string> input_names = {"input"};                ///< one for each input
+  std::string output_name = "output";                              ///< of the file's output
+  std::string graph_name = "heed";                                 ///< of the file's graph
   std::vector<std::pair<std::string, std::string>> metadata = {};  ///< words about the model, in the file's metadata_props
   OnnxEmitters emitters = {};                                      ///< for layers of your own; they come before heed's
 };

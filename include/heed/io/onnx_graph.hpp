@@ -20,9 +20,9 @@ namespace heed::inline HEED_ABI::io {
 /// A value of an ONNX graph: its name, and its shape in heed's order (features last, batch first). `channels_first`: it lies as PyTorch's maps
 /// do, (N, C, ...), since that is what ONNX convolutions take.
 struct OnnxValue {
-  std::string name;
-  Shape shape;
-  bool channels_first = false;
+  std::string name;             ///< in the graph
+  Shape shape;                  ///< (batch, ..., features), whatever lies in the file
+  bool channels_first = false;  ///< lies as (N, C, ...)
 
   /// Where heed's axis lies in the graph's value; negative axes count from the end.
   Index axis(int heed_axis) const {
@@ -35,6 +35,8 @@ struct OnnxValue {
 /// An attribute of a node.
 class OnnxAttribute {
  public:
+  /// An attribute called `name` of ONNX's type INT, FLOAT, STRING or INTS.
+  /// @{
   template <class Integer>
     requires std::is_integral_v<Integer> OnnxAttribute(std::string_view name, Integer value) {
       message_.bytes(1, name).integer(3, static_cast<std::int64_t>(value)).integer(20, 2);
@@ -47,7 +49,9 @@ class OnnxAttribute {
     for (Index value : values) message_.integer(8, value);
     message_.integer(20, 7);
   }
+  /// @}
 
+  /// An AttributeProto of onnx.proto.
   const ProtobufWriter& message() const { return message_; }
 
  private:
@@ -80,6 +84,7 @@ class OnnxGraph {
         " has no counterpart in ONNX that is known; give OnnxOptions::emitters one for this kind");
     return found->second(*this, layer, inputs);
   }
+  /// The same for a layer with one input.
   OnnxValue emit(const DescribedLayer& layer, const OnnxValue& input) { return emit(layer, std::span(&input, 1)); }
 
   /// Adds a node and returns the name of its output. An empty `word` is the layer's main node.
@@ -130,6 +135,7 @@ class OnnxGraph {
 
   /// The value as (N, C, ...), or as heed has it; a Transpose where it lies otherwise, once a value. Up to two axes both are the same.
   OnnxValue channels_first(const OnnxValue& value) { return laid_out(value, true); }
+  /// The same the other way: (N, ..., C).
   OnnxValue channels_last(const OnnxValue& value) { return laid_out(value, false); }
 
   /// The value in another shape: the batch stays whatever it is, `shape[0]` is not read. It lies as heed has it.

@@ -38,6 +38,7 @@ class ProtobufWriter {
   /// A message inside of this one.
   ProtobufWriter& message(int field, const ProtobufWriter& value) { return bytes(field, value.encoded_); }
 
+  /// The bytes of the message so far.
   const std::string& encoded() const { return encoded_; }
 
  private:

@@ -30,12 +30,13 @@ class SafetensorsReader {
  public:
   static constexpr std::size_t kMemoryFactor = Json::kMemoryFactor + 2;  ///< bytes held at once for each byte of a file, at most
 
+  /// A tensor of the file.
   struct Entry {
-    std::string name;
-    Dtype dtype;
-    Shape shape;
+    std::string name;    ///< "0.weight"
+    Dtype dtype;         ///< what lies in the file
+    Shape shape;         ///< in PyTorch's layout
     std::size_t offset;  ///< of the first byte, from the start of the file
-    std::size_t bytes;
+    std::size_t bytes;   ///< of all its elements
   };
 
   /// Reads the file into memory.
@@ -43,6 +44,7 @@ class SafetensorsReader {
   /// Takes the bytes of a file; `path` is for messages.
   SafetensorsReader(std::string content, std::string path) : path_(std::move(path)), content_(std::move(content)) { read_header(); }
 
+  /// As it was opened.
   const std::string& path() const { return path_; }
   /// All tensors, sorted by name.
   const std::vector<Entry>& entries() const& { return entries_; }
@@ -54,6 +56,7 @@ class SafetensorsReader {
         std::lower_bound(entries_.begin(), entries_.end(), name, [](const Entry& e, std::string_view n) { return e.name < n; });
     return place != entries_.end() && place->name == name ? &*place : nullptr;
   }
+  /// Whether there is a tensor of that name.
   bool contains(std::string_view name) const { return find(name) != nullptr; }
   /// Throws FileError if there is no tensor of that name.
   const Entry& at(std::string_view name) const {
@@ -237,6 +240,7 @@ class SafetensorsWriter {
     require(name != "__metadata__" && is_utf8(name), "SafetensorsWriter: ", detail::quoted_name(name), " cannot be the name of a tensor");
     tensors_.push_back({std::move(name), dtype, shape, data});
   }
+  /// The same for a tensor of a type that has a Dtype.
   template <class T, int Rank>
   void add(std::string name, const TensorView<const T, Rank>& tensor) {
     require(tensor.shape().rank() == Rank, "SafetensorsWriter: the tensor ", detail::quoted_name(name), " was never given a shape");

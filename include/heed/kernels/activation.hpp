@@ -163,7 +163,7 @@ struct GeluTanh {
 
 /// x > 0 ? x : slope x (Maas, Hannun and Ng 2013).
 struct LeakyRelu {
-  double slope = 0.01;
+  double slope = 0.01;  ///< left of 0
 
   template <class Isa, class T>
   HEED_INLINE Packet<Isa, T> apply(const Packet<Isa, T>& x) const {
@@ -179,7 +179,7 @@ struct LeakyRelu {
 
 /// x > 0 ? x : alpha (e^x - 1) (Clevert, Unterthiner and Hochreiter 2016).
 struct Elu {
-  double alpha = 1;
+  double alpha = 1;  ///< what y comes to far left of 0, as -alpha
 
   template <class Isa, class T>
   HEED_INLINE Packet<Isa, T> apply(const Packet<Isa, T>& x) const {
@@ -220,7 +220,7 @@ struct Tanh {
 
 /// x σ(alpha x) (Elfwing et al. 2018; with alpha: swish, Ramachandran et al. 2017); derivative s (1 + alpha x (1 - s)).
 struct Silu {
-  double alpha = 1;
+  double alpha = 1;  ///< steepness of the sigmoid
 
   template <class Isa, class T>
   HEED_INLINE Packet<Isa, T> apply(const Packet<Isa, T>& x) const {

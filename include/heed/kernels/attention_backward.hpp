@@ -26,14 +26,14 @@ inline constexpr Index kBiasShards = 8;
 /// What flows back into attention, and where the gradients go.
 template <class T>
 struct AttentionGradients {
-  HeadRows<const T> y, dy;
-  const T* log_sum = nullptr;  ///< (B, H, Tq), from attention_forward
-  const T* weights = nullptr;  ///< (B, H, Tq, Tk), from attention_forward: needed with d_weights
-  MaskRef<const T> d_weights;  ///< gradient of the returned weights, times `d_weights_factor`; a stride of 0 repeats it over the heads
-  double d_weights_factor = 1;
-  HeadRows<T> dq, dk, dv;  ///< written
-  MaskRef<T> d_bias;       ///< if given, dS is **added** here, summed over axes whose stride is 0 and where rows overlap
-  T* d_slopes = nullptr;   ///< (heads), if given: the gradient of the slopes is **added** here
+  HeadRows<const T> y, dy;      ///< the output of the forward pass and its gradient
+  const T* log_sum = nullptr;   ///< (B, H, Tq), from attention_forward
+  const T* weights = nullptr;   ///< (B, H, Tq, Tk), from attention_forward: needed with d_weights
+  MaskRef<const T> d_weights;   ///< gradient of the returned weights, times `d_weights_factor`; a stride of 0 repeats it over the heads
+  double d_weights_factor = 1;  ///< what `d_weights` is multiplied by
+  HeadRows<T> dq, dk, dv;       ///< written
+  MaskRef<T> d_bias;            ///< if given, dS is **added** here, summed over axes whose stride is 0 and where rows overlap
+  T* d_slopes = nullptr;        ///< (heads), if given: the gradient of the slopes is **added** here
 };
 
 namespace detail {

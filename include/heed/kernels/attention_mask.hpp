@@ -16,9 +16,10 @@ namespace heed::inline HEED_ABI::kernels {
 /// (B, H, T, D) tensors and slices of a packed (N, T, 3 H D) projection are both read in place.
 template <class T>
 struct HeadRows {
-  T* data = nullptr;
-  Index batch = 0, head = 0, row = 0;
+  T* data = nullptr;                   ///< the first element
+  Index batch = 0, head = 0, row = 0;  ///< distances, in elements
 
+  /// Where the features of token t of head h of sequence b begin.
   T* at(Index b, Index h, Index t = 0) const { return data + b * batch + h * head + t * row; }
 };
 
@@ -27,23 +28,28 @@ struct HeadRows {
 /// key - query. Only the elements of different heads, and of different batches, must differ, unless the stride is 0.
 template <class M>
 struct MaskRef {
-  M* data = nullptr;
-  Index batch = 0, head = 0, query = 0, key = 0;
+  M* data = nullptr;                              ///< the first element; null: there is no mask
+  Index batch = 0, head = 0, query = 0, key = 0;  ///< distances, in elements
 
+  /// Whether there is a mask.
   explicit operator bool() const { return data != nullptr; }
+  /// Where the row of query i begins.
   M* row(Index b, Index h, Index i) const { return data + b * batch + h * head + i * query; }
 };
 
 /// Which weights dropout keeps, as a pure function of (key, batch, head, query, key index): drawn again wherever it is needed, never stored.
 /// A 64-bit number a row, and 32 bits a weight hashed from it and the key index, so p is exact to 2^-32.
 struct AttentionDropout {
-  std::uint64_t key = 0;
-  double p = 0;  ///< probability that a weight is dropped
+  std::uint64_t key = 0;  ///< of the pass
+  double p = 0;           ///< probability that a weight is dropped
 
+  /// Whether any weight is dropped.
   bool active() const { return p > 0; }
+  /// Weights whose 32 bits are below it are dropped.
   std::uint32_t threshold() const { return static_cast<std::uint32_t>(std::min(p * 0x1p32, 0x1p32 - 1)); }
   /// By which the kept weights grow.
   double scale() const { return p < 1 ? 1 / (1 - p) : 0; }
+  /// What the bits of a row's weights are hashed from; `row` as in Attention::row_number.
   std::uint64_t row_bits(std::uint64_t row) const { return CounterRandom({key, 0x61747465}).bits(row); }
 };
 
@@ -54,12 +60,12 @@ struct AttentionDropout {
 /// may hold anything, NaN included.
 template <class T>
 struct Attention {
-  Index batches = 0, heads = 0, kv_heads = 0;  ///< query head h uses key head h / (heads / kv_heads)
-  Index queries = 0, keys = 0, width = 0, value_width = 0;
-  HeadRows<const T> q, k, v;
-  double scale = 1;
-  double softcap = 0;                 ///< > 0: scores become softcap * tanh(score / softcap), before bias and masks
-  bool causal = false;                ///< a query attends the keys up to its own position
+  Index batches = 0, heads = 0, kv_heads = 0;               ///< query head h uses key head h / (heads / kv_heads)
+  Index queries = 0, keys = 0, width = 0, value_width = 0;  ///< sizes: tokens, and features of a head
+  HeadRows<const T> q, k, v;                                ///< (B, H, Tq, D), (B, Hkv, Tk, D) and (B, Hkv, Tk, Dv)
+  double scale = 1;                                         ///< of q kᵀ
+  double softcap = 0;                                       ///< > 0: scores become softcap * tanh(score / softcap), before bias and masks
+  bool causal = false;                                      ///< a query attends the keys up to its own position
   Index causal_offset = 0;            ///< position of query 0 among the keys: 0 (the diagonal at the top left), or the length of a past
   bool end_aligned = false;           ///< instead, the last query stands at the last key of its sequence (the diagonal at the bottom right)
   MaskRef<const bool> mask = {};      ///< true = attend
@@ -67,9 +73,10 @@ struct Attention {
   const Index* key_lengths = nullptr;                   ///< (batches): sequence b has so many keys, those behind are padding
   Index key_limit = std::numeric_limits<Index>::max();  ///< keys from here on are masked: where masks are shorter than the keys
   MaskRef<const T> bias = {};                           ///< added to the scores
-  const T* slopes = nullptr;  ///< (heads): -slope |position - j| is added to the score of key j (ALiBi, Press et al. 2022)
-  AttentionDropout dropout = {};
+  const T* slopes = nullptr;      ///< (heads): -slope |position - j| is added to the score of key j (ALiBi, Press et al. 2022)
+  AttentionDropout dropout = {};  ///< of the weights, in training
 
+  /// The head of keys and values that query head h reads.
   Index kv_head(Index h) const { return h / (heads / kv_heads); }
   /// Keys of sequence b.
   Index length(Index b) const { return key_lengths ? std::clamp<Index>(key_lengths[b], 0, keys) : keys; }
@@ -80,6 +87,7 @@ struct Attention {
     const Index all = std::min(length(b), key_limit);
     return causal ? std::clamp<Index>(position(b, i) + 1, 0, all) : all;
   }
+  /// Number of a row of weights among all.
   std::uint64_t row_number(Index b, Index h, Index i) const { return static_cast<std::uint64_t>((b * heads + h) * queries + i); }
 };
 
@@ -88,9 +96,10 @@ inline constexpr double kMaskedScore = -1e30;
 
 /// The keys in [begin, end) that any of a range of queries attends lie in here. `flags`, if not null, says which of them are attended.
 struct AttendedKeys {
-  Index begin = 0, end = 0;
+  Index begin = 0, end = 0;              ///< numbers of keys
   const unsigned char* flags = nullptr;  ///< flags[j] for key j of [begin, end); null: all
 
+  /// Whether there are none.
   bool empty() const { return begin >= end; }
   /// From key `first` on.
   const unsigned char* flags_from(Index first) const { return flags ? flags + (first - begin) : nullptr; }
@@ -156,16 +165,16 @@ HEED_COMPILE_ONCE(attended_keys);
 /// Scores of `rows` queries from `query` on against `keys` keys from `key` on, in units of log2 (scale and log2 e are in the queries).
 template <class T>
 struct ScoreBlock {
-  const Attention<T>* problem;
-  Index b, h, query, rows, key, keys;
-  Index padded;  ///< keys rounded up to whole vectors: what the rows hold
-  T* scores;
+  const Attention<T>* problem;           ///< whose scores they are
+  Index b, h, query, rows, key, keys;    ///< which of them: sequence, head, and ranges of queries and keys
+  Index padded;                          ///< keys rounded up to whole vectors: what the rows hold
+  T* scores;                             ///< room for `rows` rows
   Index row;                             ///< elements from row to row
   const unsigned char* flags = nullptr;  ///< of attended keys, from `key` on
   T* slope = nullptr;  ///< if not null, takes the derivative of the soft cap (0 where a causal row has ended), laid out as the scores
   unsigned char* flag_row = nullptr;  ///< room for `padded` flags and biases whose stride is not 1
-  T* bias_row = nullptr;
-  const T* numbers = nullptr;  ///< 0, 1, 2, ..., `padded` of them, for problems with slopes
+  T* bias_row = nullptr;              ///< see flag_row
+  const T* numbers = nullptr;         ///< 0, 1, 2, ..., `padded` of them, for problems with slopes
 };
 
 namespace detail {

@@ -15,17 +15,22 @@ namespace heed::inline HEED_ABI::kernels {
 
 /// rows x features cut into `groups` groups of rows. Groups hold `group_rows` rows, except for the last, which takes what is left.
 struct BatchNormRows {
-  Index rows, features, groups, group_rows;
-  Index joined = 1;  ///< neighbouring features that are normalised together, a divisor of `features`
+  Index rows, features, groups, group_rows;  ///< rows of all, features of a row, groups, and rows of a group
+  Index joined = 1;                          ///< neighbouring features that are normalised together, a divisor of `features`
 
+  /// First row of a group.
   Index begin(Index group) const { return group * group_rows; }
+  /// Rows of a group.
   Index count(Index group) const { return (group + 1 == groups ? rows : (group + 1) * group_rows) - group * group_rows; }
   /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them; at most 1024, so that sums in float keep their digits.
   Index chunk_rows() const { return std::clamp<Index>(16384 / features, 1, 1024); }
+  /// Chunks of a group.
   Index chunks_of(Index group) const { return (count(group) + chunk_rows() - 1) / chunk_rows(); }
+  /// Chunks of the groups before.
   Index chunks_before(Index group) const { return group * ((group_rows + chunk_rows() - 1) / chunk_rows()); }
   /// Sets of joined features.
   Index sets() const { return features / joined; }
+  /// Chunks of all groups.
   Index chunks() const { return chunks_before(groups - 1) + chunks_of(groups - 1); }
 };
 

@@ -19,35 +19,41 @@ enum class Conv2dAlgorithm {
 
 /// The numbers of a 2-d convolution of images that lie (images, height, width, channels). Pairs are {vertical, horizontal}.
 struct Conv2dGeometry {
-  Index images;
-  Index size[2], in_channels;       ///< of x
-  Index out_size[2], out_channels;  ///< of y
-  Index kernel[2], stride[2], dilation[2];
-  Index padding[2];  ///< before the first row and column; what lies behind the last follows from the sizes
-  Index groups;
-  Conv2dAlgorithm algorithm = Conv2dAlgorithm::automatic;
+  Index images;                             ///< in the batch
+  Index size[2], in_channels;               ///< of x
+  Index out_size[2], out_channels;          ///< of y
+  Index kernel[2], stride[2], dilation[2];  ///< taps, pixels from window to window, and distance of the taps
+  Index padding[2];                         ///< before the first row and column; what lies behind the last follows from the sizes
+  Index groups;                             ///< of channels, see Conv2dOptions
+  Conv2dAlgorithm algorithm = Conv2dAlgorithm::automatic;  ///< how to compute
 
+  /// Taps of a window.
   Index taps() const { return kernel[0] * kernel[1]; }
   /// Each output pixel reads the one input pixel at its place: a linear layer on rows of pixels.
   bool is_linear() const {
     return taps() == 1 && groups == 1 && stride[0] == 1 && stride[1] == 1 && size[0] == out_size[0] && size[1] == out_size[1] &&
            padding[0] == 0 && padding[1] == 0;
   }
+  /// Pixels of all outputs.
   Index pixels() const { return images * out_size[0] * out_size[1]; }
+  /// Channels of one group.
+  /// @{
   Index group_in() const { return in_channels / groups; }
   Index group_out() const { return out_channels / groups; }
+  /// @}
 };
 
 /// One axis of a correlation, forward or for the input gradient: target j (which lies at `first` + j `spacing`) reads the source positions
 /// j `step` + m `tap_step` + `origin` for m in [0, taps); positions outside of [0, source_size) are zeros. Its weight is
 /// kernel position `tap_first` + m `tap_spacing`.
 struct CorrelationAxis {
-  Index targets, first, spacing;
-  Index source_size, step, taps, tap_step, origin;
-  Index tap_first, tap_spacing;
+  Index targets, first, spacing;                    ///< in the equation above
+  Index source_size, step, taps, tap_step, origin;  ///< in the equation above
+  Index tap_first, tap_spacing;                     ///< in the equation above
 
   /// Source positions that `count` neighbouring targets span.
   Index extent(Index count) const { return (count - 1) * step + (taps - 1) * tap_step + 1; }
+  /// Whether every target reads pixels of the image alone.
   bool stays_inside() const { return origin >= 0 && origin + extent(targets) <= source_size; }
   /// Without the taps at the ends that meet no source position: of a 3x3 kernel on a 1x1 image one tap remains. One is kept in any case.
   CorrelationAxis clipped() const {
@@ -85,18 +91,25 @@ inline CorrelationAxis input_gradient_axis(const Conv2dGeometry& g, int axis, In
 
 /// A correlation of `images` images: targets along two axes, `groups` blocks of `source_channels` and `target_channels` channels.
 struct Correlation {
-  Index images, groups;
-  CorrelationAxis axis[2];
+  Index images, groups;                    ///< of the batch; blocks of channels
+  CorrelationAxis axis[2];                 ///< vertical and horizontal
   Index source_channels, target_channels;  ///< of one group
-  Index target_size[2];
-  Index joined = 1, all_groups = groups;  ///< see join_groups
+  Index target_size[2];                    ///< height and width of what the targets are written to
+  Index joined = 1, all_groups = groups;   ///< see join_groups
 
+  /// First of the groups that block `block` takes.
   Index first_group(Index block) const { return std::min(block * joined, all_groups - joined); }
   Index source_pixel() const { return source_channels / joined * all_groups; }  ///< elements from one to the next
+  /// Elements from one target pixel to the next.
   Index target_pixel() const { return target_channels / joined * all_groups; }
+  /// First channel of block `block`.
+  /// @{
   Index source_channel(Index block) const { return first_group(block) * (source_channels / joined); }
   Index target_channel(Index block) const { return first_group(block) * (target_channels / joined); }
+  /// @}
+  /// Terms of a sum.
   Index depth() const { return axis[0].taps * axis[1].taps * source_channels; }
+  /// Targets of an image.
   Index pixels() const { return axis[0].targets * axis[1].targets; }
 };
 
@@ -133,9 +146,9 @@ struct CopyPixels {
 /// either read where they lie or, with their zero border, copied to scratch that stays in L2. Patches are never written out: a block's
 /// elements are addressed through offsets (`multiply_offsets`), so padding costs about one copy of the image and not one for each tap.
 struct PatchLayout {
-  bool in_place;
-  Index pixel, row, image;  ///< elements from one to the next
-  Index images_per_block, rows_per_block;
+  bool in_place;                           ///< the source is read where it lies
+  Index pixel, row, image;                 ///< elements from one to the next
+  Index images_per_block, rows_per_block;  ///< how much of the batch a block takes
 
   /// `wanted` pixels a block, fewer if their source takes more than `most` elements of scratch. `copy`: also where no border is needed.
   PatchLayout(const Correlation& c, std::size_t element_bytes, Index wanted, Index most, bool copy) {
@@ -156,7 +169,9 @@ struct PatchLayout {
     }
   }
 
+  /// Blocks of one image.
   Index blocks_per_image(const Correlation& c) const { return (c.axis[0].targets + rows_per_block - 1) / rows_per_block; }
+  /// Blocks of the whole batch.
   Index blocks(const Correlation& c) const { return (c.images + images_per_block - 1) / images_per_block * blocks_per_image(c); }
   /// Scratch elements of a block.
   Index scratch(const Correlation& c) const { return in_place ? 0 : images_per_block * c.axis[0].extent(rows_per_block) * row; }
@@ -164,15 +179,17 @@ struct PatchLayout {
 
 /// Block number `block` of a correlation: which targets, and where target (image, y, x) finds its first source element.
 struct PatchBlock {
-  Index image, images, row, rows;
-  Index stored_image;  ///< elements from image to image
+  Index image, images, row, rows;  ///< first image and how many, first row and how many
+  Index stored_image;              ///< elements from image to image
 
+  /// Block number `block`, 0 ... blocks(c) - 1.
   PatchBlock(const Correlation& c, const PatchLayout& layout, Index block) {
     const Index parts = layout.blocks_per_image(c);
     image = block / parts * layout.images_per_block, images = std::min(layout.images_per_block, c.images - image);
     row = block % parts * layout.rows_per_block, rows = std::min(layout.rows_per_block, c.axis[0].targets - row);
     stored_image = layout.in_place ? layout.image : c.axis[0].extent(rows) * layout.row;
   }
+  /// Targets of the block.
   Index pixels(const Correlation& c) const { return images * rows * c.axis[1].targets; }
 
   /// The source of the block: where it lies, or a copy in `scratch` with zeros around it. Group (or block of joined ones) `group` only.

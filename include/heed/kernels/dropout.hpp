@@ -11,7 +11,7 @@ namespace heed::inline HEED_ABI::kernels {
 /// Which elements dropout keeps, as a pure function of a key and the element's number: forward and backward draw the same mask, nothing is
 /// stored, and nothing depends on threads. Two elements share one 64-bit number, 32 bits each, so p is exact to 2^-32.
 struct DropoutMask {
-  CounterRandom random{0};
+  CounterRandom random{0};      ///< the key
   std::uint64_t threshold = 0;  ///< of the 32-bit numbers: below, the element is dropped
   double scale = 1;             ///< 1 / (1 - p), by which what is kept grows (inverted scaling)
 
@@ -20,6 +20,7 @@ struct DropoutMask {
   DropoutMask(std::uint64_t key, double p)
       : random({key}), threshold(static_cast<std::uint64_t>(p * 0x1.0p32)), scale(p < 1 ? 1 / (1 - p) : 0) {}
 
+  /// Whether element number `element` is kept.
   bool keeps(std::uint64_t element) const {
     const std::uint64_t pair = random.bits(element / 2);
     return (element % 2 == 0 ? pair & 0xffffffffu : pair >> 32) >= threshold;

@@ -11,6 +11,7 @@ inline constexpr Index kElementwiseChunk = 16384;
 
 /// a + b
 struct Add {
+  /// Lane by lane.
   template <class P>
   HEED_INLINE P operator()(const P& a, const P& b) const {
     return a + b;
@@ -19,6 +20,7 @@ struct Add {
 
 /// a * b
 struct Multiply {
+  /// Lane by lane.
   template <class P>
   HEED_INLINE P operator()(const P& a, const P& b) const {
     return a * b;
@@ -28,8 +30,9 @@ struct Multiply {
 /// factor * a
 template <class T>
 struct Scale {
-  T factor;
+  T factor;  ///< of every element
 
+  /// Lane by lane.
   template <class P>
   HEED_INLINE P operator()(const P& a) const {
     return a * P::broadcast(factor);

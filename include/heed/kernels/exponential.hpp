@@ -141,8 +141,8 @@ HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
     return P::select_greater(x, P::broadcast(T(detail::Exp2Polynomial<T>::kLargest * detail::kLn2)), P::broadcast(T(HUGE_VAL)), y);
 }
 
+inline constexpr float kBellRadius = 13.16f;  ///< where `bell` leaves the normal numbers, with a factor 2 of room
 /// e^(-x²/2) in float, to the rounding of the exponent, for |x| <= kBellRadius; beyond, and for NaN, some number.
-inline constexpr float kBellRadius = 13.16f;  // where it leaves the normal numbers, with a factor 2 of room
 template <class Isa>
 HEED_INLINE Packet<Isa, float> bell(const Packet<Isa, float>& x) {
   using P = Packet<Isa, float>;

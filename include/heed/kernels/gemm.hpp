@@ -12,14 +12,16 @@ namespace heed::inline HEED_ABI::kernels {
 /// A matrix in memory: element (i, j) at data[i * row + j * col]. Swapping the strides transposes it.
 template <class T>
 struct MatrixRef {
-  const T* data;
-  Index row, col = 1;
+  const T* data;       ///< element (0, 0)
+  Index row, col = 1;  ///< elements from row to row and from column to column
 
+  /// The same memory, transposed.
   MatrixRef transposed() const { return {data, col, row}; }
 };
 
 /// What happens to a finished block of C while it lies in the cache: `epilogue(row, rows, col, cols, c, c_row)`. This one does nothing.
 struct NoEpilogue {
+  /// Nothing.
   template <class T>
   void operator()(Index, Index, Index, Index, T*, Index) const {}
 };
@@ -36,9 +38,10 @@ inline Index depth_block(Index depth) {
 /// The right operand packed for many products: [depth block][panel][k][column].
 template <class T>
 struct PackedOperand {
-  Tensor<T, 1> data;
-  Index depth = 0, cols = 0, width = 0;
+  Tensor<T, 1> data;                     ///< whole panels
+  Index depth = 0, cols = 0, width = 0;  ///< of the operand, and columns of a panel
 
+  /// Packs b, `new_depth` x `new_cols`; the memory is used again.
   void pack(Index new_depth, Index new_cols, const MatrixRef<T>& b) {
     depth = new_depth, cols = new_cols, width = panel_width<T>();
     data.resize({packed_size(depth, cols, width)});
@@ -68,8 +71,8 @@ struct PackedOperand {
 
 /// C in blocks for the threads: `rows` x `cols` of them, as equal as whole tiles and panels allow.
 struct GemmBlocks {
-  Index tiles, panels;  ///< of C
-  Index rows, cols = 1;
+  Index tiles, panels;   ///< of C
+  Index rows, cols = 1;  ///< blocks of C, down and across
 
   /// The cheapest cut, in products of a tile with a panel. Packing a tile of A and fetching a panel of B cost about one each, a block.
   GemmBlocks(Index all_tiles, Index all_panels, Index threads) : tiles(all_tiles), panels(all_panels) {

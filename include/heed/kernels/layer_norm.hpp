@@ -12,10 +12,10 @@ namespace heed::inline HEED_ABI::kernels {
 /// Rows x width elements, row after row; `weight` and `bias` hold `width` elements or are null (ones and zeros).
 template <class T>
 struct LayerNormShape {
-  Index rows, width;
-  const T* weight;
-  const T* bias;
-  double eps;
+  Index rows, width;     ///< of the whole matrix
+  const T* weight;       ///< `width` elements, or null for ones
+  const T* bias;         ///< `width` elements, or null for zeros
+  double eps;            ///< added to the variance
   bool centered = true;  ///< false: the mean is taken to be 0 (RMS norm), and there is no `mean` to keep or to give
 
   /// Rows of a chunk that is worth a thread.

@@ -11,7 +11,7 @@ namespace heed::inline HEED_ABI::kernels {
 
 /// x (rows, in), y (rows, out), both without gaps between rows; W (out, in).
 struct LinearSizes {
-  Index rows, in, out;
+  Index rows, in, out;    ///< rows of x, features of x and of y
   Index weight_row = in;  ///< elements from row to row of W and of its gradient: more than `in` where W is some columns of a wider weight
 };
 

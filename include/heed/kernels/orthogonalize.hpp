@@ -16,17 +16,18 @@ namespace heed::inline HEED_ABI::kernels {
 struct NewtonSchulz {
   /// Chosen by Keller Jordan for the largest slope at 0: small singular values grow fast, large ones end between 0.7 and 1.2 instead of at 1.
   std::array<double, 3> coefficients = {3.4445, -4.7750, 2.0315};
-  int steps = 5;
+  int steps = 5;      ///< how many
   double eps = 1e-7;  ///< the least that the norm of X counts as
 };
 
 /// An epilogue: C = product C + own base, where `base` has the shape of C.
 template <class T>
 struct BlendWith {
-  T product, own;
-  const T* base;
-  Index base_row;
+  T product, own;  ///< factors of the product and of `base`
+  const T* base;   ///< (rows, cols) of C
+  Index base_row;  ///< elements from row to row of `base`
 
+  /// On the block of C at (row, col).
   void operator()(Index row, Index rows, Index col, Index cols, T* c, Index c_row) const {
     for (Index i = 0; i < rows; ++i) {
       const T* b = base + (row + i) * base_row + col;

@@ -13,11 +13,12 @@ namespace heed::inline HEED_ABI::kernels {
 
 /// The numbers of a 2-d pooling. Pairs are {vertical, horizontal}. A sequence is an image of height 1.
 struct Pool2dGeometry {
-  Index images;
-  Index size[2], out_size[2], channels;
+  Index images;                                         ///< in the batch
+  Index size[2], out_size[2], channels;                 ///< pixels of x and y, and their channels
   Index kernel[2], stride[2], padding[2], dilation[2];  ///< padding: before the first row and column
   Index padding_end[2];                                 ///< behind the last; averages may count it
 
+  /// Taps of a window.
   Index taps() const { return kernel[0] * kernel[1]; }
   /// Position of tap `k` of window `o`.
   Index position(int axis, Index o, Index k) const { return o * stride[axis] + k * dilation[axis] - padding[axis]; }
@@ -26,6 +27,7 @@ struct Pool2dGeometry {
     const Index start = position(axis, o, 0);
     return start >= 0 ? 0 : std::min(kernel[axis], (-start + dilation[axis] - 1) / dilation[axis]);
   }
+  /// One behind the last tap of window o that lies inside of the image.
   Index end_tap(int axis, Index o) const {
     const Index start = position(axis, o, 0);
     if (start + (kernel[axis] - 1) * dilation[axis] < size[axis]) return kernel[axis];  // mostly, and without a division
@@ -33,6 +35,7 @@ struct Pool2dGeometry {
   }
   /// Windows [inner_begin, inner_end) have all their taps in the image; there may be none.
   Index inner_begin(int axis) const { return std::min(out_size[axis], (padding[axis] + stride[axis] - 1) / stride[axis]); }
+  /// One behind the last window that lies inside of the image altogether.
   Index inner_end(int axis) const {
     const Index last = size[axis] - 1 - position(axis, 0, kernel[axis] - 1);  // where the last tap of window 0 can move by so much
     return last < 0 ? inner_begin(axis) : std::clamp(last / stride[axis] + 1, inner_begin(axis), out_size[axis]);
@@ -49,8 +52,8 @@ struct Pool2dGeometry {
 
 /// What an average divides by: the counted taps of its window, or `fixed` where that is not 0.
 struct PoolDivisor {
-  bool count_include_pad = true;
-  Index fixed = 0;
+  bool count_include_pad = true;  ///< taps on the border count, as in torch
+  Index fixed = 0;                ///< a divisor for all windows; 0: the counted taps
 
   /// The factor of 1 / divisor that belongs to window `o` of an axis. 0 where nothing is counted.
   double factor(const Pool2dGeometry& g, int axis, Index o) const {

@@ -18,16 +18,17 @@ namespace heed::inline HEED_ABI::kernels {
 /// `offset + b * position_batch + t`: 0 there for one table that all sequences share, `tokens` for tables (batches, tokens, rotary_width / 2).
 template <class T>
 struct Rotation {
-  Index batches = 0, heads = 0, tokens = 0;
-  Index width = 0;         ///< features of a head
-  Index rotary_width = 0;  ///< the first so many of them turn; even, at most `width`
-  bool interleaved = false;
-  const T* cos = nullptr;  ///< (positions, rotary_width / 2)
-  const T* sin = nullptr;
-  Index offset = 0;
-  const std::int64_t* position_ids = nullptr;
-  Index position_batch = 0;
+  Index batches = 0, heads = 0, tokens = 0;    ///< sizes of x
+  Index width = 0;                             ///< features of a head
+  Index rotary_width = 0;                      ///< the first so many of them turn; even, at most `width`
+  bool interleaved = false;                    ///< pairs are neighbours
+  const T* cos = nullptr;                      ///< (positions, rotary_width / 2)
+  const T* sin = nullptr;                      ///< (positions, rotary_width / 2)
+  Index offset = 0;                            ///< position of the first token, without ids
+  const std::int64_t* position_ids = nullptr;  ///< rows of the tables, token by token; null: from `offset` on
+  Index position_batch = 0;                    ///< ids or positions from sequence to sequence
 
+  /// The row of the tables for token t of sequence b.
   Index position(Index b, Index t) const { return position_ids ? position_ids[b * position_batch + t] : offset + b * position_batch + t; }
   /// Are all rows that the tokens name below `positions` and not negative?
   bool fits(Index positions) const {

@@ -12,8 +12,8 @@ namespace heed::inline HEED_ABI::kernels {
 /// The largest element of a row and the sum of e^(x - largest), which is at least 1: what a cross-entropy is made of. In double for float.
 template <class T>
 struct RowExponentials {
-  using Value = std::conditional_t<std::is_floating_point_v<T>, double, T>;
-  Value largest, sum;
+  using Value = std::conditional_t<std::is_floating_point_v<T>, double, T>;  ///< double for float
+  Value largest, sum;                                                        ///< of the row
 };
 
 namespace detail {

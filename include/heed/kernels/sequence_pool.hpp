@@ -10,8 +10,8 @@ namespace heed::inline HEED_ABI::kernels {
 /// x holds sequences x tokens x width elements, contiguous; `direction` holds `width` elements.
 template <class T>
 struct SequencePoolShape {
-  Index sequences, tokens, width;
-  const T* direction;
+  Index sequences, tokens, width;  ///< of x
+  const T* direction;              ///< what scores are products with
 
   /// Sequences of a chunk that is worth a thread.
   Index grain() const { return 1 + 16384 / (1 + tokens * width); }

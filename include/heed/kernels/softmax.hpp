@@ -16,7 +16,7 @@ namespace heed::inline HEED_ABI::kernels {
 
 /// outer x width x inner elements; a softmax runs along the middle axis. inner = 1: along contiguous rows.
 struct SoftmaxShape {
-  Index outer, width, inner = 1;
+  Index outer, width, inner = 1;  ///< in the product above
 };
 
 namespace detail {

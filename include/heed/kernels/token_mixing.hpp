@@ -10,8 +10,8 @@ namespace heed::inline HEED_ABI::kernels {
 /// in place.
 template <class T>
 struct TokenRows {
-  T* data;
-  Index row;
+  T* data;    ///< the first element
+  Index row;  ///< elements from token to token
 };
 
 namespace detail {

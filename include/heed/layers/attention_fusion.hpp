@@ -23,18 +23,18 @@ enum class AttentionKind {
 };
 
 struct AttentionFusionOptions {
-  Index features = 0;
-  Index num_heads = 1;
-  Index height = 0, width = 0;  ///< of the map, for two-dimensional positions
-  Index tokens = 0;             ///< or the longest sequence, for one-dimensional ones
-  PositionKind position = PositionKind::sine;
-  PositionUse position_use = PositionUse::added;
-  AttentionKind attention = AttentionKind::full;
-  double dropout = 0;  ///< of attention weights; the controls have none
-  bool qkv_bias = false;
-  Initializer out_weight = Initializer::zeros;  ///< how W_o starts; with zeros the block starts as the identity
-  double out_weight_value = 0.02;               ///< the number that goes with it, see InitializerOptions
-  double eps = 1e-5;                            ///< of the layer norm
+  Index features = 0;                             ///< C; must be given
+  Index num_heads = 1;                            ///< a divisor of `features`
+  Index height = 0, width = 0;                    ///< of the map, for two-dimensional positions
+  Index tokens = 0;                               ///< or the longest sequence, for one-dimensional ones
+  PositionKind position = PositionKind::sine;     ///< P
+  PositionUse position_use = PositionUse::added;  ///< whether U is LN(X) + P or LN(X) ⊙ P
+  AttentionKind attention = AttentionKind::full;  ///< attention, or a control in its place
+  double dropout = 0;                             ///< of attention weights; the controls have none
+  bool qkv_bias = false;                          ///< whether W_qkv has a bias
+  Initializer out_weight = Initializer::zeros;    ///< how W_o starts; with zeros the block starts as the identity
+  double out_weight_value = 0.02;                 ///< the number that goes with it, see InitializerOptions
+  double eps = 1e-5;                              ///< of the layer norm
 };
 
 /// Attention whose context is joined with its input: Y = X + W_o [C; U] + b with U = LN(X) + P, or LN(X) ⊙ P, and per head
@@ -147,10 +147,13 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   }
 
   const AttentionFusionOptions& options() const { return options_; }
+  /// The children, whose parameters may be changed.
+  /// @{
   LayerNorm<T>& norm() { return norm_; }
   PositionalEncoding<T>& position() { return position_; }
   QkvProjection<T>& qkv() { return qkv_; }
   OutputProjection<T>& out() { return out_; }
+  /// @}
 
   /// The same layer over another scalar.
   template <class U>

@@ -16,12 +16,14 @@ template <class M>
 class MaskView {
  public:
   MaskView() = default;
+  /// Looks at the caller's mask, which must live until it is used: in training until backward returns.
   template <int Rank>
     requires(Rank <= 4)
   MaskView(const TensorView<const M, Rank>& mask) : data_(mask.data()), shape_(mask.shape()), given_(true) {  // NOLINT: a view of a view
     Index stride = 1;
     for (int axis = 1; axis <= Rank; stride *= shape_[-axis++]) strides_[axis - 1] = stride;
   }
+  /// The same of a tensor.
   template <int Rank>
     requires(Rank <= 4)
   MaskView(const Tensor<M, Rank>& mask) : MaskView(static_cast<const TensorView<const M, Rank>&>(mask)) {}  // NOLINT
@@ -35,8 +37,11 @@ class MaskView {
     require<ShapeError>(shape.rank() == 4, "MaskView: the shape ", shape, " must be (batch, heads, queries, keys)");
   }
 
+  /// Whether there is a mask.
   explicit operator bool() const { return given_; }
+  /// The elements.
   const M* data() const { return data_; }
+  /// As the mask was given.
   const Shape& shape() const { return shape_; }
 
   /// Strides over (batch, heads, queries, keys). Throws ShapeError if an axis is neither 1 nor what it should be. With `short_keys` the axis of
@@ -124,6 +129,7 @@ class TorchAttentionMask {
   TorchAttentionMask(const TorchAttentionMask&) = delete;
   TorchAttentionMask& operator=(const TorchAttentionMask&) = delete;
 
+  /// The masks, to hand to attention. They look at tensors of this object.
   const AttentionMask<T>& mask() const& { return mask_; }
   HEED_REFUSED("the mask looks at tensors of this object, and a temporary is gone before they are used: give it a name")
   const AttentionMask<T>& mask() const&&;

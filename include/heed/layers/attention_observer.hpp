@@ -22,10 +22,12 @@ class AttentionObserver {
 
   /// The weights (batch, heads, queries, keys) of the layer at `layer_path()`; each row sums to 1, or to 0 if all its keys are masked.
   virtual void seen(const TensorView<const float, 4>& /*weights*/) {}
+  /// The same of a layer that computes in double.
   virtual void seen(const TensorView<const double, 4>& /*weights*/) {}
   /// In a backward pass: the weights, after dropout, and the gradient that comes to them through the values, dA = dy vᵀ, both (batch, heads, queries, keys).
   /// Layers whose weights do not depend on their input, and such with appended keys, show none.
   virtual void seen_gradient(const TensorView<const float, 4>& /*weights*/, const TensorView<const float, 4>& /*d_weights*/) {}
+  /// The same of a layer that computes in double.
   virtual void seen_gradient(const TensorView<const double, 4>& /*weights*/, const TensorView<const double, 4>& /*d_weights*/) {}
 
  private:

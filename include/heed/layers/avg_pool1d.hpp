@@ -6,7 +6,7 @@
 namespace heed::inline HEED_ABI {
 
 struct AvgPool1dOptions {
-  Index kernel_size = 2;
+  Index kernel_size = 2;          ///< tokens of a window
   Index stride = 0;               ///< 0: kernel_size
   Padding1d padding = 0;          ///< zeros before and behind x; smaller than the window (torch.nn asks for half of it at most)
   Index dilation = 1;             ///< distance of the taps, as in ONNX (torch.nn has none)

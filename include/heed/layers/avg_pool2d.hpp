@@ -6,7 +6,7 @@
 namespace heed::inline HEED_ABI {
 
 struct AvgPool2dOptions {
-  Size2d kernel_size = 2;
+  Size2d kernel_size = 2;         ///< pixels of a window
   Size2d stride = 0;              ///< 0: kernel_size
   Padding2d padding = 0;          ///< zeros around x; smaller than the window (torch.nn asks for half of it at most)
   Size2d dilation = 1;            ///< distance of the taps, as in ONNX (torch.nn has none)

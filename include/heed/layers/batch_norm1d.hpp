@@ -5,6 +5,7 @@
 
 namespace heed::inline HEED_ABI {
 
+/// See BatchNormOptions.
 using BatchNorm1dOptions = BatchNormOptions;
 
 /// y = (x − mean) / √(variance + eps) · weight + bias for each feature, over the rows, or all tokens, of the batch (torch.nn.BatchNorm1d; Ioffe and

@@ -5,6 +5,7 @@
 
 namespace heed::inline HEED_ABI {
 
+/// See BatchNormOptions.
 using BatchNorm2dOptions = BatchNormOptions;
 
 /// y = (x − mean) / √(variance + eps) · weight + bias for each feature, over all pixels of the batch (torch.nn.BatchNorm2d; Ioffe and Szegedy

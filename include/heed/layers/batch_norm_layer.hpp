@@ -9,7 +9,7 @@
 namespace heed::inline HEED_ABI {
 
 struct BatchNormOptions {
-  Index num_features = 0;
+  Index num_features = 0;           ///< features of x; must be given
   double eps = 1e-5;                ///< added to the variance
   double momentum = 0.1;            ///< weight of the **new** value in the running statistics, as in torch.nn (ONNX weighs the old one)
   bool affine = true;               ///< has weight and bias
@@ -107,6 +107,7 @@ class BatchNormLayer : public LayerBase<Derived> {
   /// Empty unless running statistics are tracked.
   Tensor<T, 1>& running_mean() { return running_mean_; }
   const Tensor<T, 1>& running_mean() const { return running_mean_; }
+  /// Variance over n − 1. Empty unless running statistics are tracked.
   Tensor<T, 1>& running_var() { return running_var_; }
   const Tensor<T, 1>& running_var() const { return running_var_; }
 

@@ -6,13 +6,13 @@
 namespace heed::inline HEED_ABI {
 
 struct Conv1dOptions {
-  Index in_channels = 0;
-  Index out_channels = 0;
-  Index kernel_size = 1;
-  Index stride = 1;
-  Padding1d padding = 0;  ///< zeros before and behind x; {kernel_size - 1, 0} for a causal convolution (of dilation 1)
-  Index dilation = 1;     ///< distance of the taps
-  Index groups = 1;       ///< output channels of group g see the input channels of group g only
+  Index in_channels = 0;   ///< features of x; must be given, a multiple of groups
+  Index out_channels = 0;  ///< features of y; must be given, a multiple of groups
+  Index kernel_size = 1;   ///< taps
+  Index stride = 1;        ///< tokens from window to window
+  Padding1d padding = 0;   ///< zeros before and behind x; {kernel_size - 1, 0} for a causal convolution (of dilation 1)
+  Index dilation = 1;      ///< distance of the taps
+  Index groups = 1;        ///< output channels of group g see the input channels of group g only
   bool bias = true;
   /// False for a network's first layer: `backward` leaves ∂f/∂x out and returns an empty tensor.
   bool input_gradient = true;

@@ -8,13 +8,13 @@ namespace heed::inline HEED_ABI {
 using kernels::Conv2dAlgorithm;
 
 struct Conv2dOptions {
-  Index in_channels = 0;
-  Index out_channels = 0;
-  Size2d kernel_size = 1;
-  Size2d stride = 1;
-  Padding2d padding = 0;  ///< zeros around x
-  Size2d dilation = 1;    ///< distance of the taps
-  Index groups = 1;       ///< output channels of group g see the input channels of group g only
+  Index in_channels = 0;   ///< features of x; must be given, a multiple of groups
+  Index out_channels = 0;  ///< features of y; must be given, a multiple of groups
+  Size2d kernel_size = 1;  ///< taps
+  Size2d stride = 1;       ///< pixels from window to window
+  Padding2d padding = 0;   ///< zeros around x
+  Size2d dilation = 1;     ///< distance of the taps
+  Index groups = 1;        ///< output channels of group g see the input channels of group g only
   bool bias = true;
   /// False for a network's first layer: `backward` leaves ∂f/∂x out and returns an empty tensor.
   bool input_gradient = true;

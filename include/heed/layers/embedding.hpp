@@ -12,7 +12,7 @@ namespace heed::inline HEED_ABI {
 
 struct EmbeddingOptions {
   Index num_embeddings = 0;  ///< rows of the table: numbers 0 ... num_embeddings - 1 can be looked up
-  Index embedding_dim = 0;
+  Index embedding_dim = 0;   ///< features of y; must be given
   /// This row starts at 0 and gets no gradient; negative ones count from the end. None: every row is trained.
   std::optional<Index> padding_idx = {};
 };

@@ -5,13 +5,14 @@
 
 namespace heed::inline HEED_ABI {
 
+/// How GELU is computed, as torch.nn.GELU's `approximate` names it.
 enum class GeluApproximation {
   none,  ///< x Φ(x) with the normal distribution Φ(x) = (1 + erf(x/√2)) / 2
   tanh,  ///< x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
 };
 
 struct GeluOptions {
-  GeluApproximation approximate = GeluApproximation::none;
+  GeluApproximation approximate = GeluApproximation::none;  ///< exact unless asked otherwise
 };
 
 /// y = x Φ(x), element by element, exact or by the tanh formula (torch.nn.GELU; Hendrycks and Gimpel 2016).

@@ -24,8 +24,11 @@ class KeyValueCache {
     values_ = Tensor<T, 3>::uninitialized(keys_.shape());
   }
 
+  /// How many sequences go on at once.
   Index sequences() const { return keys_.empty() ? 0 : keys_.size(0); }
+  /// Tokens that a sequence may have.
   Index capacity() const { return keys_.empty() ? 0 : keys_.size(1); }
+  /// Numbers of a token's key: kv_heads * head_width.
   Index features() const { return keys_.empty() ? 0 : keys_.size(2); }
   /// Tokens seen so far, of each sequence.
   Index length() const { return length_; }
@@ -34,6 +37,7 @@ class KeyValueCache {
     require(0 <= length && length <= length_, "KeyValueCache: truncate(", length, ") must lie in 0 ... length = ", length_);
     length_ = length;
   }
+  /// Forgets all tokens and keeps the memory.
   void clear() { length_ = 0; }
 
   /// Adds `tokens` tokens to each sequence: token t of sequence b has its features at `keys.at(b, 0, t)` and `values.at(b, 0, t)`. Throws
@@ -55,6 +59,7 @@ class KeyValueCache {
 
   /// The heads of width `features() / heads`, for the attention kernel.
   kernels::HeadRows<const T> keys(Index heads) const { return rows(keys_, heads); }
+  /// The same of the values.
   kernels::HeadRows<const T> values(Index heads) const { return rows(values_, heads); }
 
  private:

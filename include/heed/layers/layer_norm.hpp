@@ -6,10 +6,10 @@
 namespace heed::inline HEED_ABI {
 
 struct LayerNormOptions {
-  Shape normalized_shape;  ///< the last axes of the input, over which each mean and variance is taken: {channels}, or several
-  double eps = 1e-5;       ///< added to the variance
-  bool elementwise_affine = true;
-  bool bias = true;  ///< with elementwise_affine
+  Shape normalized_shape;          ///< the last axes of the input, over which each mean and variance is taken: {channels}, or several
+  double eps = 1e-5;               ///< added to the variance
+  bool elementwise_affine = true;  ///< whether there is a weight
+  bool bias = true;                ///< with elementwise_affine
 };
 
 /// y = (x - mean) / √(variance + eps) ⊙ weight + bias, with mean and (biased) variance over the last axes (torch.nn.LayerNorm; Ba, Kiros and

@@ -6,7 +6,7 @@
 namespace heed::inline HEED_ABI {
 
 struct LeakyReluOptions {
-  double negative_slope = 0.01;
+  double negative_slope = 0.01;  ///< slope left of 0
 };
 
 /// y = x > 0 ? x : negative_slope x, element by element (torch.nn.LeakyReLU; Maas, Hannun and Ng 2013). The derivative at 0 is negative_slope.

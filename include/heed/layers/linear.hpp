@@ -8,8 +8,8 @@
 namespace heed::inline HEED_ABI {
 
 struct LinearOptions {
-  Index in_features = 0;
-  Index out_features = 0;
+  Index in_features = 0;   ///< features of x; must be given
+  Index out_features = 0;  ///< features of y; must be given
   bool bias = true;
 };
 

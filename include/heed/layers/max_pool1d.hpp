@@ -6,10 +6,10 @@
 namespace heed::inline HEED_ABI {
 
 struct MaxPool1dOptions {
-  Index kernel_size = 2;
-  Index stride = 0;       ///< 0: kernel_size
-  Padding1d padding = 0;  ///< −∞ before and behind x; smaller than the window (torch.nn asks for half of it at most)
-  Index dilation = 1;
+  Index kernel_size = 2;   ///< tokens of a window
+  Index stride = 0;        ///< 0: kernel_size
+  Padding1d padding = 0;   ///< −∞ before and behind x; smaller than the window (torch.nn asks for half of it at most)
+  Index dilation = 1;      ///< distance of a window's tokens
   bool ceil_mode = false;  ///< a last window may hang over the edge
 };
 

@@ -6,10 +6,10 @@
 namespace heed::inline HEED_ABI {
 
 struct MaxPool2dOptions {
-  Size2d kernel_size = 2;
-  Size2d stride = 0;      ///< 0: kernel_size
-  Padding2d padding = 0;  ///< −∞ around x; smaller than the window (torch.nn asks for half of it at most)
-  Size2d dilation = 1;
+  Size2d kernel_size = 2;  ///< pixels of a window
+  Size2d stride = 0;       ///< 0: kernel_size
+  Padding2d padding = 0;   ///< −∞ around x; smaller than the window (torch.nn asks for half of it at most)
+  Size2d dilation = 1;     ///< distance of a window's pixels
   bool ceil_mode = false;  ///< a last window may hang over the edge
 };
 

@@ -21,9 +21,9 @@
 namespace heed::inline HEED_ABI {
 
 struct MultiHeadAttentionOptions {
-  Index embed_dim = 0;
-  Index num_heads = 1;
-  double dropout = 0;  ///< probability that a weight is dropped in training, 0 ... 1
+  Index embed_dim = 0;  ///< features of queries and of y; must be given, a multiple of num_heads
+  Index num_heads = 1;  ///< heads of the queries, each of embed_dim / num_heads features
+  double dropout = 0;   ///< probability that a weight is dropped in training, 0 ... 1
   bool bias = true;
   bool add_bias_kv = false;    ///< a learned key and value after those of the sequence
   bool add_zero_attn = false;  ///< a key and value of zeros after those
@@ -97,6 +97,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   }
 
   Shape output_shape(const Shape& in) const { return output_shape(in, in, in); }
+  /// The same for cross-attention: the shape of y for q (N, T, embed_dim), k (N, S, kdim) and v (N, S, vdim), else ShapeError.
   Shape output_shape(const Shape& q, const Shape& k, const Shape& v) const {
     require<ShapeError>(q.rank() == 3 && k.rank() == 3 && v.rank() == 3 && k[0] == q[0] && v[0] == q[0] && k[1] == v[1],
         "MultiHeadAttention: q ", q, ", k ", k, " and v ", v,
@@ -164,6 +165,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
       const AttentionMask<T>& mask, Cache& cache, bool keep_weights = false) const {
     return train(q, k, v, false, mask, cache, keep_weights);
   }
+  /// The training pass of cross-attention without masks.
   Tensor<T, 3> forward(
       const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, Cache& cache) const {
     return train(q, k, v, false, {}, cache, false);
@@ -223,6 +225,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   }
 
   const Options& options() const { return options_; }
+  /// W_o and b_o.
   Linear<T>& out_proj() { return out_proj_; }
   const Linear<T>& out_proj() const { return out_proj_; }
 

@@ -10,9 +10,9 @@
 namespace heed::inline HEED_ABI {
 
 struct OutputProjectionOptions {
-  Index context_features = 0;
-  Index input_features = 0;
-  Index out_features = 0;
+  Index context_features = 0;  ///< features of the context; must be given
+  Index input_features = 0;    ///< features of x; must be given
+  Index out_features = 0;      ///< features of y; must be given
   bool bias = true;
   Initializer weight = Initializer::fan_in_uniform;  ///< how W_o starts; zeros makes a residual block start as the identity
   double weight_value = 1;                           ///< the number that goes with it, see InitializerOptions
@@ -43,6 +43,7 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
     if (options_.bias) bias_ = Parameter<T>({options_.out_features});
   }
 
+  /// The shape of y. Throws ShapeError unless both have the features above and the same other axes.
   Shape output_shape(const Shape& context, const Shape& x) const {
     require<ShapeError>(context.features() == options_.context_features && x.features() == options_.input_features &&
                             replace_features(context, 0) == replace_features(x, 0),

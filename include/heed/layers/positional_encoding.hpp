@@ -10,22 +10,24 @@
 
 namespace heed::inline HEED_ABI {
 
+/// What P is.
 enum class PositionKind {
   sine,     ///< fixed sines and cosines
   learned,  ///< a trained table
 };
+/// What is done with P.
 enum class PositionUse {
   added,       ///< y = x + P
   multiplied,  ///< y = x ⊙ P, so that a projection behind it computes W · X · P
 };
 
 struct PositionalEncodingOptions {
-  Index features = 0;
-  Index tokens = 0;             ///< the longest sequence, for one-dimensional positions
-  Index height = 0, width = 0;  ///< of a map with two-dimensional positions, in place of `tokens`
-  PositionKind kind = PositionKind::sine;
-  PositionUse use = PositionUse::added;
-  double base = 10000;  ///< longest wavelength of the sines is 2π base; at least 1
+  Index features = 0;                      ///< features of x; must be given
+  Index tokens = 0;                        ///< the longest sequence, for one-dimensional positions
+  Index height = 0, width = 0;             ///< of a map with two-dimensional positions, in place of `tokens`
+  PositionKind kind = PositionKind::sine;  ///< what P is
+  PositionUse use = PositionUse::added;    ///< what is done with P
+  double base = 10000;                     ///< longest wavelength of the sines is 2π base; at least 1
 };
 
 /// Tells tokens where they are: y = x + P or y = x ⊙ P with one row of the table P a position.

@@ -8,7 +8,7 @@
 namespace heed::inline HEED_ABI {
 
 struct QkvProjectionOptions {
-  Index in_features = 0;
+  Index in_features = 0;  ///< features of x; must be given
   Index model_width = 0;  ///< of each of Q, K and V; 0: in_features
   bool bias = true;
 };

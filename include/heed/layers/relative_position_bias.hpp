@@ -12,7 +12,7 @@
 namespace heed::inline HEED_ABI {
 
 struct RelativePositionBiasOptions {
-  Index num_heads = 1;
+  Index num_heads = 1;          ///< columns of the table: one bias a head
   Index max_distance = 0;       ///< of one-dimensional positions: farther tokens count as so far
   Index num_buckets = 0;        ///< 0: each distance has a row; else T5's buckets, which widen with the distance
   bool bidirectional = true;    ///< of buckets: half of them for keys behind the query; false: those all count as distance 0
@@ -46,10 +46,10 @@ class RelativePositionBias : public LayerBase<RelativePositionBias<T>> {
   using Options = RelativePositionBiasOptions;
 
   struct Cache {
-    Index queries = 0, keys = 0;
-    Tensor<Index, 1> rows;  ///< row of the table for each distance, or for each pair of tokens of a map
-    Tensor<T, 2> bias;      ///< (heads, distances or pairs)
-    Tensor<T, 2> d_bias;    ///< the same; empty as long as nobody asked
+    Index queries = 0, keys = 0;  ///< tokens
+    Tensor<Index, 1> rows;        ///< row of the table for each distance, or for each pair of tokens of a map
+    Tensor<T, 2> bias;            ///< (heads, distances or pairs)
+    Tensor<T, 2> d_bias;          ///< the same; empty as long as nobody asked
   };
 
   explicit RelativePositionBias(const Options& options) : options_(options) {

@@ -12,7 +12,7 @@ namespace heed::inline HEED_ABI {
 struct RMSNormOptions {
   Shape normalized_shape;          ///< the last axes of the input, over which each mean square is taken: {channels}, or several
   std::optional<double> eps = {};  ///< added to the mean square; none: the machine epsilon of T (1.2e-7 in float, 2.2e-16 in double)
-  bool elementwise_affine = true;
+  bool elementwise_affine = true;  ///< whether there is a weight
 };
 
 /// y = x / √(mean(x²) + eps) ⊙ weight, with the mean over the last axes (torch.nn.RMSNorm; Zhang and Sennrich 2019).

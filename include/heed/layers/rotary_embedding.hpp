@@ -19,7 +19,7 @@ struct RotaryEmbeddingOptions {
 
 /// Where the tokens of a call stand: token t at offset + t (what a cache of keys holds already), or, if given, at ids(n, t).
 struct RotaryPositions {
-  Index offset = 0;
+  Index offset = 0;                            ///< the first token's position
   TensorView<const std::int64_t, 2> ids = {};  ///< (N, T), or (1, T) for all sequences; must live as long as the cache of a training pass
 };
 
@@ -39,8 +39,8 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
   using Options = RotaryEmbeddingOptions;
 
   struct Cache {
-    Shape x;
-    RotaryPositions positions;
+    Shape x;                    ///< its shape
+    RotaryPositions positions;  ///< where the tokens stood
   };
 
   explicit RotaryEmbedding(const Options& options) : options_(options) {
@@ -105,6 +105,7 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
   const Options& options() const { return options_; }
   /// The tables, (max_positions, rotary_dim / 2).
   TensorView<const T, 2> cos() const { return cos_; }
+  /// The sines, (max_positions, rotary_dim / 2).
   TensorView<const T, 2> sin() const { return sin_; }
 
   /// The same layer over another scalar.

@@ -67,6 +67,7 @@ class RowNormLayer : public LayerBase<Derived> {
   const Parameter<T>& weight() const { return weight_; }
 
  protected:
+  /// Throws std::invalid_argument unless there are axes of positive sizes and eps is not negative.
   RowNormLayer(const Shape& normalized_shape, double eps, bool weight, bool bias)
       : row_(normalized_shape), width_(normalized_shape.size()), eps_(eps) {
     require(row_.rank() > 0 && width_ > 0, Derived::kKind, ": normalized_shape (", row_,
@@ -79,6 +80,7 @@ class RowNormLayer : public LayerBase<Derived> {
     if (bias) bias_ = Parameter<T>(row_);
   }
 
+  /// What is added to the mean square.
   double eps() const { return eps_; }
 
  private:

@@ -27,13 +27,13 @@ enum class AttentionStage {
 };
 
 struct ScaledDotProductAttentionOptions {
-  Index num_heads = 1;     ///< of inputs (N, T, num_heads * width); (B, H, T, width) tells its own
-  Index num_kv_heads = 0;  ///< heads of k and v, a divisor of num_heads (grouped queries); 0: num_heads
-  double scale = 0;        ///< 0: 1 / sqrt(width)
-  double softcap = 0;      ///< > 0: scores become softcap * tanh(score / softcap) before masks
-  bool causal = false;     ///< a query attends the keys up to its own position
-  CausalAlignment alignment = CausalAlignment::top_left;
-  double dropout = 0;  ///< probability that a weight is dropped in training, 0 ... 1
+  Index num_heads = 1;                                    ///< of inputs (N, T, num_heads * width); (B, H, T, width) tells its own
+  Index num_kv_heads = 0;                                 ///< heads of k and v, a divisor of num_heads (grouped queries); 0: num_heads
+  double scale = 0;                                       ///< 0: 1 / sqrt(width)
+  double softcap = 0;                                     ///< > 0: scores become softcap * tanh(score / softcap) before masks
+  bool causal = false;                                    ///< a query attends the keys up to its own position
+  CausalAlignment alignment = CausalAlignment::top_left;  ///< where a causal query stands when there are more keys than queries
+  double dropout = 0;                                     ///< probability that a weight is dropped in training, 0 ... 1
 };
 
 /// y = softmax(softcap(scale q kᵀ) - slope |distance| + bias, where the masks allow it) v, for each head (Vaswani et al. 2017, eq. 1).
@@ -134,6 +134,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     std::copy_n(y.data(), y.size(), cache.y.data());
     return y;
   }
+  /// The training pass without masks.
   template <int Rank>
   Tensor<T, Rank> forward(
       const TensorView<const T, Rank>& q, const TensorView<const T, Rank>& k, const TensorView<const T, Rank>& v, Cache& cache) const {

@@ -9,7 +9,7 @@
 namespace heed::inline HEED_ABI {
 
 struct SequencePoolOptions {
-  Index features = 0;
+  Index features = 0;  ///< features of x; must be given
 };
 
 /// y = Σ over tokens of w[t] x[t] with w = softmax over tokens of (x[t] · weight): the net learns which tokens speak for the whole

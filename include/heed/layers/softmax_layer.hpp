@@ -55,6 +55,7 @@ class SoftmaxLayer : public LayerBase<Derived> {
   }
 
  protected:
+  /// `dim` is the axis; negative ones count from the end.
   explicit SoftmaxLayer(int dim) : dim_(dim) {}
 
  private:

@@ -12,21 +12,22 @@
 
 namespace heed::inline HEED_ABI {
 
+/// What stands between linear1 and linear2.
 enum class FeedForwardActivation { relu, gelu };
 
 struct TransformerEncoderLayerOptions {
-  Index d_model = 0;
-  Index nhead = 1;
-  Index dim_feedforward = 2048;
-  double dropout = 0.1;  ///< of attention weights, behind the activation, and of both branches
-  FeedForwardActivation activation = FeedForwardActivation::relu;
-  double layer_norm_eps = 1e-5;
+  Index d_model = 0;                                               ///< features of x and y; must be given, a multiple of nhead
+  Index nhead = 1;                                                 ///< heads of attention
+  Index dim_feedforward = 2048;                                    ///< features between linear1 and linear2
+  double dropout = 0.1;                                            ///< of attention weights, behind the activation, and of both branches
+  FeedForwardActivation activation = FeedForwardActivation::relu;  ///< between linear1 and linear2
+  double layer_norm_eps = 1e-5;                                    ///< added to the norms' variances
   bool norm_first = false;  ///< true: the norms stand before attention and feed-forward, false: behind the sums
   bool bias = true;
-  bool causal = false;     ///< token i attends tokens 0 ... i
-  Index num_kv_heads = 0;  ///< of self-attention, see MultiHeadAttentionOptions; so the ones below
-  std::optional<RotaryEmbeddingOptions> rotary = {};
-  bool alibi = false;
+  bool causal = false;                                ///< token i attends tokens 0 ... i
+  Index num_kv_heads = 0;                             ///< of self-attention, see MultiHeadAttentionOptions; so the ones below
+  std::optional<RotaryEmbeddingOptions> rotary = {};  ///< of self-attention
+  bool alibi = false;                                 ///< of self-attention
 };
 
 /// Self-attention and a feed-forward net, each with a residual connection and a layer norm (Vaswani et al. 2017, figure 1;

@@ -22,8 +22,9 @@ concept LabelRange = requires(const Labels& labels) {
 /// What the losses against classes share: factors of the classes, and a label that counts nowhere.
 struct ClassWeights {
   const std::vector<double>& weight;  ///< one number a class, not negative; empty: all 1
-  Index ignore_index;
+  Index ignore_index;                 ///< rows with this label count nowhere
 
+  /// The factor of class c.
   double operator()(Index c) const { return weight.empty() ? 1.0 : weight[static_cast<std::size_t>(c)]; }
 
   /// The check of a loss's constructor.
@@ -57,8 +58,11 @@ class ClassLabels {
     }
   }
 
+  /// The label of row r.
   Index operator[](Index r) const { return static_cast<Index>(labels_[r]); }
+  /// Whether row r counts nowhere.
   bool ignored(Index r) const { return (*this)[r] == ignore_index_; }
+  /// The sum of the weights of the rows that count.
   double divisor() const { return divisor_; }
 
  private:

@@ -40,6 +40,7 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
  public:
   using typename Base::Value;
 
+  /// Throws std::invalid_argument for a label_smoothing outside of [0, 1] and for a negative weight.
   explicit CrossEntropyLoss(CrossEntropyOptions options = {}) : options_(std::move(options)) {
     const double smoothing = options_.label_smoothing;
     require(smoothing >= 0 && smoothing <= 1, "CrossEntropyLoss: label_smoothing must lie in [0, 1], is ", smoothing);

@@ -45,6 +45,7 @@ class LossBase {
   }
 
  protected:
+  /// The losses that are added up, see above.
   template <int Rank, class Targets>
   auto terms_of(const TensorView<const T, Rank>& x, const Targets& targets) const {
     static_assert(
@@ -54,6 +55,7 @@ class LossBase {
     return self().terms(x, targets);
   }
 
+  /// Their sum or mean; writes the gradient to dx unless that is null.
   template <class Terms>
   Value reduce(const Terms& terms, T* dx) const {
     const bool mean = self().options().reduction == Reduction::mean;

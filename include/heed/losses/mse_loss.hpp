@@ -25,6 +25,7 @@ class MSELoss : public LossBase<T, MSELoss<T>> {
  public:
   using typename Base::Value;
 
+  /// Every option is right.
   explicit MSELoss(const MSELossOptions& options = {}) : options_(options) {}
 
   const MSELossOptions& options() const { return options_; }

@@ -34,6 +34,7 @@ class NLLLoss : public LossBase<T, NLLLoss<T>> {
  public:
   using typename Base::Value;
 
+  /// Throws std::invalid_argument for a negative weight.
   explicit NLLLoss(NLLLossOptions options = {}) : options_(std::move(options)) { weights().check(kName); }
 
   const NLLLossOptions& options() const { return options_; }

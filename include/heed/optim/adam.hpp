@@ -19,14 +19,21 @@ struct BasicAdamOptions {
   bool amsgrad = false;                          ///< divide by the largest mean square so far
   bool maximize = false;                         ///< walk up
 };
+/// Options with the defaults of torch.optim.Adam and AdamW.
+/// @{
 using AdamOptions = BasicAdamOptions<false>;
 using AdamWOptions = BasicAdamOptions<true>;
+/// @}
 
 /// What a parameter rule may change.
 struct AdamChanges {
+  /// In place of the option of this name; empty: the optimiser's own.
+  /// @{
   std::optional<double> learning_rate = {}, beta1 = {}, beta2 = {}, eps = {}, weight_decay = {};
   std::optional<bool> amsgrad = {}, maximize = {};
+  /// @}
 
+  /// `own` with these changes.
   template <bool decoupled>
   BasicAdamOptions<decoupled> applied_to(const BasicAdamOptions<decoupled>& own) const {
     return {.learning_rate = learning_rate.value_or(own.learning_rate),
@@ -89,6 +96,7 @@ class BasicAdam final : public Optimizer<T> {
   using Options = BasicAdamOptions<decoupled>;
   using Rules = std::vector<ParameterRule<AdamChanges>>;
 
+  /// The model behind `parameters` must outlive the optimiser and stay where it is.
   explicit BasicAdam(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
       : Optimizer<T>(parameters, rules), options_(group_options(options, rules)) {
     for (const Options& o : options_) check(o);

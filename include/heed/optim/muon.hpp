@@ -24,21 +24,26 @@ struct MuonOptions {
   double weight_decay = 0.1;    ///< decoupled: times the learning rate before `adjust_lr`
   double momentum = 0.95;       ///< share of the old direction, [0, 1)
   bool nesterov = true;         ///< look ahead along the direction
+  /// a, b and c of p(s) = a s + b s^3 + c s^5, which the iteration applies to the singular values.
   std::array<double, 3> ns_coefficients = kernels::NewtonSchulz{}.coefficients;
-  double eps = 1e-7;  ///< the least that the norm of a direction counts as
-  int ns_steps = 5;   ///< of the iteration of Newton and Schulz
-  AdjustLr adjust_lr = AdjustLr::original;
+  double eps = 1e-7;                        ///< the least that the norm of a direction counts as
+  int ns_steps = 5;                         ///< of the iteration of Newton and Schulz
+  AdjustLr adjust_lr = AdjustLr::original;  ///< how a step's length follows from the size of a weight
 };
 
 /// What a parameter rule may change.
 struct MuonChanges {
+  /// In place of the option of this name; empty: the optimiser's own.
+  /// @{
   std::optional<double> learning_rate = {}, weight_decay = {}, momentum = {};
   std::optional<bool> nesterov = {};
   std::optional<std::array<double, 3>> ns_coefficients = {};
   std::optional<double> eps = {};
   std::optional<int> ns_steps = {};
   std::optional<AdjustLr> adjust_lr = {};
+  /// @}
 
+  /// `own` with these changes.
   MuonOptions applied_to(const MuonOptions& own) const {
     return {.learning_rate = learning_rate.value_or(own.learning_rate),
         .weight_decay = weight_decay.value_or(own.weight_decay),
@@ -86,6 +91,7 @@ class Muon final : public Optimizer<T> {
   using Options = MuonOptions;
   using Rules = std::vector<ParameterRule<MuonChanges>>;
 
+  /// The model behind `parameters` must outlive the optimiser and stay where it is.
   explicit Muon(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
       : Optimizer<T>(parameters, rules), options_(group_options(options, rules)) {
     for (const Options& o : options_) check(o);

@@ -60,13 +60,13 @@ struct RulePass {
 /// A state tensor of an optimiser under torch's key: "head.weight.exp_avg".
 template <class T>
 struct NamedState {
-  std::string name;
-  Tensor<T, 1>* tensor;
+  std::string name;      ///< parameter's name and torch's key
+  Tensor<T, 1>* tensor;  ///< the optimiser's own
 };
 /// How many steps a parameter has made: "head.weight.step".
 struct NamedStepCount {
-  std::string name;
-  Index* count;
+  std::string name;  ///< parameter's name and "step"
+  Index* count;      ///< the optimiser's own
 };
 
 /// What all optimisers share: the parameters and their groups, the state of each, and one fused parallel pass a step. A method adds
@@ -131,6 +131,7 @@ class Optimizer {
     }
     return found;
   }
+  /// The step counts, for checkpoints: written back, they set where bias corrections and schedules go on.
   std::vector<NamedStepCount> named_step_counts() {
     std::vector<NamedStepCount> found;
     for (Entry& e : entries_)
@@ -139,6 +140,7 @@ class Optimizer {
   }
 
  protected:
+  /// What `update` is given: a part of one parameter.
   using Piece = detail::OptimizerPiece<T>;
 
   /// A parameter that appears under two names (tied weights) is stepped once, under the first; rules look at that name, too.
@@ -151,10 +153,13 @@ class Optimizer {
     const std::vector<std::size_t> groups = assign_groups(entries_, rules);
     for (std::size_t k = 0; k < entries_.size(); ++k) entries_[k].group = groups[k];
   }
+  /// A copy has its own state and steps the same parameters.
+  /// @{
   Optimizer(const Optimizer&) = default;
   Optimizer(Optimizer&&) noexcept = default;
   Optimizer& operator=(const Optimizer&) = default;
   Optimizer& operator=(Optimizer&&) noexcept = default;
+  /// @}
 
   /// torch's keys of the state tensors that a group needs.
   virtual std::span<const std::string_view> state_keys(std::size_t group) const = 0;

@@ -14,8 +14,8 @@ namespace heed::inline HEED_ABI {
 /// optimiser's own options.
 template <class Changes>
 struct ParameterRule {
-  std::string pattern;
-  Changes changes;
+  std::string pattern;  ///< of a full name; `*` stands for any characters
+  Changes changes;      ///< an optimiser's changes: AdamChanges, SgdChanges, MuonChanges
 };
 
 /// Does the whole name match? `*` stands for any run of characters, also an empty one and one with dots; every other character for itself.

@@ -32,17 +32,19 @@ inline double between(double a, double b, double share, Decay decay) {
 
 /// 1 at every step.
 struct ConstantSchedule {
+  /// The factor at step `step`.
   double operator()(Index) const { return 1; }
 };
 
 /// Linear warm-up through (0, `start_factor`) and (`warmup_steps`, 1), then down to (`steps`, `end_factor`).
 struct WarmupSchedule {
-  Index steps = 0;             ///< of the whole run; must be given
-  Index warmup_steps = 0;      ///< [0, steps]
-  double start_factor = 0.05;  ///< a first step with 0 would be lost
-  double end_factor = 0;
-  Decay decay = Decay::linear;
+  Index steps = 0;              ///< of the whole run; must be given
+  Index warmup_steps = 0;       ///< [0, steps]
+  double start_factor = 0.05;   ///< a first step with 0 would be lost
+  double end_factor = 0;        ///< at the last step and behind it
+  Decay decay = Decay::linear;  ///< the way down
 
+  /// The factor at step `step`, 0, 1, ... Throws std::invalid_argument for values outside of the ranges above.
   double operator()(Index step) const {
     require(steps > 0 && warmup_steps >= 0 && warmup_steps <= steps, "WarmupSchedule: steps (", steps,
         ") must be positive, and warmup_steps (", warmup_steps, ") lie in [0, steps]");
@@ -57,9 +59,10 @@ struct WarmupSchedule {
 
 /// Multiplied by `gamma` after every `step_size` steps (torch's StepLR).
 struct StepSchedule {
-  Index step_size = 1;
-  double gamma = 0.1;
+  Index step_size = 1;  ///< positive
+  double gamma = 0.1;   ///< not negative
 
+  /// The factor at step `step`, 0, 1, ... Throws std::invalid_argument for values outside of the ranges above.
   double operator()(Index step) const {
     require(
         step_size > 0 && gamma >= 0, "StepSchedule: step_size (", step_size, ") must be positive, and gamma (", gamma, ") not negative");
@@ -74,8 +77,9 @@ struct OneCycleSchedule {
   double pct_start = 0.3;         ///< share of the steps, [0, 1]
   double div_factor = 25;         ///< positive
   double final_div_factor = 1e4;  ///< positive
-  Decay decay = Decay::cosine;
+  Decay decay = Decay::cosine;    ///< both ways
 
+  /// The factor at step `step`, 0, 1, ... Throws std::invalid_argument for values outside of the ranges above.
   double operator()(Index step) const {
     require(steps > 0 && pct_start >= 0 && pct_start <= 1, "OneCycleSchedule: steps (", steps, ") must be positive, and pct_start (",
         pct_start, ") lie in [0, 1]");

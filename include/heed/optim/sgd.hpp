@@ -19,9 +19,13 @@ struct SgdOptions {
 
 /// What a parameter rule may change.
 struct SgdChanges {
+  /// In place of the option of this name; empty: the optimiser's own.
+  /// @{
   std::optional<double> learning_rate = {}, momentum = {}, dampening = {}, weight_decay = {};
   std::optional<bool> nesterov = {}, maximize = {};
+  /// @}
 
+  /// `own` with these changes.
   SgdOptions applied_to(const SgdOptions& own) const {
     return {.learning_rate = learning_rate.value_or(own.learning_rate),
         .momentum = momentum.value_or(own.momentum),
@@ -79,6 +83,7 @@ class Sgd final : public Optimizer<T> {
   using Options = SgdOptions;
   using Rules = std::vector<ParameterRule<SgdChanges>>;
 
+  /// The model behind `parameters` must outlive the optimiser and stay where it is.
   explicit Sgd(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
       : Optimizer<T>(parameters, rules), options_(group_options(options, rules)) {
     for (const Options& o : options_) check(o);
@@ -90,7 +95,7 @@ class Sgd final : public Optimizer<T> {
 
  protected:
   using typename Optimizer<T>::Piece;
-  using Form = detail::SgdForm;
+  using Form = detail::SgdForm;  ///< with momentum, with Nesterov's, or without
 
   std::span<const std::string_view> state_keys(std::size_t group) const override {
     static constexpr std::string_view keys[] = {"momentum_buffer"};

@@ -43,6 +43,7 @@ struct AverageKernel {
 template <class T>
 class WeightAverage {
  public:
+  /// Copies the weights. Throws std::invalid_argument for a decay outside of [0, 1).
   WeightAverage(
       const std::vector<NamedParameter<T>>& parameters, const std::vector<NamedBuffer<T>>& buffers, WeightAverageOptions options = {})
       : options_(options) {
@@ -87,7 +88,9 @@ class WeightAverage {
     for (Entry& e : entries_) found.push_back({e.name, &e.average});
     return found;
   }
+  /// The number of updates so far.
   Index updates() const { return updates_; }
+  /// For checkpoints: where `warm_up` goes on.
   void set_updates(Index updates) { updates_ = updates; }
 
  private:
@@ -125,6 +128,7 @@ class WeightAverage {
 template <class T>
 class AverageScope {
  public:
+  /// Exchanges the weights for the averages; the end of the scope exchanges them back.
   explicit AverageScope(WeightAverage<T>& average) : average_(average) { average_.swap(); }
   ~AverageScope() { average_.swap(); }
   AverageScope(const AverageScope&) = delete;

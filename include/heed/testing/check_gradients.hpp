@@ -17,9 +17,11 @@ namespace heed::inline HEED_ABI {
 using CertificateDual = Dual<8>;
 
 struct CheckGradientsOptions {
-  std::uint64_t seed = 1;
-  double input_low = -1,
-         input_high = 1;              ///< inputs are uniform in this range; whole numbers (of an Embedding) from 0 to below the higher end
+  std::uint64_t seed = 1;  ///< of inputs, dy and dropout
+  /// Inputs are uniform in this range; whole numbers (of an Embedding) from 0 to below the higher end.
+  /// @{
+  double input_low = -1, input_high = 1;
+  /// @}
   double value_tolerance = 1e-12;     ///< dual value against double value, relative to the largest output
   double gradient_tolerance = 1e-10;  ///< relative to the sum of absolute contributions Σ |dy · ∂y/∂entry|
   /// Entries whose contributions cancel inside the forward pass (a softmax over one token) are rounding noise on both sides: errors below
@@ -31,19 +33,22 @@ struct CheckGradientsOptions {
 
 /// What `check_gradients` found. `to_string()` names the entry that is wrong.
 struct GradientReport {
+  /// An entry of a tensor, and its two derivatives (of "y": its two values).
   struct Entry {
     std::string name;  ///< "x(0,2,1)", "weight(3,1)", "y(0,4)"
     double given = 0;  ///< what the layer's double code gave
     double exact = 0;  ///< what dual numbers gave
     double error = 0;  ///< in units of the tolerance: above 1 fails
   };
-  std::string layer;
-  Index checked = 0, failed = 0;
-  Entry worst;                     ///< largest error of all
-  std::vector<Entry> first_wrong;  ///< up to eight entries that failed, in order
-  std::vector<std::string> broken_rules;
+  std::string layer;                      ///< its kind
+  Index checked = 0, failed = 0;          ///< entries
+  Entry worst;                            ///< largest error of all
+  std::vector<Entry> first_wrong;         ///< up to eight entries that failed, in order
+  std::vector<std::string> broken_rules;  ///< sentences: what the layer does against the contract
 
+  /// Whether all is well and something was checked.
   bool passed() const { return failed == 0 && broken_rules.empty() && checked > 0; }
+  /// The sentences to show: sizes of errors, broken rules, the entries that are wrong.
   std::string to_string() const {
     std::string result = text(layer, ": ", checked, " entries checked, ", failed, " wrong; largest error ", worst.error,
         " of the tolerance at ", worst.name, " (given ", worst.given, ", exact ", worst.exact, ")");

@@ -140,7 +140,7 @@ double bilinear(const TensorView<const T, 2>& map, double y, double x) {
 /// Where the tokens of a map lie on the image that they were made of, in shares of its side (0 to 1): the centre of the first, and the step to
 /// the next. Pooling without padding leaves a rest at the far border, so the grid is not centred in general.
 struct TokenGrid {
-  double first = 0, step = 0;
+  double first = 0, step = 0;  ///< shares of the image's side
 
   /// Tokens that divide the side evenly.
   static TokenGrid even(Index tokens) { return {0.5 / static_cast<double>(tokens), 1.0 / static_cast<double>(tokens)}; }

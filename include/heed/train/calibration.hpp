@@ -15,11 +15,13 @@ namespace heed::inline HEED_ABI {
 /// Networks", 2017, equation 3).
 class Calibration {
  public:
+  /// Predictions of about the same confidence.
   struct Bin {
-    Index count = 0;
+    Index count = 0;                      ///< predictions
     double confidence = 0, accuracy = 0;  ///< means over the bin's predictions, 0 ... 1; 0 without any
   };
 
+  /// Throws std::invalid_argument for less than one bin.
   explicit Calibration(Index bins = 15) : bins_(static_cast<std::size_t>(std::max<Index>(bins, 0))) {
     require(bins > 0, "Calibration: ", bins, " bins; at least one is needed");
   }
@@ -45,6 +47,7 @@ class Calibration {
     }
   }
 
+  /// From the lowest confidence to the highest.
   std::vector<Bin> bins() const {
     std::vector<Bin> result;
     for (const Sums& s : bins_) {

@@ -23,9 +23,9 @@ struct DeletionCheck {
 };
 
 struct DeletionOptions {
-  double share = 0.2;  ///< of the tokens; at least one is deleted
-  std::uint64_t seed = 0;
-  Index batch_size = 250;
+  double share = 0.2;      ///< of the tokens; at least one is deleted
+  std::uint64_t seed = 0;  ///< of the tokens that are deleted at random, for comparison
+  Index batch_size = 250;  ///< images a forward pass
 };
 
 namespace detail {

@@ -12,17 +12,18 @@
 namespace heed::inline HEED_ABI {
 
 struct EvaluationOptions {
-  int views = 1;           ///< 1, 2 or 6, see `views`
-  Index batch_size = 250;  ///< images a forward pass; divides 10,000
-  Normalization normalization = {};
-  bool keep_logits = false;  ///< give the averaged logits of every image back
+  int views = 1;                     ///< 1, 2 or 6, see `views`
+  Index batch_size = 250;            ///< images a forward pass; divides 10,000
+  Normalization normalization = {};  ///< that of the training
+  bool keep_logits = false;          ///< give the averaged logits of every image back
 };
 
+/// What a classifier achieves on a data set.
 struct Evaluation {
-  int views = 1;
-  double loss = 0;      ///< mean cross-entropy of the averaged logits, without label smoothing
-  double accuracy = 0;  ///< 0 ... 1
-  ConfusionMatrix confusion;
+  int views = 1;              ///< views that were averaged
+  double loss = 0;            ///< mean cross-entropy of the averaged logits, without label smoothing
+  double accuracy = 0;        ///< 0 ... 1
+  ConfusionMatrix confusion;  ///< counts of (true class, predicted class)
   Tensor<double, 2> logits =
       {};  ///< (images, classes), in the order of the data set, if they were asked for; zeros of images that were not reached
 };
@@ -84,6 +85,7 @@ std::vector<Evaluation> evaluate_views(
   }
   return results;
 }
+/// The same, to the end.
 template <class Model, Dataset D>
 std::vector<Evaluation> evaluate_views(const Model& model, const D& dataset, const EvaluationOptions& options = {}) {
   return evaluate_views(model, dataset, options, [](Index) { return true; });

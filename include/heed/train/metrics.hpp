@@ -43,6 +43,7 @@ std::vector<Index> top_classes(const T* values, Index classes, Index count) {
 class ConfusionMatrix {
  public:
   ConfusionMatrix() = default;
+  /// Without examples. Throws std::invalid_argument for less than one class.
   explicit ConfusionMatrix(Index classes) : classes_(classes), counts_(static_cast<std::size_t>(classes * classes)) {
     require(classes > 0, "ConfusionMatrix: ", classes, " classes; at least one is needed");
   }
@@ -61,7 +62,9 @@ class ConfusionMatrix {
     for (Index r = 0; r < scores.rows(); ++r) add(static_cast<Index>(std::data(labels)[r]), argmax(scores.data() + r * classes_, classes_));
   }
 
+  /// The number of classes.
   Index classes() const { return classes_; }
+  /// How many examples of class `label` were taken for `prediction`.
   Index operator()(Index label, Index prediction) const { return counts_[static_cast<std::size_t>(label * classes_ + prediction)]; }
   /// Examples of a class.
   Index examples(Index label) const {
@@ -69,11 +72,13 @@ class ConfusionMatrix {
     for (Index c = 0; c < classes_; ++c) sum += (*this)(label, c);
     return sum;
   }
+  /// All examples.
   Index examples() const {
     Index sum = 0;
     for (Index count : counts_) sum += count;
     return sum;
   }
+  /// Examples that were taken for what they are.
   Index correct() const {
     Index sum = 0;
     for (Index c = 0; c < classes_; ++c) sum += (*this)(c, c);

@@ -16,29 +16,35 @@
 namespace heed::inline HEED_ABI {
 
 struct RobustnessOptions {
-  std::vector<Corruption> corruptions = all_corruptions();
-  std::uint64_t seed = 0;  ///< of the corruptions; two models are compared with the same one
-  EvaluationOptions evaluation = {};
+  std::vector<Corruption> corruptions = all_corruptions();  ///< what is measured
+  std::uint64_t seed = 0;                                   ///< of the corruptions; two models are compared with the same one
+  EvaluationOptions evaluation = {};                        ///< how images are classified
 };
 
 /// Which images of a data set a classifier gets right, as they are and after each corruption at each severity.
 class Robustness {
  public:
   Robustness() = default;
+  /// Nothing measured yet: all wrong.
   Robustness(std::vector<Corruption> corruptions, Index images)
       : corruptions_(std::move(corruptions)), right_({1 + kSeverities * static_cast<Index>(corruptions_.size()), images}) {}
 
+  /// What was measured, in the order of k.
   const std::vector<Corruption>& corruptions() const { return corruptions_; }
+  /// The number of images.
   Index images() const { return right_.empty() ? 0 : right_.size(1); }
   /// A byte an image, 1 or 0.
   std::span<std::uint8_t> clean() { return row(0); }
+  /// The same, to read.
   std::span<const std::uint8_t> clean() const { return row(0); }
   /// The same after corruption number k at severity 1 ... 5.
   std::span<std::uint8_t> corrupted(std::size_t k, int severity) { return row(place(k, severity)); }
+  /// The same, to read.
   std::span<const std::uint8_t> corrupted(std::size_t k, int severity) const { return row(place(k, severity)); }
 
   /// Shares of images that were right.
   double clean_accuracy() const { return share(clean()); }
+  /// Share of images that were right after corruption number k at severity 1 ... 5.
   double accuracy(std::size_t k, int severity) const { return share(corrupted(k, severity)); }
   /// The mean over the severities.
   double accuracy(std::size_t k) const {
@@ -77,6 +83,7 @@ Robustness measure_robustness(const Model& model, const D& dataset, const Robust
       judge(CorruptedDataset(dataset, options.corruptions[k], severity, options.seed), result.corrupted(k, severity));
   return result;
 }
+/// The same, to the end.
 template <class Model, Dataset D>
 Robustness measure_robustness(const Model& model, const D& dataset, const RobustnessOptions& options = {}) {
   return measure_robustness(model, dataset, options, [](std::size_t) { return true; });
@@ -84,20 +91,21 @@ Robustness measure_robustness(const Model& model, const D& dataset, const Robust
 
 /// A figure with an interval that holds 95 % of those from resampled images. NaN: there is none, since what it is divided by is not above zero.
 struct Estimate {
-  double value, low, high;
+  double value, low, high;  ///< `low` to `high` is the interval
 };
 
 /// How a model's errors compare with a baseline's, after Hendrycks and Dietterich (2019) with the baseline in the place of AlexNet. Below 1: the model is better.
 struct RobustnessComparison {
   /// For each corruption, sums over the severities s: CE = sum(error_s) / sum(error_s of the baseline), and the relative CE = sum(error_s - clean error) / the same
   /// of the baseline, in which an advantage on clean images does not count.
+  /// @{
   std::vector<Estimate> ce, relative_ce;
+  /// @}
   Estimate mean_ce, mean_relative_ce;  ///< over the corruptions
 };
-
 struct ComparisonOptions {
-  Index resamples = 1000;
-  std::uint64_t seed = 0;
+  Index resamples = 1000;  ///< of the images, from which the intervals come; at least 1
+  std::uint64_t seed = 0;  ///< of the resampling
 };
 
 /// Compares `models` with as many `baselines`, one of each a training seed; errors are means over the seeds. The intervals are those of a paired bootstrap (Efron

@@ -19,17 +19,18 @@ struct LayerSummary {
   Index parameters = 0, frozen = 0;  ///< its own numbers (not its children's), and how many of them are not trained
   Index buffers = 0;                 ///< numbers that are saved but not trained
   double multiply_adds = 0;          ///< of one forward pass, its own
-  bool has_children = false;
-  int depth = 0;  ///< number of layers around it
+  bool has_children = false;         ///< whether it is composed of the layers behind it that lie deeper
+  int depth = 0;                     ///< number of layers around it
+  /// Of one forward pass: two for each multiply-add.
   double flops() const { return 2 * multiply_adds; }
 };
 
 /// What a model consists of and costs for one input.
 struct ModelSummary {
-  std::vector<LayerSummary> layers = {};  ///< in the order of the walk, the model itself first
-  Shape in = {}, out = {};
-  Index parameters = 0, frozen = 0, buffers = 0;
-  double multiply_adds = 0;
+  std::vector<LayerSummary> layers = {};          ///< in the order of the walk, the model itself first
+  Shape in = {}, out = {};                        ///< shapes of x and y
+  Index parameters = 0, frozen = 0, buffers = 0;  ///< numbers: trained or trainable, of these frozen, and saved but not trained
+  double multiply_adds = 0;                       ///< of one forward pass
   Index activations = 0;         ///< numbers in the outputs of all innermost layers whose shape is known: about what training keeps
   std::size_t scalar_bytes = 0;  ///< of one number
 
@@ -37,10 +38,12 @@ struct ModelSummary {
   double flops() const { return 2 * multiply_adds; }
   /// Of one training step: forward, gradients of inputs, gradients of parameters; without the last two for what is frozen.
   double training_flops() const { return training_flops_; }
+  /// Of parameters and buffers.
   double parameter_bytes() const { return static_cast<double>(parameters + buffers) * static_cast<double>(scalar_bytes); }
+  /// Of `activations`.
   double activation_bytes() const { return static_cast<double>(activations) * static_cast<double>(scalar_bytes); }
 
-  double training_flops_ = 0;
+  double training_flops_ = 0;  ///< see training_flops()
 };
 
 /// Describes `model` for inputs of shape `in` (one image: {1, 32, 32, 3}), without running it.

@@ -26,8 +26,9 @@ namespace heed::inline HEED_ABI {
 
 struct TrainerOptions {
   std::uint64_t seed = 0;  ///< of dropout
-  double max_gradient_norm = std::numeric_limits<double>::infinity();
-  Index first_step = 0;  ///< number of the first step, for a run that goes on
+  double max_gradient_norm =
+      std::numeric_limits<double>::infinity();  ///< of all parameters together, 2-norm; longer gradients are scaled down to it
+  Index first_step = 0;                         ///< number of the first step, for a run that goes on
   /// Parts of each batch that run forward and backward one after another, with batch statistics of their own; see ShardedGradients.
   Index shards = 1;
   /// Processes that share the shards; null: this one has all. The result is the same to the bit for any number of them. Must outlive the trainer.
@@ -36,24 +37,26 @@ struct TrainerOptions {
 
 /// What one step did.
 struct StepReport {
-  Index step = 0;    ///< 0, 1, ... over all epochs
-  Index images = 0;  ///< in the batch
-  double loss = 0;
-  Index correct = 0;  ///< of the training pass, before the update
-  double learning_rate_factor = 1;
+  Index step = 0;                   ///< 0, 1, ... over all epochs
+  Index images = 0;                 ///< in the batch
+  double loss = 0;                  ///< mean over the images of the batch
+  Index correct = 0;                ///< of the training pass, before the update
+  double learning_rate_factor = 1;  ///< the schedule's
 };
 
 /// What the steps of an epoch (or of what was run of it) add up to. A later run goes on from it to the same report, but for the seconds.
 struct EpochReport {
-  Index epoch = 0;
-  Index steps = 0, images = 0, correct = 0;
-  double loss_sum = 0;  ///< over the images, in their order
-  double seconds = 0;   ///< of wall clock
-  bool stopped = false;
+  Index epoch = 0;                           ///< its number
+  Index steps = 0, images = 0, correct = 0;  ///< so far
+  double loss_sum = 0;                       ///< over the images, in their order
+  double seconds = 0;                        ///< of wall clock
+  bool stopped = false;                      ///< a stop was requested
 
   double loss() const { return images == 0 ? 0.0 : loss_sum / static_cast<double>(images); }  ///< mean over the images
 
+  /// Share of images that were right in the training pass, 0 ... 1.
   double accuracy() const { return images == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(images); }
+  /// Of wall clock.
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0.0; }
 };
 
@@ -73,8 +76,9 @@ struct EpochReport {
 template <class Model, class Loss = CrossEntropyLoss<typename Model::scalar>>
 class Trainer {
  public:
-  using T = typename Model::scalar;
+  using T = typename Model::scalar;  ///< what the model computes in
 
+  /// Looks at `model` and `optimizer`. `schedule` gives each step's factor of the learning rate. Throws std::invalid_argument for fewer shards than 1.
   Trainer(Model& model, Loss loss, Optimizer<T>& optimizer, std::function<double(Index)> schedule = ConstantSchedule{},
       const TrainerOptions& options = {})
       : model_(model),
@@ -137,10 +141,12 @@ class Trainer {
     }
     return report;
   }
+  /// A whole epoch; `on_step` as above.
   template <class Source, class OnStep>
   EpochReport run_epoch(Source& batches, Index epoch, const OnStep& on_step) {
     return run_epoch(batches, EpochReport{.epoch = epoch}, on_step);
   }
+  /// A whole epoch.
   template <class Source>
   EpochReport run_epoch(Source& batches, Index epoch) {
     return run_epoch(batches, epoch, [](const StepReport&) {});
@@ -149,6 +155,7 @@ class Trainer {
   /// Lets `run_epoch` return after the running step (with several ranks: all of them after the next one). May be called from another thread and from a signal
   /// handler.
   void request_stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
+  /// Whether a stop was requested.
   bool stop_requested() const noexcept { return stop_.load(std::memory_order_relaxed); }
 
   /// The number of the next step.
