@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 
 #include <fmt/core.h>
 
 #include <heed/train/evaluate.hpp>
 
+#include "../program/threads.hpp"
 #include "data_source.hpp"
 #include "report.hpp"
 #include "stored_model.hpp"
@@ -30,8 +30,7 @@ void save_logits(
 }  // namespace
 
 int evaluate(const EvaluateOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   const std::string& path = options.models.front();
   std::error_code ignored;
   heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, path, ignored), path,

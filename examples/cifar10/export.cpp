@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <filesystem>
-#include <optional>
 #include <utility>
 
 #include <fmt/core.h>
@@ -12,6 +11,7 @@
 #include <heed/io/safetensors.hpp>
 #include <heed/train/trainer.hpp>
 
+#include "../program/threads.hpp"
 #include "data_source.hpp"
 #include "nets.hpp"
 #include "recipe.hpp"
@@ -108,8 +108,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
 
 int export_steps(const ExportOptions& options) {
   if (!options.onnx.empty()) return export_onnx(options);
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   std::error_code error;
   for (const char* file : {"initial.safetensors", "batches.safetensors", "final.safetensors", "losses.json"})
     heed::require<heed::FileError>(options.overwrite || !std::filesystem::exists(std::filesystem::path(options.folder) / file, error),

@@ -6,14 +6,12 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
-#include <heed/core/config.hpp>
-
 #include "../program/command_line.hpp"
 #include "options.hpp"
 
 namespace {
 
-using program::at_least, program::share;
+using program::add_threads, program::add_whole, program::at_least, program::share;
 
 std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
 
@@ -25,16 +23,15 @@ void add_convolution(CLI::App* command, std::string& convolution) {
 
 /// What is the same for one run and for all runs of a study.
 void add_training(CLI::App* command, cifar10::TrainOptions& o) {
-  command->add_option("--epochs", o.epochs, "Passes over the training images (demo 3, small 8, large 12, article 3)")
-      ->check(at_least(1, "a whole number from 1"));
-  command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
+  add_whole(command, "--epochs", o.epochs, 1, "Passes over the training images (demo 3, small 8, large 12, article 3)");
+  add_whole(command, "--batch-size", o.batch_size, 1, "Images a step")->capture_default_str();
   command
       ->add_option("--shards", o.shards,
           fmt::format("Parts of each batch with batch statistics of their own, which mpirun's ranks share: the result depends on them, and "
                       "not on the ranks ({})",
               cifar10::kShards))
       ->check(at_least(1, "a whole number from 1"));
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_threads(command, o.threads);
   command->add_option("--backend", o.backend, "Who runs the parallel loops; the result is the same to the bit")
       ->check(CLI::IsMember(words(cifar10::kBackends)))
       ->capture_default_str();
@@ -52,9 +49,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option(
           "--label-smoothing", o.label_smoothing, "Share of the target spread over all classes (0.1 for demo and article, else 0.2)")
       ->check(share());
-  command->add_option("--validation", o.validation, "Hold out the last N training images and judge the epochs by them")
-      ->check(at_least(0, "a whole number from 0"))
-      ->type_name("N");
+  add_whole(command, "--validation", o.validation, 0, "Hold out the last N training images and judge the epochs by them")->type_name("N");
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
 }
@@ -65,15 +60,12 @@ void add_train(CLI::App& app, cifar10::TrainOptions& o) {
   command->add_option("--attention", o.net.attention, "The attention block, or what stands in its place")
       ->check(CLI::IsMember(words(cifar10::kAttentions)))
       ->capture_default_str();
-  command->add_option("--seed", o.seed, "Of weights, order and augmentation")
-      ->check(at_least(0, "a whole number from 0"))
-      ->capture_default_str();
+  add_whole(command, "--seed", o.seed, 0, "Of weights, order and augmentation")->capture_default_str();
   add_training(command, o);
   command->add_option("--output", o.output, "Folder for log.jsonl and model.safetensors (the next free runs/<net>-<number>)")
       ->type_name("DIR");
   CLI::Option* overwrite = command->add_flag("--overwrite", o.overwrite, "Replace the run that --output holds");
-  command->add_option("--checkpoint-every", o.checkpoint_every, "Write checkpoint.safetensors each N steps, for --resume")
-      ->check(at_least(1, "a whole number from 1"))
+  add_whole(command, "--checkpoint-every", o.checkpoint_every, 1, "Write checkpoint.safetensors each N steps, for --resume")
       ->type_name("N");
   command->add_flag("--resume", o.resume, "Go on from the checkpoint in --output; the other options must be those of that run")
       ->needs("--output")
@@ -87,10 +79,8 @@ void add_study(CLI::App& app, cifar10::StudyOptions& o) {
   command->add_option("--output", o.output, "Folder for the runs and study.md")->required()->type_name("DIR");
   command->add_option("--net", o.nets, "Which nets")->check(CLI::IsMember(words(cifar10::kNets)))->capture_default_str();
   command->add_option("--attention", o.arms, "What they have")->check(CLI::IsMember(words(cifar10::kAttentions)))->capture_default_str();
-  command->add_option("--seeds", o.seeds, "How many runs each")->check(at_least(1, "a whole number from 1"))->capture_default_str();
-  command->add_option("--seed", o.training.seed, "The first of their seeds")
-      ->check(at_least(0, "a whole number from 0"))
-      ->capture_default_str();
+  add_whole(command, "--seeds", o.seeds, 1, "How many runs each")->capture_default_str();
+  add_whole(command, "--seed", o.training.seed, 0, "The first of their seeds")->capture_default_str();
   add_training(command, o.training);
 }
 
@@ -115,15 +105,14 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
       ->type_name("MODEL...");
   CLI::Option* deletion = command->add_flag(
       "--deletion", o.deletion, "Judge with a fifth of each image blanked: where attention says it matters most, at random, and least");
-  command->add_option("--images", o.images, "With --corruptions or --deletion: the first N test images")
-      ->check(at_least(1, "a whole number from 1"))
+  add_whole(command, "--images", o.images, 1, "With --corruptions or --deletion: the first N test images")
       ->capture_default_str()
       ->type_name("N");
   command->add_option("--output", o.output, "With --corruptions: write all figures")->needs(corruptions)->type_name("OUT.json");
   for (CLI::Option* other : {logits, deletion}) corruptions->excludes(other);
   deletion->excludes(logits);
   add_convolution(command, o.convolution);
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_threads(command, o.threads);
 }
 
 void add_report(CLI::App& app, cifar10::ReportOptions& o) {
@@ -134,7 +123,7 @@ void add_report(CLI::App& app, cifar10::ReportOptions& o) {
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
   command->add_flag("--overwrite", o.overwrite, "Replace the page that is there");
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_threads(command, o.threads);
 }
 
 void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
@@ -148,7 +137,7 @@ void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
       ->needs(overlay)
       ->check(CLI::IsMember({"received", "relevance"}))
       ->capture_default_str();
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_threads(command, o.threads);
 }
 
 void add_export(CLI::App& app, cifar10::ExportOptions& o) {
@@ -165,16 +154,14 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
       ->capture_default_str();
   command->add_option("--optimizer", o.optimizer, "Which optimiser")->check(CLI::IsMember({"adamw", "sgd"}))->capture_default_str();
   command->add_option("--precision", o.precision, "Of the steps")->check(CLI::IsMember({"double", "float"}))->capture_default_str();
-  command->add_option("--steps", o.steps, "How many steps")->check(at_least(1, "a whole number from 1"))->capture_default_str();
-  command->add_option("--batch-size", o.batch_size, "Images a step")->check(at_least(1, "a whole number from 1"))->capture_default_str();
-  command->add_option("--seed", o.seed, "Of weights, order and augmentation")
-      ->check(at_least(0, "a whole number from 0"))
-      ->capture_default_str();
+  add_whole(command, "--steps", o.steps, 1, "How many steps")->capture_default_str();
+  add_whole(command, "--batch-size", o.batch_size, 1, "Images a step")->capture_default_str();
+  add_whole(command, "--seed", o.seed, 0, "Of weights, order and augmentation")->capture_default_str();
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
   command->add_flag("--each-step", o.each_step, "Also write the weights before every step");
   command->add_flag("--overwrite", o.overwrite, "Replace what the folder holds, or the file of --onnx");
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_threads(command, o.threads);
   CLI::Option* onnx = command->add_option("--onnx", o.onnx, "Write the net MODEL to this ONNX file instead")->type_name("FILE");
   for (const char* of_steps :
       {"--net", "--attention", "--optimizer", "--precision", "--steps", "--batch-size", "--seed", "--data", "--each-step"})
@@ -185,8 +172,7 @@ void add_export(CLI::App& app, cifar10::ExportOptions& o) {
 
 int main(int argc, char** argv) {
   CLI::App app("Convolution and attention on CIFAR-10, with the heed library", "cifar10");
-  app.set_version_flag("--version", fmt::format("cifar10, heed {}.{}.{}", HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_VERSION_PATCH));
-  app.require_subcommand(1);
+  program::prepare(app);
   cifar10::TrainOptions train;
   cifar10::StudyOptions study;
   cifar10::EvaluateOptions evaluate;

@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: MIT
-#include <optional>
 #include <utility>
 
 #include "../program/overlay.hpp"
 #include "../program/predictions.hpp"
+#include "../program/threads.hpp"
 #include "stored_model.hpp"
 #include "token_scores.hpp"
 
 namespace cifar10 {
 
 int predict(const PredictOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
-  std::vector<std::string> read = options.images;
-  read.push_back(options.model);
-  program::require_own_file(options.overlay, read);
+  const program::Threads threads(options.threads);
   StoredModel model = load(options.model);
-  std::vector<program::Picture> pictures;
-  for (const std::string& path : options.images) pictures.push_back(program::load_picture(path));
-
+  std::vector<program::Picture> pictures = program::load_pictures(options.images, options.model, options.overlay);
   constexpr Index kSide = 32;
   const heed::Tensor<float, 4> images = program::as_input(pictures, kSide, model.normalization);
   const heed::Tensor<float, 2> logits = model.net.forward(images);

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include <heed/train/evaluate.hpp>
 
 #include "../program/picture_file.hpp"
+#include "../program/threads.hpp"
 #include "data_source.hpp"
 #include "report_page.hpp"
 #include "run_log.hpp"
@@ -141,8 +141,7 @@ Json robustness_of(const std::string& path) {
 }  // namespace
 
 int report(const ReportOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   std::error_code ignored;
   heed::require<heed::FileError>(
       options.overwrite || !fs::exists(options.output, ignored), options.output, ": the page is there; choose another one, or --overwrite");

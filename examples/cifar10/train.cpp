@@ -23,6 +23,7 @@
 #include "../program/progress.hpp"
 #include "../program/ranks.hpp"
 #include "../program/run_folder.hpp"
+#include "../program/threads.hpp"
 #include "checkpoint_words.hpp"
 #include "data_source.hpp"
 #include "recipe.hpp"
@@ -274,8 +275,7 @@ class Run {
 }  // namespace
 
 int train(const TrainOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   const auto backend = std::find(kBackends.begin(), kBackends.end(), options.backend);
   const heed::BackendScope loops(static_cast<heed::Backend>(backend - kBackends.begin()));
   return program::on_ranks("cifar10", [&](heed::Communicator& ranks) { return Run(options, ranks)(); });

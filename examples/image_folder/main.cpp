@@ -5,27 +5,22 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
-#include <heed/core/config.hpp>
-
 #include "../program/command_line.hpp"
 #include "options.hpp"
 
 namespace {
 
-using program::at_least;
+using program::add_threads, program::add_whole, program::at_least;
 
 void add_train(CLI::App& app, image_folder::TrainOptions& o) {
   CLI::App* command = app.add_subcommand("train", "Learn the pictures of a folder and save the model");
-  const auto whole = [&](const char* name, auto& value, double least, const char* what) {
-    command->add_option(name, value, what)->check(at_least(least, fmt::format("a whole number from {}", least)))->capture_default_str();
-  };
   command->add_option("pictures", o.pictures, "Folder with a folder of PNG, JPEG or PPM pictures for each class")
       ->required()
       ->type_name("PICTURES");
-  whole("--epochs", o.epochs, 1, "Times that every picture is seen");
-  whole("--batch-size", o.batch_size, 1, "Pictures a step");
-  whole("--size", o.net.size, 1, "Side of the pictures that the net sees, in pixels: a multiple of 8");
-  whole("--width", o.net.width, 1, "Features behind the first convolution: a multiple of 4");
+  add_whole(command, "--epochs", o.epochs, 1, "Times that every picture is seen")->capture_default_str();
+  add_whole(command, "--batch-size", o.batch_size, 1, "Pictures a step")->capture_default_str();
+  add_whole(command, "--size", o.net.size, 1, "Side of the pictures that the net sees, in pixels: a multiple of 8")->capture_default_str();
+  add_whole(command, "--width", o.net.width, 1, "Features behind the first convolution: a multiple of 4")->capture_default_str();
   command->add_option("--learning-rate", o.learning_rate, "Highest learning rate")
       ->check(at_least(0, "a number from 0"))
       ->capture_default_str();
@@ -33,8 +28,8 @@ void add_train(CLI::App& app, image_folder::TrainOptions& o) {
       ->check(program::share())
       ->capture_default_str();
   command->add_flag("--no-flip", o.no_flip, "Do not mirror pictures: for letters, left and right hands");
-  whole("--seed", o.seed, 0, "Of weights, order and shifts");
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_whole(command, "--seed", o.seed, 0, "Of weights, order and shifts")->capture_default_str();
+  add_threads(command, o.threads);
   command->add_option("--output", o.output, "Folder for log.jsonl and model.safetensors (the next free runs/images-<number>)")
       ->type_name("DIR");
   command->add_flag("--overwrite", o.overwrite, "Replace the run that --output holds");
@@ -45,15 +40,14 @@ void add_predict(CLI::App& app, image_folder::PredictOptions& o) {
   command->add_option("model", o.model, "model.safetensors of a run")->required()->type_name("MODEL");
   command->add_option("pictures", o.pictures, "PNG, JPEG or PPM files")->required()->type_name("PICTURE...");
   command->add_option("--overlay", o.overlay, "Write the pictures with a map of the attention as a PNG")->type_name("FILE");
-  command->add_option("--threads", o.threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+  add_threads(command, o.threads);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("A convolution and attention classifier of your own pictures, with the heed library", "image_folder");
-  app.set_version_flag("--version", fmt::format("image_folder, heed {}.{}.{}", HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_VERSION_PATCH));
-  app.require_subcommand(1);
+  program::prepare(app);
   image_folder::TrainOptions train;
   image_folder::PredictOptions predict;
   add_train(app, train);

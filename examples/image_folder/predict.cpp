@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,20 +7,15 @@
 
 #include "../program/overlay.hpp"
 #include "../program/predictions.hpp"
+#include "../program/threads.hpp"
 #include "net.hpp"
 
 namespace image_folder {
 
 int predict(const PredictOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
-  std::vector<std::string> read = options.pictures;
-  read.push_back(options.model);
-  program::require_own_file(options.overlay, read);
+  const program::Threads threads(options.threads);
   const Model model = load(options.model);
-  std::vector<program::Picture> pictures;
-  for (const std::string& path : options.pictures) pictures.push_back(program::load_picture(path));
-
+  std::vector<program::Picture> pictures = program::load_pictures(options.pictures, options.model, options.overlay);
   const heed::Tensor<float, 4> images = program::as_input(pictures, model.options.size, model.normalization);
   const std::vector<std::string> captions = program::print_captions(options.pictures, model.net.forward(images), model.class_names);
   if (options.overlay.empty()) return 0;

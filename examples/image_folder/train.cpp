@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <chrono>
-#include <optional>
 #include <string>
 
 #include <fmt/core.h>
@@ -15,6 +14,7 @@
 #include "../program/interrupt.hpp"
 #include "../program/progress.hpp"
 #include "../program/run_folder.hpp"
+#include "../program/threads.hpp"
 #include "net.hpp"
 #include "pictures.hpp"
 
@@ -50,8 +50,7 @@ void print_classes(const heed::ConfusionMatrix& confusion, const std::vector<std
 }  // namespace
 
 int train(const TrainOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   program::RunFolder folder(options.output, "images", options.overwrite);
   check(options.net);
   const Pictures pictures = read_pictures(options.pictures, options.net.size, options.held_out);
@@ -86,17 +85,15 @@ int train(const TrainOptions& options) {
     bool stopped = false;
     for (Index epoch = 0; epoch < options.epochs && !stopped; ++epoch) {
       progress.start_epoch(epoch);
-      heed::EpochReport sum{.epoch = epoch};
-      for (const heed::Batch<float>& batch : batches.epoch(epoch)) {
-        const heed::StepReport step = trainer.step(batch.images, batch.labels);
+      const heed::EpochReport report = trainer.run_epoch(batches, epoch, [&](const heed::StepReport& step) {
         progress.step(step.images, step.loss, step.correct);
-        sum.images += step.images, sum.correct += step.correct, sum.loss_sum += step.loss * static_cast<double>(step.images);
-        if ((stopped = InterruptScope::requested())) break;
-      }
+        if (InterruptScope::requested()) trainer.request_stop();
+      });
+      stopped = report.stopped;
       progress.clear();
-      fmt::print("epoch {:>3}/{}  loss {:.3f}  right {:5.1f} %", epoch + 1, options.epochs, sum.loss(), 100 * sum.accuracy());
-      nlohmann::ordered_json record{{"event", "epoch"}, {"epoch", epoch + 1}, {"training_loss", sum.loss()},
-          {"training_accuracy", sum.accuracy()}, {"train_seconds", seconds()}};
+      fmt::print("epoch {:>3}/{}  loss {:.3f}  right {:5.1f} %", epoch + 1, options.epochs, report.loss(), 100 * report.accuracy());
+      nlohmann::ordered_json record{{"event", "epoch"}, {"epoch", epoch + 1}, {"training_loss", report.loss()},
+          {"training_accuracy", report.accuracy()}, {"train_seconds", seconds()}};
       if (held_out.size() > 0) {
         judged = heed::evaluate(model.net, held_out, {.normalization = model.normalization});
         fmt::print("  held out {:5.1f} %", 100 * judged.accuracy);

@@ -9,6 +9,8 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
+#include <heed/core/config.hpp>
+
 namespace program {
 
 inline constexpr int kBadInput = 2;  ///< the exit code of everything that ends with a sentence
@@ -32,6 +34,23 @@ inline CLI::Validator share() {
                        : fmt::format("a number from 0 to below 1 expected, '{}' given", given);
           },
       "0 ... 1"};
+}
+
+/// An option that is a whole number from `least`.
+template <class Number>
+CLI::Option* add_whole(CLI::App* command, const char* name, Number& value, int least, const char* what) {
+  return command->add_option(name, value, what)->check(at_least(least, fmt::format("a whole number from {}", least)));
+}
+/// --threads; without it the value stays.
+inline CLI::Option* add_threads(CLI::App* command, int& threads) {
+  return command->add_option("--threads", threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));
+}
+
+/// --version, and that one of the subcommands must be given.
+inline void prepare(CLI::App& app) {
+  app.set_version_flag(
+      "--version", fmt::format("{}, heed {}.{}.{}", app.get_name(), HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_VERSION_PATCH));
+  app.require_subcommand(1);
 }
 
 /// Reads the arguments and returns what `action()` returns; whatever goes wrong ends with a sentence on stderr.

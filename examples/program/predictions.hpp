@@ -14,7 +14,7 @@
 #include <heed/train/calibration.hpp>
 #include <heed/train/metrics.hpp>
 
-#include "picture.hpp"
+#include "picture_file.hpp"
 
 namespace program {
 
@@ -50,13 +50,18 @@ inline std::vector<std::string> print_captions(
   return captions;
 }
 
-/// Throws FileError if `overlay` (unless empty) is one of the files that are read.
-inline void require_own_file(const std::string& overlay, const std::vector<std::string>& read) {
-  for (const std::string& path : read) {
+/// Reads the pictures that a model is asked about. Throws FileError for what cannot be read, and if `overlay` (unless empty) is one of them or the model's file.
+inline std::vector<Picture> load_pictures(const std::vector<std::string>& paths, const std::string& model, const std::string& overlay) {
+  const auto require_other = [&](const std::string& path) {
     std::error_code ignored;
     heed::require<heed::FileError>(overlay.empty() || !std::filesystem::equivalent(overlay, path, ignored), path,
         ": --overlay names a file that is read; choose another one");
-  }
+  };
+  require_other(model);
+  for (const std::string& path : paths) require_other(path);
+  std::vector<Picture> pictures;
+  for (const std::string& path : paths) pictures.push_back(load_picture(path));
+  return pictures;
 }
 
 }  // namespace program

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
-#include <optional>
 
 #include <fmt/core.h>
 
 #include <heed/core/parallel.hpp>
 
 #include "../program/interrupt.hpp"
+#include "../program/threads.hpp"
 #include "language_model.hpp"
 #include "writer.hpp"
 
 namespace text {
 
 int generate(const GenerateOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   const LanguageModel model = load(options.model);
   heed::require(!options.prompt.empty(), "--prompt is empty: the model continues at least one character");
   Writer writer(model, model.vocabulary.numbers(options.prompt), options.temperature, options.seed, !options.no_cache);

@@ -16,6 +16,7 @@
 #include "../program/interrupt.hpp"
 #include "../program/progress.hpp"
 #include "../program/run_folder.hpp"
+#include "../program/threads.hpp"
 #include "corpus.hpp"
 #include "language_model.hpp"
 #include "writer.hpp"
@@ -197,8 +198,7 @@ class Run {
 }  // namespace
 
 int train(const TrainOptions& options) {
-  std::optional<heed::ThreadScope> threads;
-  if (options.threads > 0) threads.emplace(options.threads);
+  const program::Threads threads(options.threads);
   return Run(options)();
 }
 

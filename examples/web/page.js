@@ -106,6 +106,7 @@ function draw_map(canvas, weights, top, framed) {
 
 // The answer.
 let model, shown;  // shown: what `look` gave, with the picture and the token that is chosen
+let asked = 0;  // pictures so far: of one that is still being read when the next one comes, nothing is shown
 const best_of = numbers => numbers.indexOf(Math.max(...numbers));
 const place = token => `row ${Math.floor(token / model.map_side) + 1}, column ${token % model.map_side + 1}`;
 
@@ -157,12 +158,15 @@ function tell(sentence) {
 
 /// A file that the visitor brought.
 async function take(file) {
+  const number = ++asked;
   let picture;
   try {
     picture = await read_picture(file);
   } catch {
-    return tell(`${file.name || "What you pasted"} cannot be read as a picture. Bring one that your browser shows: PNG, JPEG, WebP or GIF.`);
+    if (number === asked) tell(`${file.name || "What you pasted"} cannot be read as a picture. Bring one that your browser shows: PNG, JPEG, WebP or GIF.`);
+    return;
   }
+  if (number !== asked) return;
   tell("");
   mark_sample(-1);
   try {
@@ -183,7 +187,7 @@ function set_up() {
     const { picture, label } = model.sample(number), canvas = canvas_of(model.side, model.side);
     put(canvas, picture);
     const button = make("button", { type: "button", "aria-label": `Sample: ${model.names[label]}` }, canvas);
-    button.addEventListener("click", () => (tell(""), mark_sample(number), show(picture, label)));
+    button.addEventListener("click", () => (++asked, tell(""), mark_sample(number), show(picture, label)));
     element("samples").append(button);
   }
   for (let token = 0; token < model.tokens; ++token) {

@@ -102,15 +102,14 @@ def name_of(header):
 
 
 def tests_for(header):
-    """The header's own test and those of its room that include it, then those of the headers that include it, then of those that include these, nearest first."""
+    """The header's own test and those of its room that include it, then the same of the headers that include it, then of those that include these, nearest first."""
     texts = {path: path.read_text() for path in sorted((ROOT / "include" / "heed").glob("*/*.hpp"))}
     room = {path: path.read_text() for path in sorted((ROOT / "tests" / header.parent.name).glob("*_test.cpp"))}
     seen, level, tests = {header}, [header], []
     while level and len(tests) < 6:
         tests += [test for test in (ROOT / "tests" / (name_of(path) + "_test.cpp") for path in level) if test.exists()]
         needles = [f"<heed/{name_of(path)}.hpp>" for path in level]
-        if len(seen) == 1:
-            tests += [path for path, text in room.items() if needles[0] in text and path not in tests]
+        tests += [path for path, text in room.items() if any(needle in text for needle in needles) and path not in tests]
         level = [path for path, text in texts.items() if path not in seen and any(needle in text for needle in needles)]
         seen.update(level)
     return tests[:6]

@@ -8,6 +8,7 @@
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
 #include "program/overlay.hpp"
+#include "program/predictions.hpp"
 
 using namespace program;
 
@@ -222,4 +223,52 @@ TEST_CASE("a sheet has two pictures a row, and shortens long names from the left
   CHECK(cut.starts_with("..."));
   CHECK(cut.ends_with("cat.png"));
   CHECK(text_width(cut, 2) <= 120);
+}
+
+TEST_CASE("an overlay is the sheet of maps as multiples of their mean, whatever their unit") {
+  const ScratchFolder folder;
+  const heed::TokenGrid grid = heed::TokenGrid::even(2);
+  heed::Tensor<float, 3> scores({2, 2, 2}), larger({2, 2, 2});  // of the second picture nothing counts
+  for (Index i = 0; i < 4; ++i) scores[i] = static_cast<float>(i), larger[i] = 8 * scores[i];
+  const auto bytes = [&](const char* name, const heed::Tensor<float, 3>& maps) {
+    const std::string path = folder.file(name);
+    save_overlay(path, {pattern(10, 20), pattern(9, 9)}, {"a.png", "b.png"}, {"cat", "dog"}, maps, grid, "attention received:  0");
+    return heed::read_file(path);
+  };
+  heed::Tensor<float, 2> first({2, 2}), second({2, 2});
+  for (Index i = 0; i < 4; ++i) first[i] = static_cast<float>(i) / 1.5f;
+  const std::vector<Attended> items{{pattern(10, 20), "a.png", "cat", first}, {pattern(9, 9), "b.png", "dog", second}};
+  const std::string expected = png_bytes(overlay_sheet(items, grid, "attention received:  0"));
+  CHECK(bytes("one.png", scores) == expected);
+  CHECK(bytes("two.png", larger) == expected);
+}
+
+TEST_CASE("pictures for a model: centred squares, normalised; no overlay over what is read") {
+  const ScratchFolder folder;
+  save_png(folder.file("a.png"), pattern(6, 10));
+  save_png(folder.file("b.png"), pattern(9, 4));
+  heed::write_file(folder.file("model"), "a model");
+  const std::vector<std::string> paths{folder.file("a.png"), folder.file("b.png")};
+  const std::vector<Picture> pictures = load_pictures(paths, folder.file("model"), folder.file("new.png"));
+  REQUIRE(pictures.size() == 2);
+  CHECK(equal(pictures[1], pattern(9, 4)));
+  for (const char* overlay : {"a.png", "b.png", "model"})
+    CHECK_THROWS_WITH(load_pictures(paths, folder.file("model"), folder.file(overlay)), contains("choose another one"));
+  CHECK_THROWS_WITH(load_pictures({folder.file("c.png")}, folder.file("model"), ""), contains("c.png: no such file"));
+
+  const heed::Tensor<float, 4> input = as_input(pictures, 4, {{0.5, 0.25, 0}, {0.5, 1, 2}});
+  REQUIRE(input.shape() == heed::Shape{2, 4, 4, 3});
+  const Picture square = resize(crop(pictures[1], 2, 0, 4, 4), 4, 4);
+  double apart = 0;
+  for (Index i = 0; i < 48; ++i) {
+    const double pixel = square.data()[i] / 255.0, expected = i % 3 == 0 ? (pixel - 0.5) / 0.5 : i % 3 == 1 ? pixel - 0.25 : pixel / 2;
+    apart = std::max(apart, std::abs(static_cast<double>(input[48 + i]) - expected));
+  }
+  CHECK(apart < 1e-6);  // float
+}
+
+TEST_CASE("a caption names the three likeliest classes with their probabilities") {
+  const float logits[] = {0, std::log(2.0f), -100, std::log(5.0f)};
+  CHECK(caption(logits, {"a", "b", "c", "d"}) == "d 62.5 %, b 25.0 %, a 12.5 %");
+  CHECK(caption(logits, {"a", "b"}) == "b 66.7 %, a 33.3 %");
 }
