@@ -110,6 +110,13 @@ async function visit() {
   element("samples").children[0].click();
   told.fault_goes = element("fault").hidden;
 
+  // A file that is still being read when a sample is chosen does not come after it.
+  drop(await file_of(frame(106), 7, 0));
+  element("samples").children[0].click();
+  const chosen = shown;
+  await new Promise(done => setTimeout(done, 300));
+  told.late = shown === chosen && element("samples").querySelectorAll("[aria-pressed=true]").length === 1;
+
   told.all = expected.length, told.same = 0, told.difference = 0;
   for (const [i, given] of expected.entries()) {
     const picture = new ImageData(32, 32);
@@ -200,7 +207,7 @@ for width, height in ((1280, 900), (390, 800)):
         faults.append(f"{width} pixels: the visit did not end; asked for: {server.asked}")
         continue
     print(width, told)
-    here = [f"{what} failed" for what in ("most", "token", "rows", "heads", "key", "answer_stays", "fault_goes") if not told.get(what)]
+    here = [f"{what} failed" for what in ("most", "token", "rows", "heads", "key", "answer_stays", "fault_goes", "late") if not told.get(what)]
     here += [f"{what}: {told[what]}" for what in ("errors", "page_faults") if told.get(what)]
     if told.get("width") != width or told["wide"] > 0:
         here.append(f"{told.get('width')} pixels wide, {told['wide']} too many")
