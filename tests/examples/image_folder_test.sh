@@ -39,6 +39,8 @@ expect 0 "" "$program" train pictures/ "${small[@]}" --output again --seed 2 --t
 [[ $(hash_of run) == "$(hash_of again)" ]] || fault "one seed, two models: $(hash_of run) and $(hash_of again)"
 expect 0 "0 held out" "$program" train pictures "${small[@]}" --epochs 1 --held-out 0 --no-flip --batch-size 1000 --output all
 [[ $output != *"held-out pictures"* ]] || fault "nothing was held out, but judged: $output"
+expect 0 "" "$program" train pictures "${small[@]}" --epochs 1 --held-out 0 --batch-size 1000 --output mirrored
+[[ $(hash_of all) != "$(hash_of mirrored)" ]] || fault "--no-flip changes nothing"
 
 # --- what pictures show ----------------------------------------------------------------------------------------------------------------
 right=0
