@@ -49,6 +49,12 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option(
           "--label-smoothing", o.label_smoothing, "Share of the target spread over all classes (0.1 for demo and article, else 0.2)")
       ->check(share());
+  command
+      ->add_option("--average", o.average,
+          "What an update of the weights' moving average keeps of it; the average is judged and saved; 0: the last weights")
+      ->check(share());
+  add_whole(command, "--translate", o.translate, 0, "Shift training images by up to N pixels")->type_name("N")->capture_default_str();
+  add_whole(command, "--cutout", o.cutout, 0, "Blank a square of N pixels in each training image")->type_name("N")->capture_default_str();
   add_whole(command, "--validation", o.validation, 0, "Hold out the last N training images and judge the epochs by them")->type_name("N");
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");

@@ -40,11 +40,12 @@ struct Recipe {
   Index epochs;
   double weight_decay;  ///< of convolutions and head, with AdamW
   double label_smoothing;
+  double average;  ///< what an update of the weights' moving average keeps; 0: the last weights are the result
 };
 inline Recipe recipe_of(std::string_view net) {
-  if (net == "small") return {8, 0.5, 0.2};
-  if (net == "large") return {12, 0.5, 0.2};
-  return {3, 0.02, 0.1};
+  if (net == "small") return {8, 0.5, 0.2, 0};
+  if (net == "large") return {12, 0.5, 0.2, 0};
+  return {3, 0.02, 0.1, 0};
 }
 
 /// Options of `cifar10 train`. Negative numbers stand for "what the recipe says".
@@ -61,6 +62,9 @@ struct TrainOptions {
   double learning_rate = -1;
   double weight_decay = -1;
   double label_smoothing = -1;
+  double average = -1;   ///< what an update of the weights' moving average keeps; 0: no average
+  Index translate = 2;   ///< pixels: heed::Augmentation
+  Index cutout = 0;      ///< pixels: heed::Augmentation
   Index validation = 0;  ///< the last so many training images judge the epochs instead of the test set
   std::string data;      ///< empty: see find_data
   std::string output;    ///< empty: the next free runs/<net>-<number>

@@ -12,6 +12,7 @@
 #include <heed/optim/sgd.hpp>
 
 #include "options.hpp"
+#include "run_log.hpp"
 
 namespace cifar10 {
 
@@ -45,9 +46,19 @@ inline TrainOptions options_of_run(TrainOptions options, std::string_view net) {
   const Recipe recipe = recipe_of(net);
   if (options.epochs < 0) options.epochs = recipe.epochs;
   if (options.label_smoothing < 0) options.label_smoothing = recipe.label_smoothing;
+  if (options.average < 0) options.average = recipe.average;
   if (options.shards == 0) options.shards = std::min(kShards, options.batch_size);
   options.net.net = net;
   return options;
+}
+
+/// All that changes what a run computes but its net, seed and data, as its log says it.
+inline Json recipe_words(const TrainOptions& options) {
+  const Rates main = main_rates(options);
+  return {{"epochs", options.epochs}, {"batch_size", options.batch_size}, {"shards", options.shards}, {"optimizer", options.optimizer},
+      {"learning_rate", main.learning_rate}, {"weight_decay", main.weight_decay}, {"label_smoothing", options.label_smoothing},
+      {"average", options.average}, {"translate", options.translate}, {"cutout", options.cutout}, {"convolution", options.convolution},
+      {"validation", options.validation}};
 }
 
 /// The optimiser of a run over the parameters of its net.

@@ -39,11 +39,7 @@ std::optional<Json> result_of(const Cell& cell, const StudyOptions& study) {
   const std::string folder = cell.folder(study.output);
   const std::vector<Json> records = records_of(folder);
   if (records.empty() || records.back()["event"] != "result") return std::nullopt;
-  const TrainOptions asked = options_of_run(study.training, cell.net);
-  const Rates rates = main_rates(asked);
-  const Json expected = {{"epochs", asked.epochs}, {"batch_size", asked.batch_size}, {"shards", asked.shards},
-      {"optimizer", asked.optimizer}, {"learning_rate", rates.learning_rate}, {"weight_decay", rates.weight_decay},
-      {"label_smoothing", asked.label_smoothing}, {"validation", asked.validation}};
+  const Json expected = recipe_words(options_of_run(study.training, cell.net));
   for (const auto& [key, value] : expected.items())
     heed::require<heed::FileError>(records.front().value(key, Json()) == value, folder, ": the run that is there was made with ", key, " ",
         records.front().value(key, Json()).dump(), ", the study asks for ", value.dump(), "; choose another --output");

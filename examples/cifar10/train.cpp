@@ -15,6 +15,7 @@
 #include <heed/data/dataset_hash.hpp>
 #include <heed/distributed/communicator.hpp>
 #include <heed/io/checkpoint.hpp>
+#include <heed/optim/weight_average.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/summary.hpp>
 #include <heed/train/trainer.hpp>
@@ -72,6 +73,9 @@ class Run {
     model_.emplace(StoredModel{{options_.net, normalization_of(data_, train_), class_names(train_), data_.name()},
         make_net<float>(options_.net, options_.convolution)});
     set_whitening(model_->net, first_images<float>(train_, kWhiteningImages, model_->normalization));
+    if (options_.average > 0)
+      average_.emplace(heed::named_parameters(model_->net), heed::named_buffers(model_->net),
+          heed::WeightAverageOptions{.decay = options_.average, .warm_up = true});
   }
 
   int operator()() {
@@ -102,12 +106,13 @@ class Run {
     const InterruptScope interrupt;
     std::optional<heed::AnomalyScope> watched;
     if (options_.anomaly) watched.emplace();
-    heed::Batches<float> batches(train_, {.batch_size = options_.batch_size,
-                                             .shuffle = true,
-                                             .drop_last = true,
-                                             .seed = options_.seed,
-                                             .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
-                                             .normalization = model_->normalization});
+    heed::Batches<float> batches(
+        train_, {.batch_size = options_.batch_size,
+                    .shuffle = true,
+                    .drop_last = true,
+                    .seed = options_.seed,
+                    .augmentation = {.translate = options_.translate, .flip = heed::Flip::alternating, .cutout = options_.cutout},
+                    .normalization = model_->normalization});
     const Index steps = options_.epochs * batches.size();
     const auto optimizer = make_optimizer<float>(options_, heed::named_parameters(model_->net));
     Position position;
@@ -129,6 +134,7 @@ class Run {
       const heed::EpochReport report =
           trainer.run_epoch(batches, position.epoch, [&](const heed::StepReport& step, const heed::EpochReport& epoch) {
             steps_made_ = trainer.next_step();
+            if (average_) average_->update();
             progress.step(step.images, step.loss, step.correct);
             if (InterruptScope::requested()) trainer.request_stop();
             const bool due = options_.checkpoint_every > 0 && trainer.next_step() % options_.checkpoint_every == 0;
@@ -152,31 +158,42 @@ class Run {
     return finish(position.seconds, static_cast<double>(position.images) / position.seconds);
   }
 
-  /// All that changes what training computes, by the names of the options.
+  /// All that changes what training computes.
   heed::Json recipe() const {
-    heed::Json result;
-    result.set("net", options_.net.net).set("attention", options_.net.attention).set("convolution", options_.convolution);
-    result.set("optimizer", options_.optimizer).set("epochs", options_.epochs).set("batch-size", options_.batch_size);
-    result.set("seed", options_.seed).set("learning-rate", main_.learning_rate).set("weight-decay", main_.weight_decay);
-    result.set("label-smoothing", options_.label_smoothing).set("validation", options_.validation).set("shards", options_.shards);
-    return result.set("dataset", data_.name()).set("training images", train_.size()).set("fingerprint of the images", images_hash_);
+    Json words{{"net", options_.net.net}, {"attention", options_.net.attention}, {"seed", options_.seed}};
+    words.update(recipe_words(options_));
+    words.update({{"dataset", data_.name()}, {"training images", train_.size()}, {"fingerprint of the images", images_hash_}});
+    return heed::Json::parse(words.dump(), "the recipe");
   }
 
   void write_checkpoint(heed::Optimizer<float>& optimizer, Position position) {
     if (!folder_.writes()) return;
     if (folder_.replaces()) keep();
     position.records = folder_.records();
-    heed::io::save_checkpoint(folder_.checkpoint_path(), model_->net, optimizer, checkpoint_words(recipe(), position));
+    heed::io::save_checkpoint(folder_.checkpoint_path(), model_->net, optimizer, checkpoint_words(recipe(), position), average());
   }
 
   /// Puts the training where the checkpoint says. Throws FileError, and changes nothing, if it is damaged or of another recipe.
   Position read_checkpoint(heed::Optimizer<float>& optimizer, Index steps_per_epoch) {
     const heed::SafetensorsReader file(folder_.checkpoint_path());
     const Position position = read_position(file, recipe(), options_.epochs, steps_per_epoch);
-    heed::io::load_checkpoint(file, model_->net, optimizer);
+    heed::io::load_checkpoint(file, model_->net, optimizer, average());
     folder_.reopen(position.records);
     return position;
   }
+
+  heed::WeightAverage<float>* average() { return average_ ? &*average_ : nullptr; }
+
+  /// As long as this lives the net has the weights that the run is to give: their average, if it keeps one.
+  class Result {
+   public:
+    explicit Result(Run& run) {
+      if (run.average_ && !run.average_->swapped()) scope_.emplace(*run.average_);
+    }
+
+   private:
+    std::optional<heed::AverageScope<float>> scope_;
+  };
 
   const heed::ImageDataset& judged() const { return options_.validation > 0 ? validation_ : data_.images.test; }
   const char* judged_name() const { return options_.validation > 0 ? "validation" : "test"; }
@@ -200,12 +217,13 @@ class Run {
     }
     std::fflush(stdout);
     folder_.open();
-    folder_.log({{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
+    Json record{{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
         {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()},
-        {"epochs", options_.epochs}, {"steps_per_epoch", steps}, {"batch_size", options_.batch_size}, {"shards", options_.shards},
-        {"optimizer", options_.optimizer}, {"learning_rate", main_.learning_rate}, {"weight_decay", main_.weight_decay},
-        {"label_smoothing", options_.label_smoothing}, {"validation", options_.validation}, {"training_images", train_.size()},
-        {"parameters", summary.parameters}, {"forward_flops", summary.flops()}, {"training_flops", summary.training_flops()}});
+        {"steps_per_epoch", steps}};
+    record.update(recipe_words(options_));
+    record.update({{"training_images", train_.size()}, {"parameters", summary.parameters}, {"forward_flops", summary.flops()},
+        {"training_flops", summary.training_flops()}});
+    folder_.log(record);
   }
 
   /// False if it was interrupted: then the log says nothing of the epoch.
@@ -213,6 +231,7 @@ class Run {
     heed::require<heed::CommunicationError>(heed::all_ranks_say(ranks_, heed::weights_hash(model_->net)),
         "the ranks have different weights after epoch ", report.epoch + 1, "; do all run the same program?");
     if (!folder_.writes()) return true;
+    const Result weights(*this);
     keep();  // what ends the program from outside costs an epoch at most
     const heed::Evaluation result = look_at(judged(), 1).front();
     if (InterruptScope::requested()) return false;
@@ -230,11 +249,13 @@ class Run {
 
   void keep() {
     if (!folder_.writes()) return;
+    const Result weights(*this);
     save(folder_.model_path(), *model_);
     folder_.model_is_written();
   }
 
   int stopped(Index step, Index steps) {
+    const Result weights(*this);
     keep();
     folder_.log({{"event", "interrupted"}, {"step", step}, {"steps", steps}, {"weights_hash", heed::weights_hash(model_->net)}});
     fmt::print("\nStopped after step {} of {}. The model so far is saved in {}\n", step, steps, folder_.model_path());
@@ -243,6 +264,7 @@ class Run {
 
   int finish(double seconds, double images_per_second) {
     if (!folder_.writes()) return 0;
+    const Result weights(*this);
     const std::vector<heed::Evaluation> results = look_at(data_.images.test, 6);
     if (InterruptScope::requested()) {
       fmt::print("\nStopped while the finished model was judged. It is saved in {}\n", folder_.model_path());
@@ -263,13 +285,13 @@ class Run {
 
   TrainOptions options_;
   heed::Communicator& ranks_;
-  Rates main_ = main_rates(options_);
   Index steps_made_ = 0;
   program::RunFolder folder_;
   DataSource data_;
   heed::ImageDataset train_, validation_;
   std::string images_hash_;  ///< of train_
   std::optional<StoredModel> model_;
+  std::optional<heed::WeightAverage<float>> average_;  ///< of its weights, if the recipe asks for one
 };
 
 }  // namespace

@@ -44,6 +44,17 @@ expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data par
 expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --seed 4
 [[ $(hash_of run) != "$(hash_of other)" ]] || fault "two seeds, one model"
 
+# Each part of the recipe changes the weights and stands in the log; an average that keeps nothing is the last weights; what is judged is what is saved.
+for part in "average 0.9" "translate 0" "cutout 8"; do
+  expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --overwrite --seed 3 --${part% *} "${part#* }"
+  [[ $(hash_of run) != "$(hash_of other)" ]] || fault "--$part changes nothing"
+  head -n 1 other/log.jsonl | grep -q "\"${part% *}\":${part#* }[.0]*," || fault "--$part is not in the log: $(head -n 1 other/log.jsonl)"
+  judged=$(tail -n 1 other/log.jsonl | sed -nE 's/.*"test_accuracy":([0-9.]+),.*/\1/p')
+  expect 0 "accuracy $(LC_ALL=C awk "BEGIN { printf \"%.2f\", 100 * $judged }") %" "$program" evaluate other/model.safetensors --data part
+done
+expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --overwrite --seed 3 --average 0
+[[ $(hash_of run) == "$(hash_of other)" ]] || fault "--average 0 is no average"
+
 # Each net, on each back end, with other numbers of threads.
 for net in demo small large; do
   expect 0 "" "$program" train --net "$net" --epochs 1 --batch-size 80 --data part --output "bits-$net" --threads 1
@@ -129,6 +140,10 @@ expect 2 "holds a run" "$program" train --net article --data part --output run
 expect 2 "--net" "$program" train --net huge --data part --output run --overwrite
 expect 2 "--epochs" "$program" train --epochs 0 --data part --output run --overwrite
 expect 2 "--label-smoothing" "$program" train --label-smoothing 1.5 --data part --output run --overwrite
+expect 2 "--average" "$program" train --average 1 --data part --output run --overwrite
+expect 2 "--translate" "$program" train --translate -1 --data part --output run --overwrite
+expect 2 "translate is 32, expected 0 to 31" "$program" train --translate 32 --data part --output run --overwrite
+expect 2 "cutout is 33, expected 0 to 32" "$program" train --cutout 33 --data part --output run --overwrite
 expect 2 "--batch-size 1000000" "$program" train --batch-size 1000000 --data part --output run --overwrite
 expect 2 "--validation 320" "$program" train --validation 320 --data part --output run --overwrite
 expect 2 "no such folder" "$program" train --data nowhere --output run --overwrite

@@ -12,7 +12,7 @@ source "$here/expect.sh"
 source "$here/random_pictures.sh"
 
 common=(--batch-size 16 --data part)
-recipe=(--net article --epochs 4 --seed 3 "${common[@]}")
+recipe=(--net article --epochs 4 --seed 3 --average 0.9 --cutout 6 "${common[@]}")
 endless=(--net article --epochs 100000 --seed 3 "${common[@]}")
 
 expect 0 "test accuracy" "$program" train "${recipe[@]}" --output whole
