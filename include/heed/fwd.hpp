@@ -219,11 +219,15 @@ struct BasicAdamOptions;
 template <class T, bool decoupled>
 class BasicAdam;
 template <class T>
+class JointOptimizer;
+template <class T>
 class Muon;
 template <class T>
 struct NamedState;
 template <class T>
 class Optimizer;
+template <class T>
+class ParameterOptimizer;
 template <class Changes>
 struct ParameterRule;
 template <class T>

@@ -83,6 +83,7 @@
 #include <heed/losses/nll_loss.hpp>
 #include <heed/optim/adam.hpp>
 #include <heed/optim/clip_gradient_norm.hpp>
+#include <heed/optim/joint_optimizer.hpp>
 #include <heed/optim/muon.hpp>
 #include <heed/optim/optimizer.hpp>
 #include <heed/optim/parameter_groups.hpp>

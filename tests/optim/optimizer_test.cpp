@@ -22,9 +22,9 @@ std::vector<std::string> state_names(Method& optimizer) {
 }
 
 /// A method of one's own: adds gradients to the value and to a state, through the loop that all methods share.
-class Adder final : public Optimizer<float> {
+class Adder final : public ParameterOptimizer<float> {
  public:
-  explicit Adder(const std::vector<NamedParameter<float>>& parameters) : Optimizer<float>(parameters, Adam<float>::Rules{}) {}
+  explicit Adder(const std::vector<NamedParameter<float>>& parameters) : ParameterOptimizer<float>(parameters, Adam<float>::Rules{}) {}
   std::string_view kind() const override { return "Adder"; }
 
   /// The loop alone, on arrays of the caller.

@@ -91,14 +91,14 @@ HEED_COMPILE_ONCE(run_adam, false);
 ///
 /// Throws std::invalid_argument for options out of range and for rules that no parameter follows.
 template <class T, bool decoupled>
-class BasicAdam final : public Optimizer<T> {
+class BasicAdam final : public ParameterOptimizer<T> {
  public:
   using Options = BasicAdamOptions<decoupled>;
   using Rules = std::vector<ParameterRule<AdamChanges>>;
 
   /// The model behind `parameters` must outlive the optimiser and stay where it is.
   explicit BasicAdam(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
-      : Optimizer<T>(parameters, rules), options_(group_options(options, rules)) {
+      : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
     for (const Options& o : options_) check(o);
   }
 
@@ -107,7 +107,7 @@ class BasicAdam final : public Optimizer<T> {
   const Options& options_of(std::string_view name) const { return options_[this->group_of(name)]; }
 
  protected:
-  using typename Optimizer<T>::Piece;
+  using typename ParameterOptimizer<T>::Piece;
 
   std::span<const std::string_view> state_keys(std::size_t group) const override {
     static constexpr std::string_view keys[] = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"};

@@ -86,14 +86,14 @@ struct Blend {
 /// AdamW for example (docs/optim.md). State: `momentum_buffer` B.
 /// Throws std::invalid_argument for options out of range, for parameters of one axis and for rules that no parameter follows.
 template <class T>
-class Muon final : public Optimizer<T> {
+class Muon final : public ParameterOptimizer<T> {
  public:
   using Options = MuonOptions;
   using Rules = std::vector<ParameterRule<MuonChanges>>;
 
   /// The model behind `parameters` must outlive the optimiser and stay where it is.
   explicit Muon(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
-      : Optimizer<T>(parameters, rules), options_(group_options(options, rules)) {
+      : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
     for (const Options& o : options_) check(o);
     this->each_trainable([](const std::string& name, const Parameter<T>& parameter) { check_matrix(name, parameter.shape()); });
   }
@@ -103,7 +103,7 @@ class Muon final : public Optimizer<T> {
   const Options& options_of(std::string_view name) const { return options_[this->group_of(name)]; }
 
  protected:
-  using typename Optimizer<T>::Piece;
+  using typename ParameterOptimizer<T>::Piece;
 
   std::span<const std::string_view> state_keys(std::size_t) const override {
     static constexpr std::string_view keys[] = {"momentum_buffer"};

@@ -69,13 +69,7 @@ struct NamedStepCount {
   Index* count;      ///< the optimiser's own
 };
 
-/// What all optimisers share: the parameters and their groups, the state of each, and one fused parallel pass a step. A method adds
-/// its options and an update rule (see Adam, Sgd).
-///
-/// Parameters come from `named_parameters(model)`; the model must outlive the optimiser and stay where it is. A parameter that is frozen
-/// or has no gradient is passed over: its value, state and step count stand still. State is made at a parameter's first step; later steps
-/// allocate nothing. Results do not depend on the number of threads: the update of an element depends on nothing but that element, or
-/// that of a parameter on that parameter.
+/// What a training loop and a checkpoint know of an optimiser: one that steps parameters (ParameterOptimizer), or several as one (JointOptimizer).
 template <class T>
 class Optimizer {
  public:
@@ -88,8 +82,40 @@ class Optimizer {
   /// One step along the gradients, with every group's learning rate multiplied by `learning_rate_factor` (see schedule.hpp).
   /// The gradients stay as they are; `zero_gradients()` starts the next sum. Throws std::invalid_argument for a factor that is negative
   /// or not finite, before anything is changed.
-  void step(double learning_rate_factor = 1) {
-    require(std::isfinite(learning_rate_factor) && learning_rate_factor >= 0, kind(),
+  virtual void step(double learning_rate_factor = 1) = 0;
+
+  /// Sets the gradients of all parameters to zero, frozen ones included.
+  virtual void zero_gradients() = 0;
+
+  /// All state of the parameters that are not frozen, in their order, for checkpoints: read it to save, write it to restore (with the
+  /// step counts). State that no step has made yet is made here, as zeros. The pointers are valid as long as the optimiser is not moved.
+  virtual std::vector<NamedState<T>> named_state() = 0;
+  /// The step counts, for checkpoints: written back, they set where bias corrections and schedules go on.
+  virtual std::vector<NamedStepCount> named_step_counts() = 0;
+
+ protected:
+  Optimizer() = default;
+  /// Copied and moved as a part of what derives from it.
+  /// @{
+  Optimizer(const Optimizer&) = default;
+  Optimizer(Optimizer&&) noexcept = default;
+  Optimizer& operator=(const Optimizer&) = default;
+  Optimizer& operator=(Optimizer&&) noexcept = default;
+  /// @}
+};
+
+/// What all methods share: the parameters and their groups, the state of each, and one fused parallel pass a step. A method adds
+/// its options and an update rule (see Adam, Sgd).
+///
+/// Parameters come from `named_parameters(model)`; the model must outlive the optimiser and stay where it is. A parameter that is frozen
+/// or has no gradient is passed over: its value, state and step count stand still. State is made at a parameter's first step; later steps
+/// allocate nothing. Results do not depend on the number of threads: the update of an element depends on nothing but that element, or
+/// that of a parameter on that parameter.
+template <class T>
+class ParameterOptimizer : public Optimizer<T> {
+ public:
+  void step(double learning_rate_factor = 1) override {
+    require(std::isfinite(learning_rate_factor) && learning_rate_factor >= 0, this->kind(),
         ": the learning rate's factor of a step must be finite and not negative, is ", learning_rate_factor);
     for (Entry& e : entries_) {
       if (!moves(e)) continue;
@@ -110,8 +136,7 @@ class Optimizer {
         length, kPieceElements, [&](Index begin, Index end) { for_each_piece(entries_.size(), size_of, begin, end, update_piece); });
   }
 
-  /// Sets the gradients of all parameters to zero, frozen ones included.
-  void zero_gradients() {
+  void zero_gradients() override {
     const auto size_of = [&](std::size_t k) { return entries_[k].parameter->has_gradient() ? entries_[k].parameter->size() : 0; };
     parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
       for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) {
@@ -120,9 +145,7 @@ class Optimizer {
     });
   }
 
-  /// All state of the parameters that are not frozen, in their order, for checkpoints: read it to save, write it to restore (with the
-  /// step counts). State that no step has made yet is made here, as zeros. The pointers are valid as long as the optimiser is not moved.
-  std::vector<NamedState<T>> named_state() {
+  std::vector<NamedState<T>> named_state() override {
     std::vector<NamedState<T>> found;
     for (Entry& e : entries_) {
       if (e.parameter->frozen()) continue;
@@ -131,8 +154,7 @@ class Optimizer {
     }
     return found;
   }
-  /// The step counts, for checkpoints: written back, they set where bias corrections and schedules go on.
-  std::vector<NamedStepCount> named_step_counts() {
+  std::vector<NamedStepCount> named_step_counts() override {
     std::vector<NamedStepCount> found;
     for (Entry& e : entries_)
       if (!e.parameter->frozen()) found.push_back({e.name + ".step", &e.steps});
@@ -145,7 +167,7 @@ class Optimizer {
 
   /// A parameter that appears under two names (tied weights) is stepped once, under the first; rules look at that name, too.
   template <class Changes>
-  Optimizer(const std::vector<NamedParameter<T>>& parameters, const std::vector<ParameterRule<Changes>>& rules) {
+  ParameterOptimizer(const std::vector<NamedParameter<T>>& parameters, const std::vector<ParameterRule<Changes>>& rules) {
     require(!parameters.empty(), "Optimizer: there are no parameters");
     const Tensor<bool, 1> repeated = repeated_entries(parameters, &NamedParameter<T>::parameter);
     for (std::size_t k = 0; k < parameters.size(); ++k)
@@ -155,10 +177,10 @@ class Optimizer {
   }
   /// A copy has its own state and steps the same parameters.
   /// @{
-  Optimizer(const Optimizer&) = default;
-  Optimizer(Optimizer&&) noexcept = default;
-  Optimizer& operator=(const Optimizer&) = default;
-  Optimizer& operator=(Optimizer&&) noexcept = default;
+  ParameterOptimizer(const ParameterOptimizer&) = default;
+  ParameterOptimizer(ParameterOptimizer&&) noexcept = default;
+  ParameterOptimizer& operator=(const ParameterOptimizer&) = default;
+  ParameterOptimizer& operator=(ParameterOptimizer&&) noexcept = default;
   /// @}
 
   /// torch's keys of the state tensors that a group needs.

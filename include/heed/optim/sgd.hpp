@@ -78,14 +78,14 @@ HEED_COMPILE_ONCE(run_sgd, SgdForm::nesterov);
 /// The learning rate stands outside of the buffer, so that a schedule acts at once. State: `momentum_buffer` b, none without momentum.
 /// Throws std::invalid_argument for options out of range and for rules that no parameter follows.
 template <class T>
-class Sgd final : public Optimizer<T> {
+class Sgd final : public ParameterOptimizer<T> {
  public:
   using Options = SgdOptions;
   using Rules = std::vector<ParameterRule<SgdChanges>>;
 
   /// The model behind `parameters` must outlive the optimiser and stay where it is.
   explicit Sgd(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
-      : Optimizer<T>(parameters, rules), options_(group_options(options, rules)) {
+      : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
     for (const Options& o : options_) check(o);
   }
 
@@ -94,7 +94,7 @@ class Sgd final : public Optimizer<T> {
   const Options& options_of(std::string_view name) const { return options_[this->group_of(name)]; }
 
  protected:
-  using typename Optimizer<T>::Piece;
+  using typename ParameterOptimizer<T>::Piece;
   using Form = detail::SgdForm;  ///< with momentum, with Nesterov's, or without
 
   std::span<const std::string_view> state_keys(std::size_t group) const override {
