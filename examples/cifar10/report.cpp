@@ -12,9 +12,9 @@
 
 #include "../program/picture_file.hpp"
 #include "../program/threads.hpp"
+#include "arms.hpp"
 #include "data_source.hpp"
 #include "report_page.hpp"
-#include "run_log.hpp"
 #include "stored_model.hpp"
 #include "token_scores.hpp"
 
@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures on the page
+constexpr Index kEntropyImages = 500;
 
 std::string base64(std::string_view bytes) {
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -76,6 +77,36 @@ Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::ve
   return result;
 }
 
+/// How widely the heads look, as a number of tokens: e to their entropy, mean over the first images.
+Json heads_of(StoredModel& model, const heed::ImageDataset& images) {
+  Json result = Json::array();
+  if (model.options.attention != "full") return result;
+  const heed::ImageDataset some = images.first(std::min(kEntropyImages, images.size()));
+  heed::Batches<float> batches(some, {.batch_size = kEntropyImages, .prefetch = false, .normalization = model.normalization});
+  const heed::Tensor<float, 2> entropy =
+      heed::attention_entropy<float>(heed::capture_attention(model.net, batches.next()->images).front().weights);
+  for (Index h = 0; h < entropy.features(); ++h) result.push_back(std::exp(entropy.matrix().col(h).mean()));
+  return result;
+}
+
+/// What stands in the place of attention: a row an arm, if there are several.
+Json rows_of_arms(const Json& runs) {
+  std::vector<Json> results;
+  for (const Json& run : runs)
+    if (!run["result"].is_null()) results.push_back(run["result"]);
+  const std::vector<Arm> arms = arms_of(results);
+  Json rows = Json::array();
+  if (arms.size() < 2) return rows;
+  for (const Arm& arm : arms) {
+    const Arm* full = attending(arms, arm);
+    Json& row =
+        rows.emplace_back(Json{{"net", arm.net}, {"attention", arm.attention}, {"n", arm.runs.size()}, {"accuracies", Json::array()}});
+    for (const char* measure : kMeasures) row["accuracies"].push_back(mean_and_deviation(arm.accuracy(measure)));
+    row["full_above"] = full ? mean_and_interval(full->above(arm, kMeasures[0])) : "";
+  }
+  return rows;
+}
+
 /// How the model of a run answers the test images.
 Json seen(StoredModel& model, const heed::ImageDataset& images) {
   const heed::Evaluation evaluation = heed::evaluate(model.net, images, {.normalization = model.normalization, .keep_logits = true});
@@ -106,6 +137,7 @@ Json seen(StoredModel& model, const heed::ImageDataset& images) {
     result["bins"].push_back({{"count", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
   for (const Answer& answer : wrong) result["mistakes"].push_back(answer.json(images));
   result["gallery"] = gallery(model, images, shown);
+  result["heads"] = heads_of(model, images);
   return result;
 }
 
@@ -156,6 +188,7 @@ int report(const ReportOptions& options) {
     all["runs"].push_back(run_of(folder, data));
   }
 
+  all["arms"] = rows_of_arms(all["runs"]);
   std::string text = all.dump(-1, ' ', false, Json::error_handler_t::replace);
   for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos;)
     text.replace(at, 1, "\\u003c");  // no name of a folder ends the script

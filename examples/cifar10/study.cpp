@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
@@ -12,10 +11,10 @@
 #include <heed/io/atomic_file.hpp>
 
 #include "../program/ranks.hpp"
+#include "arms.hpp"
 #include "options.hpp"
 #include "recipe.hpp"
 #include "run_log.hpp"
-#include "statistics.hpp"
 
 namespace cifar10 {
 
@@ -23,7 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kMeasures[] = {"test_accuracy", "test_accuracy_flip", "test_accuracy_6view"};
 constexpr Index kCheckpointSteps = 200;
 
 /// One run of a study: a net with something in the place of attention, from one seed.
@@ -59,55 +57,25 @@ int make(const Cell& cell, const StudyOptions& study) {
   return train(options);
 }
 
-using Results = std::map<std::string, std::map<std::string, std::map<std::uint64_t, Json>>>;  // net, arm, seed
-
-/// Of each seed in `of`, in their order: the figure, or its distance to that of `than`, in points of percent; seeds that both have.
-std::vector<double> figures(
-    const std::map<std::uint64_t, Json>& of, const char* measure, const std::map<std::uint64_t, Json>* than = nullptr) {
-  std::vector<double> result;
-  for (const auto& [seed, record] : of) {
-    if (!than)
-      result.push_back(100 * record[measure].get<double>());
-    else if (const auto other = than->find(seed); other != than->end())
-      result.push_back(100 * (record[measure].get<double>() - other->second[measure].get<double>()));
-  }
-  return result;
-}
-
-std::string text(const Summary& s) {
-  return s.count == 0 ? "–" : s.count == 1 ? fmt::format("{:.2f}", s.mean) : fmt::format("{:.2f} ± {:.2f}", s.mean, s.deviation);
-}
-std::string difference(const Summary& s) {
-  return s.count == 0   ? "–"
-         : s.count == 1 ? fmt::format("{:+.2f}", s.mean)
-                        : fmt::format("{:+.2f} [{:+.2f}, {:+.2f}]", s.mean, s.mean - s.margin(), s.mean + s.margin());
-}
-
-/// The tables, in Markdown.
-std::string tables(const Results& results, const StudyOptions& study) {
+/// The tables, in Markdown, of results in the order of the rows.
+std::string tables(const std::vector<Json>& results) {
   std::string page =
       "Test accuracies in %, mean ± standard deviation over the seeds (n − 1). Of differences, in points: the mean of pairs of one seed, "
-      "and the "
-      "interval that holds it with 95 % (Student's t).\n";
-  for (const std::string& net : study.nets) {
-    const auto found = results.find(net);
-    if (found == results.end()) continue;
-    page += fmt::format(
-        "\n## {}\n\n| attention | n | single view | mirrored | six views | full − this, single view | seconds "
-        "|\n|---|---|---|---|---|---|---|\n",
-        net);
-    const auto full = found->second.find("full");
-    for (const std::string& arm : study.arms) {
-      const auto runs = found->second.find(arm);
-      if (runs == found->second.end()) continue;
-      page += fmt::format("| `{}` | {} ", arm, runs->second.size());
-      for (const char* measure : kMeasures) page += fmt::format("| {} ", text(summarize(figures(runs->second, measure))));
-      std::vector<double> seconds;
-      for (const auto& [seed, record] : runs->second) seconds.push_back(record["train_seconds"].get<double>());
-      page += fmt::format("| {} | {:.0f} |\n",
-          arm == "full" || full == found->second.end() ? "" : difference(summarize(figures(full->second, kMeasures[0], &runs->second))),
-          summarize(seconds).mean);
-    }
+      "and the interval that holds it with 95 % (Student's t).\n";
+  const std::vector<Arm> arms = arms_of(results);
+  std::string net;
+  for (const Arm& arm : arms) {
+    if (std::exchange(net, arm.net) != arm.net)
+      page += fmt::format(
+          "\n## {}\n\n| attention | n | single view | mirrored | six views | full − this, single view | seconds "
+          "|\n|---|---|---|---|---|---|---|\n",
+          arm.net);
+    page += fmt::format("| `{}` | {} ", arm.attention, arm.runs.size());
+    for (const char* measure : kMeasures) page += fmt::format("| {} ", mean_and_deviation(arm.accuracy(measure)));
+    std::vector<double> seconds;
+    for (const auto& [seed, run] : arm.runs) seconds.push_back(run["train_seconds"].get<double>());
+    const Arm* full = attending(arms, arm);
+    page += fmt::format("| {} | {:.0f} |\n", full ? mean_and_interval(full->above(arm, kMeasures[0])) : "", summarize(seconds).mean);
   }
   return page;
 }
@@ -122,29 +90,38 @@ int study(const StudyOptions& options) {
     for (const std::string& net : options.nets)
       for (const std::string& arm : options.arms) cells.push_back({net, arm, options.training.seed + seed});
 
-  Results results;
-  std::vector<Cell> missing;
+  std::map<const Cell*, Json> found;
+  std::vector<const Cell*> missing;
   for (const Cell& cell : cells) {
     if (std::optional<Json> result = result_of(cell, options))
-      results[cell.net][cell.arm][cell.seed] = std::move(*result);
+      found[&cell] = std::move(*result);
     else
-      missing.push_back(cell);
+      missing.push_back(&cell);
   }
+  // Net by net and arm by arm, whatever was made first.
+  const auto ordered = [&] {
+    std::vector<Json> results;
+    for (const std::string& net : options.nets)
+      for (const std::string& arm : options.arms)
+        for (const auto& [cell, result] : found)
+          if (cell->net == net && cell->arm == arm) results.push_back(result);
+    return results;
+  };
   fmt::print("{} of {} runs are there\n\n", cells.size() - missing.size(), cells.size());
   std::error_code error;
   fs::create_directories(options.output, error);
   heed::require<heed::FileError>(!error, options.output, ": cannot make the folder: ", error.message());
   const std::string page = (fs::path(options.output) / "study.md").string();
-  for (const Cell& cell : missing) {
-    fmt::print(
-        "--- {} with attention {}, seed {} ({} of {})\n\n", cell.net, cell.arm, cell.seed, &cell - missing.data() + 1, missing.size());
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    const Cell& cell = *missing[i];
+    fmt::print("--- {} with attention {}, seed {} ({} of {})\n\n", cell.net, cell.arm, cell.seed, i + 1, missing.size());
     if (const int code = make(cell, options); code != 0) return code;
-    results[cell.net][cell.arm][cell.seed] = *result_of(cell, options);
-    heed::write_file(page, tables(results, options));
+    found[&cell] = *result_of(cell, options);
+    heed::write_file(page, tables(ordered()));
     fmt::print("\n");
   }
-  heed::write_file(page, tables(results, options));
-  fmt::print("{}\nThe tables: {}\n", tables(results, options), page);
+  heed::write_file(page, tables(ordered()));
+  fmt::print("{}\nThe tables: {}\n", tables(ordered()), page);
   return 0;
 }
 

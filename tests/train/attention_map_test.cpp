@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <cmath>
+
 #include <heed/compose/sequential.hpp>
 #include <heed/layers/attention_fusion.hpp>
 #include <heed/layers/global_avg_pool1d.hpp>
@@ -23,6 +25,23 @@ TEST_CASE("attention received is the mean over heads and queries, image by image
         for (Index q = 0; q < 3; ++q) sum += weights(b, h, q, k);
       CHECK(received(b, k) == Approx(sum / 6));
     }
+}
+
+TEST_CASE("entropy of attention: nothing for one key, ln keys for all alike, head by head and image by image") {
+  Tensor<double, 4> weights({2, 2, 2, 4});
+  for (Index q = 0; q < 2; ++q) {
+    weights(0, 0, q, q) = 1;                                      // one key each
+    for (Index k = 0; k < 4; ++k) weights(0, 1, q, k) = 0.25;     // all alike
+    for (Index k = 0; k < 2; ++k) weights(1, 0, q, 2 * k) = 0.5;  // two of them
+  }
+  weights(1, 1, 0, 3) = 1;  // of two queries one looks at one key, the other at all
+  for (Index k = 0; k < 4; ++k) weights(1, 1, 1, k) = 0.25;
+  const Tensor<double, 2> entropy = attention_entropy<double>(weights);
+  REQUIRE(entropy.shape() == Shape{2, 2});
+  CHECK(entropy(0, 0) == 0);
+  CHECK(entropy(0, 1) == Approx(std::log(4.0)));
+  CHECK(entropy(1, 0) == Approx(std::log(2.0)));
+  CHECK(entropy(1, 1) == Approx(std::log(4.0) / 2));
 }
 
 TEST_CASE("a map is linear between the centres of its tokens and constant beyond them") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string>
 #include <vector>
@@ -126,6 +127,20 @@ Tensor<T, 2> attention_received(const TensorView<const T, 4>& weights) {
     MatrixMap<T>(received.data() + b * keys, 1, keys) = block.colwise().sum() / static_cast<T>(rows);
   }
   return received;
+}
+
+/// How widely each head looks: the entropy -sum_k a_k ln a_k of the weights (batch, heads, queries, keys) of a query, mean over the queries, in nats, as
+/// (batch, heads). 0 where each query attends to one key, ln keys where to all alike; e^entropy counts keys.
+template <class T>
+Tensor<T, 2> attention_entropy(const TensorView<const T, 4>& weights) {
+  const Index queries = weights.size(2), keys = weights.size(3);
+  Tensor<T, 2> entropy({weights.size(0), weights.size(1)});
+  for (Index head = 0; head < entropy.size(); ++head) {
+    const T* w = weights.data() + head * queries * keys;
+    for (Index i = 0; i < queries * keys; ++i)
+      if (w[i] > 0) entropy[head] -= w[i] * std::log(w[i]) / static_cast<T>(queries);
+  }
+  return entropy;
 }
 
 /// The value of `map` (height, width) at row `y` and column `x`, counted in tokens, linear between the four neighbours; beyond the border the

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "run_log.hpp"
+#include "statistics.hpp"
+
+namespace cifar10 {
+
+/// What the log's result says about a model: on the image, with its mirror image, over six views.
+inline constexpr std::array kMeasures{"test_accuracy", "test_accuracy_flip", "test_accuracy_6view"};
+
+/// The runs of one net with one thing in the place of attention.
+struct Arm {
+  std::string net, attention;
+  std::map<std::uint64_t, Json> runs;  ///< their results, by seed
+
+  /// Of a measure, in %.
+  Summary accuracy(const char* measure) const {
+    std::vector<double> all;
+    for (const auto& [seed, run] : runs) all.push_back(100 * run[measure].get<double>());
+    return summarize(all);
+  }
+  /// The measure's distance to that of `other`, in points, over the pairs of one seed.
+  Summary above(const Arm& other, const char* measure) const {
+    std::vector<double> all;
+    for (const auto& [seed, run] : runs)
+      if (const auto pair = other.runs.find(seed); pair != other.runs.end())
+        all.push_back(100 * (run[measure].get<double>() - pair->second[measure].get<double>()));
+    return summarize(all);
+  }
+};
+
+/// The arms of results, in the order in which they come first. Of two runs from one seed the later counts.
+inline std::vector<Arm> arms_of(const std::vector<Json>& results) {
+  std::vector<Arm> arms;
+  for (const Json& result : results) {
+    const std::string net = result["net"], attention = result["attention"];
+    auto arm = std::find_if(arms.begin(), arms.end(), [&](const Arm& a) { return a.net == net && a.attention == attention; });
+    if (arm == arms.end()) arm = arms.insert(arms.end(), {net, attention, {}});
+    arm->runs[result["seed"].get<std::uint64_t>()] = result;
+  }
+  return arms;
+}
+
+/// The arm with attention of the same net; null if there is none, or it is this one.
+inline const Arm* attending(const std::vector<Arm>& arms, const Arm& arm) {
+  const auto full = std::find_if(arms.begin(), arms.end(), [&](const Arm& a) { return a.net == arm.net && a.attention == "full"; });
+  return full == arms.end() || &*full == &arm ? nullptr : &*full;
+}
+
+/// "90.78 ± 0.12": mean and deviation of the runs.
+inline std::string mean_and_deviation(const Summary& s) {
+  return s.count == 0 ? "–" : s.count == 1 ? fmt::format("{:.2f}", s.mean) : fmt::format("{:.2f} ± {:.2f}", s.mean, s.deviation);
+}
+/// "+1.50 [+0.90, +2.10]": mean and the interval that holds it with 95 %.
+inline std::string mean_and_interval(const Summary& s) {
+  return s.count == 0   ? "–"
+         : s.count == 1 ? fmt::format("{:+.2f}", s.mean)
+                        : fmt::format("{:+.2f} [{:+.2f}, {:+.2f}]", s.mean, s.mean - s.margin(), s.mean + s.margin());
+}
+
+}  // namespace cifar10
