@@ -51,7 +51,8 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->check(share());
   command
       ->add_option("--average", o.average,
-          "What an update of the weights' moving average keeps of it; the average is judged and saved; 0: the last weights")
+          "What an update of the weights' moving average keeps of it; the average is judged and saved; 0: the last weights (0.99 for "
+          "small, else 0)")
       ->check(share());
   add_whole(command, "--translate", o.translate, 0, "Shift training images by up to N pixels")->type_name("N")->capture_default_str();
   add_whole(command, "--cutout", o.cutout, 0, "Blank a square of N pixels in each training image")->type_name("N")->capture_default_str();

@@ -43,7 +43,7 @@ struct Recipe {
   double average;  ///< what an update of the weights' moving average keeps; 0: the last weights are the result
 };
 inline Recipe recipe_of(std::string_view net) {
-  if (net == "small") return {8, 0.5, 0.2, 0};
+  if (net == "small") return {8, 0.5, 0.2, 0.99};
   if (net == "large") return {12, 0.5, 0.2, 0};
   return {3, 0.02, 0.1, 0};
 }

@@ -35,6 +35,15 @@ TEST_CASE("options beat the recipe, the recipe depends on net and optimiser") {
   CHECK(main_rates(options) == Rates{0, 0.3});
 }
 
+TEST_CASE("an average that is not asked for is the recipe's, and 0 is asked for") {
+  TrainOptions options;
+  CHECK(cifar10::options_of_run(options, "small").average == 0.99);
+  CHECK(cifar10::options_of_run(options, "large").average == 0);
+  options.average = 0;
+  CHECK(cifar10::options_of_run(options, "small").average == 0);
+  CHECK(cifar10::recipe_words(cifar10::options_of_run(options, "demo"))["translate"] == 2);
+}
+
 TEST_CASE("the optimiser steps each parameter at the rates of its group") {
   Parameter<float> conv({8, 8, 3, 3}), bias({8}), qkv({12, 4});
   const std::vector<NamedParameter<float>> parameters{
