@@ -26,7 +26,7 @@ struct Arm {
   /// Of a measure, in %.
   Summary accuracy(const char* measure) const {
     std::vector<double> all;
-    for (const auto& [seed, run] : runs) all.push_back(100 * run[measure].get<double>());
+    for (const auto& [seed, run] : runs) all.push_back(100 * run.at(measure).get<double>());
     return summarize(all);
   }
   /// The measure's distance to that of `other`, in points, over the pairs of one seed.
@@ -34,7 +34,7 @@ struct Arm {
     std::vector<double> all;
     for (const auto& [seed, run] : runs)
       if (const auto pair = other.runs.find(seed); pair != other.runs.end())
-        all.push_back(100 * (run[measure].get<double>() - pair->second[measure].get<double>()));
+        all.push_back(100 * (run.at(measure).get<double>() - pair->second.at(measure).get<double>()));
     return summarize(all);
   }
 };
@@ -43,10 +43,10 @@ struct Arm {
 inline std::vector<Arm> arms_of(const std::vector<Json>& results) {
   std::vector<Arm> arms;
   for (const Json& result : results) {
-    const std::string net = result["net"], attention = result["attention"];
+    const std::string net = result.at("net"), attention = result.at("attention");
     auto arm = std::find_if(arms.begin(), arms.end(), [&](const Arm& a) { return a.net == net && a.attention == attention; });
     if (arm == arms.end()) arm = arms.insert(arms.end(), {net, attention, {}});
-    arm->runs[result["seed"].get<std::uint64_t>()] = result;
+    arm->runs[result.at("seed").get<std::uint64_t>()] = result;
   }
   return arms;
 }

@@ -73,7 +73,7 @@ std::string tables(const std::vector<Json>& results) {
     page += fmt::format("| `{}` | {} ", arm.attention, arm.runs.size());
     for (const char* measure : kMeasures) page += fmt::format("| {} ", mean_and_deviation(arm.accuracy(measure)));
     std::vector<double> seconds;
-    for (const auto& [seed, run] : arm.runs) seconds.push_back(run["train_seconds"].get<double>());
+    for (const auto& [seed, run] : arm.runs) seconds.push_back(run.at("train_seconds").get<double>());
     const Arm* full = attending(arms, arm);
     page += fmt::format("| {} | {:.0f} |\n", full ? mean_and_interval(full->above(arm, kMeasures[0])) : "", summarize(seconds).mean);
   }

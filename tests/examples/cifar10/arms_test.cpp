@@ -43,6 +43,15 @@ TEST_CASE("of two runs from one seed the later counts") {
   CHECK(arms[0].accuracy(kMeasures[0]).mean == Approx(80));
 }
 
+TEST_CASE("a result that lacks something is an error") {
+  Json lame = result("demo", "full", 1, 0.5);
+  lame.erase("seed");
+  CHECK_THROWS_AS(arms_of({lame}), std::exception);
+  lame = result("demo", "full", 1, 0.5);
+  lame.erase("test_accuracy");
+  CHECK_THROWS_AS(arms_of({lame})[0].accuracy(kMeasures[0]), std::exception);
+}
+
 TEST_CASE("words for a mean") {
   const auto summary = [](std::vector<double> values) { return cifar10::summarize(values); };
   CHECK(mean_and_deviation(summary({})) == "–");
