@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include <heed/core/error.hpp>
@@ -20,7 +21,7 @@ namespace heed::inline HEED_ABI {
 ///     Trainer trainer(model, CrossEntropyLoss<float>(), both, schedule);
 ///
 /// A step, a factor of the learning rates and the end of the gradients go to all, one after another; states and step counts are those of all, in their order.
-/// Two runs of these steps give the same bits as the optimisers alone.
+/// The bits are those of the optimisers stepped by themselves. A weight that is tied under two names must be left to one of them: names alone are compared.
 template <class T>
 class JointOptimizer final : public Optimizer<T> {
  public:
