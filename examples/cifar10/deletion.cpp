@@ -16,9 +16,9 @@ namespace cifar10 {
 int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const DataSource& data) {
   constexpr Index kBatch = 250;
   const heed::ImageDataset some = data.images.test.first(std::min(options.images, data.images.test.size()));
-  const Index count = some.size();
+  const Index count = some.size(), side = map_side(model.options);
   auto images = heed::Tensor<float, 4>::uninitialized(heed::image_shape(count, 32, 32, 3));
-  auto relevance = heed::Tensor<float, 3>::uninitialized({count, kMapSide, kMapSide});
+  auto relevance = heed::Tensor<float, 3>::uninitialized({count, side, side});
   std::vector<int> labels;
   heed::Batches<float> batches(some, {.batch_size = kBatch, .prefetch = false, .normalization = model.normalization});
   Index done = 0;
@@ -31,10 +31,11 @@ int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const 
     labels.insert(labels.end(), batch.labels.begin(), batch.labels.end());
     done += batch.size();
   }
+  const heed::TokenGrid grid = token_grid(model.options);
   const heed::DeletionCheck check =
-      heed::deletion_check<Net<float>, float>(model.net, images, labels, relevance, kTokenGrid, kTokenGrid, {.batch_size = kBatch});
+      heed::deletion_check<Net<float>, float>(model.net, images, labels, relevance, grid, grid, {.batch_size = kBatch});
   fmt::print("{} with attention {} on {} test images of {}; {} of {} tokens' pixels are blanked\n\n", model.options.net,
-      model.options.attention, count, data.name(), check.deleted, kMapSide * kMapSide);
+      model.options.attention, count, data.name(), check.deleted, side * side);
   const auto line = [](const char* what, double accuracy) { fmt::print("{:<48} {:6.2f} %\n", what, 100 * accuracy); };
   line("images as they are", check.clean);
   line("blank where relevance for the class is highest", check.top);

@@ -11,7 +11,7 @@
 
 namespace {
 
-using program::add_threads, program::add_whole, program::at_least, program::share;
+using program::add_threads, program::add_whole, program::add_within, program::at_least, program::share;
 
 std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
 
@@ -23,6 +23,13 @@ void add_convolution(CLI::App* command, std::string& convolution) {
 
 /// What is the same for one run and for all runs of a study.
 void add_training(CLI::App* command, cifar10::TrainOptions& o) {
+  add_within(
+      command, "--attention-blocks", o.net.attention_blocks, 1, cifar10::kMostAttentionBlocks, "Attention blocks, one behind the other");
+  add_within(command, "--attention-after", o.net.attention_after, 1, 3,
+      "The block of the net that they stand behind: 1 (15x15 tokens), 2 (7x7) or, but for article, 3 (3x3)");
+  add_within(command, "--feed-forward", o.net.feed_forward, 0, cifar10::kWidestFeedForward,
+      "Behind each a residual perceptron with N hidden features for each of its inputs; 0: none");
+  command->add_flag("--relative-bias", o.net.relative_bias, "Attention adds a learned number a head and relative position to its scores");
   add_whole(command, "--epochs", o.epochs, 1, "Passes over the training images (demo 3, small 8, large 12, article 3)");
   add_whole(command, "--batch-size", o.batch_size, 1, "Images a step")->capture_default_str();
   command
@@ -41,6 +48,8 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option("--learning-rate", o.learning_rate,
           "Highest learning rate of convolutions and head; the others keep their ratio (adam, adamw 0.006, sgd 0.1)")
       ->check(at_least(0, "a number from 0"));
+  command->add_option("--attention-learning-rate", o.attention_learning_rate, "That of the attention block (a third of --learning-rate)")
+      ->check(at_least(0, "a number from 0"));
   command
       ->add_option(
           "--weight-decay", o.weight_decay, "Of convolutions and head (adamw 0.02 for demo and article, else 0.5; sgd 0.0005; adam 0)")
@@ -57,6 +66,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
   add_whole(command, "--translate", o.translate, 0, "Shift training images by up to N pixels")->type_name("N")->capture_default_str();
   add_whole(command, "--cutout", o.cutout, 0, "Blank a square of N pixels in each training image")->type_name("N")->capture_default_str();
   add_whole(command, "--validation", o.validation, 0, "Hold out the last N training images and judge the epochs by them")->type_name("N");
+  add_whole(command, "--train-images", o.train_images, 1, "Train on the first N of the images that are left (all)")->type_name("N");
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
 }

@@ -22,11 +22,14 @@ struct ModelWords {
 /// The layout of model.safetensors that this program writes and reads.
 inline constexpr std::string_view kFormat = "heed-cifar10", kFormatVersion = "1";
 
-/// The words as metadata: format, format_version, net, attention, logit_scale, mean, deviation, class_names, dataset.
+/// The words as metadata: format, format_version, net, attention, logit_scale, attention_blocks, attention_after, feed_forward, relative_bias (0 or 1), mean,
+/// deviation, class_names, dataset.
 inline heed::Metadata metadata_of(const ModelWords& words) {
   using program::as_json;
   return {{"format", std::string(kFormat)}, {"format_version", std::string(kFormatVersion)}, {"net", words.options.net},
       {"attention", words.options.attention}, {"logit_scale", heed::Json(words.options.logit_scale).to_string()},
+      {"attention_blocks", heed::text(words.options.attention_blocks)}, {"attention_after", heed::text(words.options.attention_after)},
+      {"feed_forward", heed::text(words.options.feed_forward)}, {"relative_bias", words.options.relative_bias ? "1" : "0"},
       {"mean", as_json(words.normalization.mean)}, {"deviation", as_json(words.normalization.deviation)},
       {"class_names", as_json(words.class_names)}, {"dataset", words.dataset}};
 }
@@ -35,7 +38,18 @@ inline heed::Metadata metadata_of(const ModelWords& words) {
 inline ModelWords read_words(const heed::SafetensorsReader& file) {
   const program::MetadataReader metadata(file, kFormat, kFormatVersion, "cifar10 train");
   ModelWords words;
-  words.options = {metadata.one_of("net", kNets), metadata.one_of("attention", kAttentions), metadata.number("logit_scale")};
+  NetOptions& net = words.options;
+  net.net = metadata.one_of("net", kNets);
+  net.attention = metadata.one_of("attention", kAttentions);
+  net.logit_scale = metadata.number("logit_scale");
+  // Files of before these words were there, and of other writers, have the usual block.
+  const auto usual = [&](const char* key, Index least, Index most, Index value) {
+    return metadata.has(key) ? metadata.whole(key, least, most) : value;
+  };
+  net.attention_blocks = usual("attention_blocks", 1, kMostAttentionBlocks, net.attention_blocks);
+  net.attention_after = usual("attention_after", 1, blocks_of(net.net), net.attention_after);
+  net.feed_forward = usual("feed_forward", 0, kWidestFeedForward, net.feed_forward);
+  net.relative_bias = usual("relative_bias", 0, 1, net.relative_bias) == 1;
   words.normalization = metadata.normalization();
   words.class_names = metadata.strings("class_names", 10, "names");
   words.dataset = metadata.word("dataset");

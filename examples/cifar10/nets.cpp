@@ -3,9 +3,13 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <heed/compose/residual.hpp>
 #include <heed/compose/sequential.hpp>
+#include <heed/compose/stack.hpp>
 #include <heed/layers/attention_fusion.hpp>
 #include <heed/layers/batch_norm2d.hpp>
 #include <heed/layers/conv2d.hpp>
@@ -56,54 +60,77 @@ auto whitening() {
 }
 
 template <class T>
-auto block(Index in, Index out, heed::Conv2dAlgorithm how) {
-  return heed::Sequential(named("conv1", conv3x3<T>(in, out, how)), named("pool", pool<T>()), named("norm1", norm<T>(out)),
-      named("gelu1", heed::Gelu<T>()), named("conv2", conv3x3<T>(out, out, how)), named("norm2", norm<T>(out)),
-      named("gelu2", heed::Gelu<T>()));
+using Part = heed::AnyLayer<T, 4>;
+
+// Weights are drawn in the order of statements, last layer first, and so from one seed the same with every compiler: arguments are evaluated in
+// an order of the compiler's choice.
+
+template <class T>
+Part<T> block(Index in, Index out, heed::Conv2dAlgorithm how) {
+  auto norm2 = norm<T>(out);
+  auto conv2 = conv3x3<T>(out, out, how);
+  auto norm1 = norm<T>(out);
+  auto conv1 = conv3x3<T>(in, out, how);
+  return Part<T>(heed::Sequential(named("conv1", std::move(conv1)), named("pool", pool<T>()), named("norm1", std::move(norm1)),
+      named("gelu1", heed::Gelu<T>()), named("conv2", std::move(conv2)), named("norm2", std::move(norm2)),
+      named("gelu2", heed::Gelu<T>())));
 }
 template <class T>
-auto short_block(Index in, Index out, heed::Conv2dAlgorithm how) {
-  return heed::Sequential(
-      named("conv", conv3x3<T>(in, out, how)), named("pool", pool<T>()), named("norm", norm<T>(out)), named("gelu", heed::Gelu<T>()));
+Part<T> short_block(Index in, Index out, heed::Conv2dAlgorithm how) {
+  auto norm1 = norm<T>(out);
+  auto conv = conv3x3<T>(in, out, how);
+  return Part<T>(heed::Sequential(
+      named("conv", std::move(conv)), named("pool", pool<T>()), named("norm", std::move(norm1)), named("gelu", heed::Gelu<T>())));
 }
 
-/// The block behind the second one, or what is compared with it; nothing for "none".
+template <class T, class L>
+L from_zero(L layer) {
+  std::fill_n(layer.weight().value(), layer.weight().size(), T(0));
+  std::fill_n(layer.bias().value(), layer.bias().size(), T(0));
+  return layer;
+}
+
+/// What mixes the tokens of a map: attention, or what is compared with it.
 template <class T>
-std::optional<heed::AnyLayer<T, 4>> attention_block(
-    const std::string& kind, Index width, Index heads, heed::Conv2dAlgorithm how_convolved) {
+Part<T> token_mixer(const NetOptions& options, Index side, Index width, Index heads, heed::Conv2dAlgorithm how) {
   using heed::AttentionKind;
-  if (kind == "none") return std::nullopt;
+  const std::string& kind = options.attention;
   if (kind == "convolution") {
     // About as much work as attention: (5 width² + 2 tokens width) tokens multiply-adds against 10 inner width tokens of a 3x3 and a 1x1
     // convolution; a multiple of 8 channels. Starts as the identity, as attention does.
-    const Index inner = std::max<Index>((5 * width + 2 * kMapSide * kMapSide) / 80 * 8, 8);
-    heed::Conv2d<T> last({.in_channels = inner, .out_channels = width});
-    std::fill_n(last.weight().value(), last.weight().size(), T(0));
-    std::fill_n(last.bias().value(), width, T(0));
-    return heed::AnyLayer<T, 4>(heed::Residual(heed::Sequential(named("norm", heed::LayerNorm<T>({.normalized_shape = {width}})),
-        named("conv1",
-            heed::Conv2d<T>({.in_channels = width, .out_channels = inner, .kernel_size = 3, .padding = 1, .algorithm = how_convolved})),
-        named("gelu", heed::Gelu<T>()), named("conv2", std::move(last)))));
+    const Index inner = std::max<Index>((5 * width + 2 * side * side) / 80 * 8, 8);
+    auto conv2 = from_zero<T>(heed::Conv2d<T>({.in_channels = inner, .out_channels = width}));
+    auto conv1 = heed::Conv2d<T>({.in_channels = width, .out_channels = inner, .kernel_size = 3, .padding = 1, .algorithm = how});
+    return Part<T>(heed::Residual(heed::Sequential(named("norm", heed::LayerNorm<T>({.normalized_shape = {width}})),
+        named("conv1", std::move(conv1)), named("gelu", heed::Gelu<T>()), named("conv2", std::move(conv2)))));
   }
-  const AttentionKind how = kind == "identity" ? AttentionKind::identity : kind == "uniform" ? AttentionKind::uniform : AttentionKind::full;
+  const AttentionKind a = kind == "identity" ? AttentionKind::identity : kind == "uniform" ? AttentionKind::uniform : AttentionKind::full;
   heed::require(
-      how != AttentionKind::full || kind == "full", "'", kind, "' is no kind of attention: full, none, identity, uniform, convolution");
-  return heed::AnyLayer<T, 4>(
-      heed::AttentionFusion<T>({.features = width, .num_heads = heads, .height = kMapSide, .width = kMapSide, .attention = how}));
+      a != AttentionKind::full || kind == "full", "'", kind, "' is no kind of attention: full, none, identity, uniform, convolution");
+  return Part<T>(heed::AttentionFusion<T>(
+      {.features = width, .num_heads = heads, .height = side, .width = side, .attention = a, .relative_bias = options.relative_bias}));
 }
 
-/// One after another, with the attention block where it is given.
-template <class T, class Stem, class Tail>
-Net<T> assemble(Stem stem, std::optional<heed::AnyLayer<T, 4>> attention, Tail tail) {
-  const auto join = [](auto... named_layers) { return Net<T>(heed::Sequential(std::move(named_layers)...)); };
-  if (!attention) return std::apply(join, std::tuple_cat(std::move(stem), std::move(tail)));
-  return std::apply(join, std::tuple_cat(std::move(stem), std::make_tuple(named("attention", std::move(*attention))), std::move(tail)));
-}
-
+/// X + W₂ GELU(W₁ LN(X)), which starts as the identity.
 template <class T>
-auto head(Index width, double logit_scale) {
-  return std::make_tuple(named("pool", heed::GlobalMaxPool2d<T>()),
-      named("head", heed::Linear<T>({.in_features = width, .out_features = kClasses})), named("scale", Scale<T>(logit_scale)));
+Part<T> feed_forward(Index width, Index hidden) {
+  auto linear2 = from_zero<T>(heed::Linear<T>({.in_features = hidden, .out_features = width}));
+  auto linear1 = heed::Linear<T>({.in_features = width, .out_features = hidden});
+  return Part<T>(heed::Residual(heed::Sequential(named("norm", heed::LayerNorm<T>({.normalized_shape = {width}})),
+      named("linear1", std::move(linear1)), named("gelu", heed::Gelu<T>()), named("linear2", std::move(linear2)))));
+}
+
+/// All that stands between two blocks of the net, on a map of `side` x `side` tokens.
+template <class T>
+Part<T> attention(const NetOptions& options, Index side, Index width, Index heads, heed::Conv2dAlgorithm how) {
+  std::vector<Part<T>> all;
+  for (Index i = 0; i < options.attention_blocks; ++i) {
+    auto mixer = token_mixer<T>(options, side, width, heads, how);
+    all.push_back(options.feed_forward == 0 ? std::move(mixer)
+                                            : Part<T>(heed::Sequential(named("mixer", std::move(mixer)),
+                                                  named("feed_forward", feed_forward<T>(width, options.feed_forward * width)))));
+  }
+  return all.size() == 1 ? std::move(all.front()) : Part<T>(heed::Stack(std::move(all)));
 }
 
 }  // namespace
@@ -114,19 +141,31 @@ Net<T> make_net(const NetOptions& options, const std::string& convolution) {
   heed::require(
       found != kConvolutions.end(), "'", convolution, "' is no way to compute convolutions: automatic, direct, winograd_2x2, winograd_4x4");
   const auto how = static_cast<heed::Conv2dAlgorithm>(found - kConvolutions.begin());
-  const auto stem = [] { return std::make_tuple(named("whiten", whitening<T>()), named("gelu", heed::Gelu<T>())); };
   const Widths w = widths_of(options.net);
-  if (options.net == "article") {
-    auto first = std::tuple_cat(stem(),
-        std::make_tuple(named("block1", short_block<T>(kWhitened, w.first, how)), named("block2", short_block<T>(w.first, w.second, how))));
-    auto attention = attention_block<T>(options.attention, w.second, w.heads, how);
-    return assemble<T>(std::move(first), std::move(attention), head<T>(w.second, options.logit_scale));
-  }
-  auto first = std::tuple_cat(
-      stem(), std::make_tuple(named("block1", block<T>(kWhitened, w.first, how)), named("block2", block<T>(w.first, w.second, how))));
-  auto attention = attention_block<T>(options.attention, w.second, w.heads, how);
-  auto tail = std::tuple_cat(std::make_tuple(named("block3", block<T>(w.second, w.third, how))), head<T>(w.third, options.logit_scale));
-  return assemble<T>(std::move(first), std::move(attention), std::move(tail));
+  const Index blocks = blocks_of(options.net), after = options.attention_after;
+  heed::require(
+      1 <= after && after <= blocks, "attention behind block ", after, " of the net ", options.net, ", which has blocks 1 to ", blocks);
+  heed::require(options.attention_blocks >= 1 && options.feed_forward >= 0, "there must be at least one attention block, found ",
+      options.attention_blocks, ", and no negative width of the feed-forward part, found ", options.feed_forward);
+
+  const Index widths[] = {kWhitened, w.first, w.second, w.third};
+  const auto make_block = [&](Index k) {
+    return named("block" + std::to_string(k), (options.net == "article" ? short_block<T> : block<T>)(widths[k - 1], widths[k], how));
+  };
+  auto block2 = make_block(2), block1 = make_block(1);
+  auto whiten = whitening<T>();
+  std::vector<heed::Named<Part<T>>> parts{std::move(block1), std::move(block2)};
+  std::optional<Part<T>> mixing;
+  if (options.attention != "none") mixing = attention<T>(options, map_side(options), widths[after], w.heads, how);
+  heed::Linear<T> head({.in_features = widths[blocks], .out_features = kClasses});
+  if (blocks == 3) parts.push_back(make_block(3));
+  if (mixing) parts.insert(parts.begin() + after, named("attention", std::move(*mixing)));
+
+  const auto join = [&](auto... numbers) {
+    return Net<T>(heed::Sequential(named("whiten", std::move(whiten)), named("gelu", heed::Gelu<T>()), std::move(parts[numbers])...,
+        named("pool", heed::GlobalMaxPool2d<T>()), named("head", std::move(head)), named("scale", Scale<T>(options.logit_scale))));
+  };
+  return parts.size() == 2 ? join(0u, 1u) : parts.size() == 3 ? join(0u, 1u, 2u) : join(0u, 1u, 2u, 3u);
 }
 
 template Net<float> make_net<float>(const NetOptions&, const std::string&);

@@ -31,9 +31,15 @@ struct NetOptions {
   std::string net = "demo";
   std::string attention = "full";
   double logit_scale = 0.5;
+  Index attention_blocks = 1;  ///< one behind the other
+  Index attention_after = 2;   ///< the block of the net that they stand behind
+  Index feed_forward = 0;      ///< hidden features of the perceptron behind each, in widths; 0: there is none
+  bool relative_bias = false;  ///< whether scores get a learned number a head and relative position
 
   friend bool operator==(const NetOptions&, const NetOptions&) = default;
 };
+
+inline constexpr int kMostAttentionBlocks = 8, kWidestFeedForward = 8;
 
 /// What a net's recipe starts from (docs/cifar10.md).
 struct Recipe {
@@ -60,14 +66,16 @@ struct TrainOptions {
   int threads = 0;                    ///< 0: all cores
   std::string backend = "automatic";  ///< heed::Backend
   double learning_rate = -1;
+  double attention_learning_rate = -1;  ///< of the attention block
   double weight_decay = -1;
   double label_smoothing = -1;
-  double average = -1;   ///< what an update of the weights' moving average keeps; 0: no average
-  Index translate = 2;   ///< pixels: heed::Augmentation
-  Index cutout = 0;      ///< pixels: heed::Augmentation
-  Index validation = 0;  ///< the last so many training images judge the epochs instead of the test set
-  std::string data;      ///< empty: see find_data
-  std::string output;    ///< empty: the next free runs/<net>-<number>
+  double average = -1;     ///< what an update of the weights' moving average keeps; 0: no average
+  Index translate = 2;     ///< pixels: heed::Augmentation
+  Index cutout = 0;        ///< pixels: heed::Augmentation
+  Index train_images = 0;  ///< train on the first so many of those that are left; 0: all
+  Index validation = 0;    ///< the last so many training images judge the epochs instead of the test set
+  std::string data;        ///< empty: see find_data
+  std::string output;      ///< empty: the next free runs/<net>-<number>
   bool overwrite = false;
   Index checkpoint_every = 0;  ///< steps; 0: no checkpoints
   bool resume = false;         ///< go on from the checkpoint in `output`

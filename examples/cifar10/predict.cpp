@@ -22,7 +22,7 @@ int predict(const PredictOptions& options) {
   const bool relevance = options.shown == "relevance";
   const heed::Tensor<float, 3> scores =
       relevance ? token_scores(model, options.model, images, predicted_classes(logits)) : token_scores(model, options.model, images);
-  program::save_overlay(options.overlay, std::move(pictures), options.images, captions, scores, kTokenGrid,
+  program::save_overlay(options.overlay, std::move(pictures), options.images, captions, scores, token_grid(model.options),
       relevance ? "relevance for the class:  0" : "attention received:  0");
   return 0;
 }

@@ -22,13 +22,17 @@ struct Rates {
   friend bool operator==(const Rates&, const Rates&) = default;
 };
 
+/// The learning rate of the attention block: as given, or a third of the others' (2e-3).
+inline double attention_rate(const Rates& main, double given) { return given >= 0 ? given : main.learning_rate / 3; }
+
 /// The three groups of the recipe (docs/cifar10.md), from the rates of convolutions and head:
 /// - weights of convolutions and head: as given. The head's bias does not decay;
 /// - biases of batch norms and of the whitening convolution: 10/3 of the learning rate (2e-2 at 6e-3), no decay;
-/// - the attention block: a third of the learning rate (2e-3), and a decay of at most 0.02 on its matrices alone.
-inline Rates rates_of(std::string_view name, const heed::Shape& shape, const Rates& main) {
-  const bool matrix = shape.rank() >= 2;
-  if (name.starts_with("attention.")) return {main.learning_rate / 3, matrix ? std::min(main.weight_decay, 0.02) : 0.0};
+/// - the attention block: a learning rate of its own, and a decay of at most 0.02 on its matrices alone. (A table of relative positions is no matrix.)
+inline Rates rates_of(std::string_view name, const heed::Shape& shape, const Rates& main, double attention_learning_rate = -1) {
+  const bool matrix = shape.rank() >= 2 && !name.ends_with("_table");
+  if (name.starts_with("attention."))
+    return {attention_rate(main, attention_learning_rate), matrix ? std::min(main.weight_decay, 0.02) : 0.0};
   if (name.starts_with("head.")) return {main.learning_rate, matrix ? main.weight_decay : 0.0};
   if (!matrix) return {main.learning_rate * 10 / 3, 0.0};
   return main;
@@ -52,13 +56,16 @@ inline TrainOptions options_of_run(TrainOptions options, std::string_view net) {
   return options;
 }
 
-/// All that changes what a run computes but its net, seed and data, as its log says it.
+/// All that changes what a run computes but net, attention, seed and data, as its log says it.
 inline Json recipe_words(const TrainOptions& options) {
   const Rates main = main_rates(options);
   return {{"epochs", options.epochs}, {"batch_size", options.batch_size}, {"shards", options.shards}, {"optimizer", options.optimizer},
-      {"learning_rate", main.learning_rate}, {"weight_decay", main.weight_decay}, {"label_smoothing", options.label_smoothing},
-      {"average", options.average}, {"translate", options.translate}, {"cutout", options.cutout}, {"convolution", options.convolution},
-      {"validation", options.validation}};
+      {"learning_rate", main.learning_rate}, {"attention_learning_rate", attention_rate(main, options.attention_learning_rate)},
+      {"weight_decay", main.weight_decay}, {"label_smoothing", options.label_smoothing}, {"average", options.average},
+      {"translate", options.translate}, {"cutout", options.cutout}, {"convolution", options.convolution},
+      {"validation", options.validation}, {"train_images", options.train_images}, {"attention_blocks", options.net.attention_blocks},
+      {"attention_after", options.net.attention_after}, {"feed_forward", options.net.feed_forward},
+      {"relative_bias", options.net.relative_bias}};
 }
 
 /// The optimiser of a run over the parameters of its net.
@@ -67,7 +74,7 @@ std::unique_ptr<heed::Optimizer<T>> make_optimizer(const TrainOptions& options, 
   const Rates main = main_rates(options);
   const auto rules = [&](auto result) {
     for (const auto& [name, parameter] : parameters) {
-      const Rates own = rates_of(name, parameter->shape(), main);
+      const Rates own = rates_of(name, parameter->shape(), main, options.attention_learning_rate);
       if (own == main) continue;
       auto& rule = result.emplace_back();
       rule.pattern = name;

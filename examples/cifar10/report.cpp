@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures on the page
+constexpr std::size_t kGalleryBytes = 1500000;        // of weights: the page stays below 3 MB
 constexpr Index kEntropyImages = 500;
 
 std::string base64(std::string_view bytes) {
@@ -55,7 +56,8 @@ struct Answer {
   }
 };
 
-/// Pictures with the attention of every head from every token: weights in 255ths of the largest of their row.
+/// Pictures with the attention of every head of the first attention block from every token: weights in 255ths of the largest of their row. As many of
+/// the answers as fit the page, one at least.
 Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::vector<Answer>& answers) {
   Json result = Json::array();
   if (model.options.attention != "full") return result;
@@ -73,6 +75,7 @@ Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::ve
     Json entry = answer.json(images);
     entry["heads"] = weights.size(1), entry["maps"] = base64(maps);
     result.push_back(std::move(entry));
+    if ((result.size() + 1) * result.front()["maps"].get_ref<const std::string&>().size() > kGalleryBytes) break;
   }
   return result;
 }

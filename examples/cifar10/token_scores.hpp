@@ -10,11 +10,14 @@
 
 namespace cifar10 {
 
-/// Where the 7x7 tokens of the nets lie on their 32x32 input: 2x2 pixels without padding, then twice 2 to 1, so a token covers 5 pixels, every 4.
-inline constexpr heed::TokenGrid kTokenGrid{2.5 / 32, 4.0 / 32};
+/// Where the tokens of a net lie on its 32x32 input: 2x2 pixels without padding, then 2 to 1 in each block, so of the usual 7x7 each covers 5 pixels, every 4.
+inline heed::TokenGrid token_grid(const NetOptions& options) {
+  const auto step = static_cast<double>(Index(1) << options.attention_after);
+  return {(step + 1) / 2 / 32, step / 32};
+}
 
-/// Of normalised images, (images, kMapSide, kMapSide): the attention that each token receives, or with `classes`, one an image, its relevance for them. Throws
-/// FileError for the model of a file `path` that does not attend.
+/// Of normalised images, (images, side, side): the attention that each token of the first attention block receives, or with `classes`, one an image, its
+/// relevance for them. Throws FileError for the model of a file `path` that does not attend.
 inline heed::Tensor<float, 3> token_scores(
     StoredModel& model, const std::string& path, const heed::Tensor<float, 4>& images, std::span<const int> classes = {}) {
   heed::require<heed::FileError>(model.options.attention == "full", path,
@@ -22,7 +25,8 @@ inline heed::Tensor<float, 3> token_scores(
   const heed::Tensor<float, 2> scores =
       classes.empty() ? heed::attention_received<float>(heed::capture_attention(model.net, images).front().weights)
                       : heed::attention_relevance(heed::capture_attention_gradients(model.net, images, classes).front());
-  return heed::Tensor<float, 3>(heed::TensorView<const float, 3>(scores.data(), {scores.size(0), kMapSide, kMapSide}));
+  const Index side = map_side(model.options);
+  return heed::Tensor<float, 3>(heed::TensorView<const float, 3>(scores.data(), {scores.size(0), side, side}));
 }
 
 /// The classes that the net names.

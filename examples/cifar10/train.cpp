@@ -57,7 +57,10 @@ class Run {
     const Index all = data_.images.train.size();
     heed::require(options_.validation < all, "--validation ", options_.validation, ": the data have ", all,
         " training images, and some must be left to train on");
-    train_ = data_.images.train.first(all - options_.validation);
+    const Index left = all - options_.validation;
+    heed::require(
+        options_.train_images <= left, "--train-images ", options_.train_images, ": there are only ", left, " images to train on");
+    train_ = data_.images.train.first(options_.train_images > 0 ? options_.train_images : left);
     images_hash_ = heed::dataset_hash(train_);
     validation_ = data_.images.train.last(options_.validation);
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),

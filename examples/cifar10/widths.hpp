@@ -24,6 +24,9 @@ inline Widths widths_of(const std::string& net) {
   return {64, 256, 256, 8};
 }
 
+/// How many blocks a net has, each of which halves the map.
+inline Index blocks_of(const std::string& net) { return net == "article" ? 2 : 3; }
+
 /// Numbers in the 3x3 convolutions of the net's blocks, most of all that it has: two a block, one in the blocks of "article".
 inline Index block_weights(const std::string& net) {
   const Widths w = widths_of(net);

@@ -41,6 +41,11 @@ template <class Number>
 CLI::Option* add_whole(CLI::App* command, const char* name, Number& value, int least, const char* what) {
   return command->add_option(name, value, what)->check(at_least(least, fmt::format("a whole number from {}", least)));
 }
+/// An option that is a whole number from `least` to `most`; its default is shown.
+template <class Number>
+CLI::Option* add_within(CLI::App* command, const char* name, Number& value, int least, int most, const char* what) {
+  return command->add_option(name, value, what)->check(CLI::Range(least, most))->type_name("N")->capture_default_str();
+}
 /// --threads; without it the value stays.
 inline CLI::Option* add_threads(CLI::App* command, int& threads) {
   return command->add_option("--threads", threads, "Threads to use (all cores)")->check(CLI::Range(1, 1024));

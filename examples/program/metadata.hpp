@@ -35,6 +35,8 @@ class MetadataReader {
         heed::detail::quoted_name(found), ' ', heed::detail::quoted_name(found_version), ", expected ", format, ' ', version);
   }
 
+  /// Whether there is anything under the key.
+  bool has(std::string_view key) const { return file_.metadata(key) != nullptr; }
   const std::string& word(std::string_view key) const {
     const std::string* value = file_.metadata(key);
     if (!value)

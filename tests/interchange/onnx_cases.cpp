@@ -298,6 +298,9 @@ void attention(Cases& cases) {
             .qkv_bias = true}),
         tokens);
   }
+  cases.add(
+      "fusion_relative_map", AttentionFusion<float>({.features = 6, .num_heads = 3, .height = 3, .width = 5, .relative_bias = true}), map);
+  cases.add("fusion_relative_tokens", AttentionFusion<float>({.features = 6, .num_heads = 2, .tokens = 8, .relative_bias = true}), tokens);
   for (int bits = 0; bits < 16; ++bits) {
     const TransformerEncoderLayerOptions o{.d_model = 6,
         .nhead = bits % 3 + 1,

@@ -111,6 +111,23 @@ TEST_CASE("ONNX attention: AttentionFusion of every kind, on a map") {
   CHECK(ops(AttentionKind::uniform).node("AttentionFusion/context").op == "Expand");
 }
 
+TEST_CASE("ONNX attention: a bias of relative positions is a tensor of numbers by the tokens of the graph") {
+  const auto bias_of = [](heed::AttentionFusionOptions options, const heed::Shape& in) {
+    options.features = 4, options.num_heads = 2, options.relative_bias = true;
+    heed::AttentionFusion<float> layer(options);
+    heed::Parameter<float>& table = layer.relative()->weight();
+    for (heed::Index i = 0; i < table.size(); ++i) table.value()[i] = static_cast<float>(i);  // row r: 2 r for head 0, 2 r + 1 for head 1
+    const auto file = written_onnx(layer, {in});
+    CHECK(file.node("AttentionFusion/weights").inputs == Words{"AttentionFusion/scores/biased"});
+    CHECK(file.initializers.at("AttentionFusion/bias").dims == Integers{2, 2, 2});
+    return file.initializers.at("AttentionFusion/bias").floats();
+  };
+  // One row of two tokens: rows 0 1 2 of the table are x_i - x_j = -1, 0, 1.
+  CHECK(bias_of({.height = 1, .width = 2}, {3, 1, 2, 4}) == std::vector<float>{2, 0, 4, 2, 3, 1, 5, 3});
+  // Up to three tokens, two of them here: rows 0 ... 4 are j - i = -2 ... 2.
+  CHECK(bias_of({.tokens = 3}, {3, 2, 4}) == std::vector<float>{4, 6, 2, 4, 5, 7, 3, 5});
+}
+
 TEST_CASE("ONNX attention: TransformerEncoderLayer before and behind the norms") {
   using heed::TransformerEncoderLayer;
   const auto behind = written_onnx(TransformerEncoderLayer<float>({.d_model = 4, .nhead = 2, .dim_feedforward = 5}), {{2, 3, 4}});

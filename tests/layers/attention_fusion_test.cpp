@@ -21,6 +21,12 @@ void certify(const AttentionFusionOptions& options, const Shape& shape) {
   CHECK(report.passed());
 }
 
+/// Where the table of relative positions has query i and key j: Swin's order on a map, the distance among tokens.
+Index row_of(const AttentionFusionOptions& o, Index i, Index j) {
+  if (o.height == 0) return j - i + o.tokens - 1;
+  return (i / o.width - j / o.width + o.height - 1) * (2 * o.width - 1) + (i % o.width - j % o.width + o.width - 1);
+}
+
 /// The block as section 2 of its paper writes it, token by token, in double.
 template <class T>
 Tensor<double, 3> by_the_formulas(AttentionFusion<T>& layer, const Tensor<T, 3>& x) {
@@ -38,8 +44,10 @@ Tensor<double, 3> by_the_formulas(AttentionFusion<T>& layer, const Tensor<T, 3>&
           double score = 0;
           for (Index d = 0; d < head; ++d)
             score += static_cast<double>(qkv(n, i, h * head + d)) * static_cast<double>(qkv(n, j, width + h * head + d));
+          score /= std::sqrt(static_cast<double>(head));
+          if (options.relative_bias) score += static_cast<double>(layer.relative()->weight().value()[row_of(options, i, j) * heads + h]);
           double& weight = a[static_cast<std::size_t>(j)];
-          weight = options.attention == AttentionKind::full       ? std::exp(score / std::sqrt(static_cast<double>(head)))
+          weight = options.attention == AttentionKind::full       ? std::exp(score)
                    : options.attention == AttentionKind::identity ? (i == j ? 1.0 : 0.0)
                                                                   : 1.0;
           sum += weight;
@@ -72,6 +80,17 @@ TEST_CASE("attention fusion is certified on maps and on tokens") {
   certify({.features = 8, .num_heads = 2, .height = 3, .width = 3}, {1, 9, 8});
 }
 
+TEST_CASE("attention fusion is certified with a bias of relative positions") {
+  for (double p : {0.0, 0.3}) {
+    certify({.features = 4, .num_heads = 2, .height = 2, .width = 3, .dropout = p, .relative_bias = true}, {2, 2, 3, 4});
+    certify({.features = 6, .num_heads = 3, .tokens = 5, .dropout = p, .relative_bias = true}, {3, 5, 6});
+    certify({.features = 4, .num_heads = 1, .tokens = 7, .dropout = p, .relative_bias = true}, {2, 4, 4});  // fewer than there may be
+    certify({.features = 3, .num_heads = 1, .tokens = 1, .dropout = p, .relative_bias = true}, {2, 1, 3});
+  }
+  certify(
+      {.features = 4, .num_heads = 2, .height = 4, .width = 5, .attention = AttentionKind::uniform, .relative_bias = true}, {2, 4, 5, 4});
+}
+
 TEST_CASE("attention fusion is certified with every position encoding, dropout, and frozen parts") {
   for (PositionKind kind : {PositionKind::sine, PositionKind::learned})
     for (PositionUse use : {PositionUse::added, PositionUse::multiplied})
@@ -97,6 +116,21 @@ TEST_CASE("attention fusion against its formulas") {
   }
 }
 
+TEST_CASE("a bias of relative positions against the formulas, in inference and in training") {
+  for (const AttentionFusionOptions& options :
+      {AttentionFusionOptions{.features = 24, .num_heads = 3, .height = 5, .width = 7, .relative_bias = true},
+          AttentionFusionOptions{.features = 24, .num_heads = 3, .tokens = 35, .relative_bias = true}}) {
+    auto layer = with_random_parameters(AttentionFusion<double>(options), 1);
+    const auto x = random_tensor<double, 3>({2, 35, 24}, 1);
+    const auto y = by_the_formulas(layer, x);
+    CHECK(largest_difference(layer.forward(x), y) < 1e-13);
+    AttentionFusion<double>::Cache cache;
+    CHECK(largest_difference(layer.forward(x, cache), y) < 1e-13);
+    std::fill_n(layer.relative()->weight().value(), layer.relative()->weight().size(), 0.0);
+    CHECK(largest_difference(layer.forward(x), y) > 1e-3);  // it had an effect
+  }
+}
+
 TEST_CASE("a fresh block is the identity") {
   const AttentionFusion<float> layer({.features = 8, .num_heads = 2, .height = 3, .width = 3});
   const auto x = random_tensor<float, 4>({2, 3, 3, 8}, 1);
@@ -109,7 +143,9 @@ TEST_CASE("a fresh block is the identity") {
 TEST_CASE("the weights are returned on request, and change nothing") {
   for (AttentionKind kind : kKinds) {
     const auto layer = with_random_parameters(
-        AttentionFusion<float>({.features = 8, .num_heads = 2, .height = 7, .width = 7, .attention = kind, .dropout = 0.5}), 1);
+        AttentionFusion<float>(
+            {.features = 8, .num_heads = 2, .height = 7, .width = 7, .attention = kind, .dropout = 0.5, .relative_bias = true}),
+        1);
     const auto x = random_tensor<float, 4>({2, 7, 7, 8}, 1);
     const auto weights = layer.attention_weights(x);
     REQUIRE(weights.shape() == Shape{2, 2, 49, 49});
@@ -134,8 +170,8 @@ TEST_CASE("an observer sees the weights of inference passes") {
     void seen(const TensorView<const float, 4>& w) override { weights = Tensor<float, 4>(w); }
   };
   for (AttentionKind kind : kKinds) {
-    const auto layer =
-        with_random_parameters(AttentionFusion<float>({.features = 8, .num_heads = 2, .height = 5, .width = 5, .attention = kind}), 1);
+    const auto layer = with_random_parameters(
+        AttentionFusion<float>({.features = 8, .num_heads = 2, .height = 5, .width = 5, .attention = kind, .relative_bias = true}), 1);
     const auto x = random_tensor<float, 4>({3, 5, 5, 8}, 1);
     const auto before = layer.forward(x);
     Keep keep;
@@ -164,10 +200,10 @@ TEST_CASE("attention fusion keeps the rules of layers") {
 
 TEST_CASE("attention fusion names its parameters and says what does not fit") {
   AttentionFusion<float> layer(
-      {.features = 8, .num_heads = 2, .height = 3, .width = 3, .position = PositionKind::learned, .qkv_bias = true});
+      {.features = 8, .num_heads = 2, .height = 3, .width = 3, .position = PositionKind::learned, .relative_bias = true, .qkv_bias = true});
   std::string names;
   layer.parameters([&](const std::string& name, const Parameter<float>&) { names += name + " "; });
-  CHECK(names == "norm.weight norm.bias position.weight qkv.weight qkv.bias out.weight out.bias ");
+  CHECK(names == "norm.weight norm.bias position.weight qkv.weight qkv.bias out.weight out.bias relative.relative_position_bias_table ");
   CHECK(layer.activation_products({2, 3, 3, 8}) == 2.0 * 2 * 9 * 9 * 8);
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 4, 8}), contains("PositionalEncoding: input is 2x3x4x8"));
   CHECK_THROWS_WITH(layer.output_shape({9, 8}), contains("AttentionFusion: input 9x8 is neither"));

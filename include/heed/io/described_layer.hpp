@@ -98,6 +98,10 @@ struct DescribedLayer {
     require(found != nullptr, label(), " describes no ", name);
     return *found;
   }
+  /// Whether there is a child of that name.
+  bool has_child(std::string_view name) const {
+    return std::any_of(children.begin(), children.end(), [&](const DescribedLayer& c) { return c.path == path_of(name); });
+  }
   /// The child of that name ("linear1"). Throws std::invalid_argument if there is none.
   const DescribedLayer& child(std::string_view name) const {
     const std::string wanted = path_of(name);

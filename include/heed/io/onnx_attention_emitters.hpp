@@ -23,6 +23,7 @@ struct OnnxAttention {
   Index causal_offset = 0;         ///< query i attends keys 0 ... i + offset
   Index always = 0;                ///< so many of the last keys are attended whatever the mask says
   std::vector<float> slopes = {};  ///< of the heads, if any: -slope |i - j| is added to the scores, but for the last keys above
+  std::vector<float> bias = {};    ///< (heads, queries, keys), if any: added to the scores
 };
 
 /// (N, T, heads · width) as (N, heads, T, width), or (N, heads, width, T) if `turned`. What has four axes already is (N, heads, T, width).
@@ -83,6 +84,10 @@ inline OnnxValue emit_attention(OnnxGraph& graph, const DescribedLayer& layer, c
   }
   if (a.causal || !a.slopes.empty())
     scores = graph.node(layer, "Add", {scores, graph.floats(layer, "mask", mask_shape, mask)}, {}, "scores/masked");
+  if (!a.bias.empty()) {
+    const Shape shape = grouped ? Shape{a.kv_heads, a.heads / a.kv_heads, queries, keys} : Shape{a.heads, queries, keys};
+    scores = graph.node(layer, "Add", {scores, graph.floats(layer, "bias", shape, a.bias)}, {}, "scores/biased");
+  }
   std::string weights = graph.node(layer, "Softmax", {scores}, {{"axis", -1}}, "weights");
   if (!attending.empty()) weights = graph.node(layer, "Mul", {weights, attending}, {}, "weights/attending");
   const bool last = !grouped && !tokens;
@@ -228,9 +233,28 @@ inline OnnxValue emit_multi_head_attention(OnnxGraph& graph, const DescribedLaye
   return graph.emit(layer.child("out_proj"), context);
 }
 
+/// What the RelativePositionBias of a fusion adds to the scores of so many tokens, (heads, tokens, tokens): its table by y_i - y_j and x_i - x_j on a map, by
+/// j - i in a sequence.
+inline std::vector<float> relative_bias_of(const DescribedLayer& layer, Index tokens) {
+  const bool map = layer.has_option("map");
+  require_known(layer, map ? std::initializer_list<std::string_view>{"num_heads", "map"}
+                           : std::initializer_list<std::string_view>{"num_heads", "max_distance"});
+  const std::vector<Index> sides = map ? layer.integers("map") : std::vector<Index>{1, layer.integer("max_distance") + 1};
+  const std::vector<float> table = layer.tensor(map ? "relative_position_bias_table" : "weight").floats();
+  const Index heads = layer.integer("num_heads"), h = sides[0], w = sides[1];
+  std::vector<float> bias;
+  for (Index head = 0; head < heads; ++head)
+    for (Index i = 0; i < tokens; ++i)
+      for (Index j = 0; j < tokens; ++j) {
+        const Index row = map ? (i / w - j / w + h - 1) * (2 * w - 1) + (i % w - j % w + w - 1) : j - i + w - 1;
+        bias.push_back(table[static_cast<std::size_t>(row * heads + head)]);
+      }
+  return bias;
+}
+
 /// Y = X + W_o [C; U] + b on tokens; a map comes back as a map.
 inline OnnxValue emit_attention_fusion(OnnxGraph& graph, const DescribedLayer& layer, std::span<const OnnxValue> in) {
-  require_known(layer, {"features", "num_heads", "attention", "dropout"}, {"norm", "position", "qkv", "out"});
+  require_known(layer, {"features", "num_heads", "attention", "dropout"}, {"norm", "position", "qkv", "out", "relative"});
   const Index features = layer.integer("features"), heads = layer.integer("num_heads"),
               tokens = in[0].shape.size() / in[0].shape[0] / features;
   const OnnxValue x = graph.reshape(layer, in[0], {in[0].shape[0], tokens, features}, "tokens");
@@ -241,8 +265,9 @@ inline OnnxValue emit_attention_fusion(OnnxGraph& graph, const DescribedLayer& l
   const std::string& kind = layer.option("attention");
   OnnxValue context{parts[2], x.shape};  // of "identity"
   if (kind == "full") {
-    context =
-        emit_attention(graph, layer, {parts[0], x.shape}, {parts[1], x.shape}, context, {.heads = heads, .kv_heads = heads}, "context");
+    OnnxAttention a{.heads = heads, .kv_heads = heads};
+    if (layer.has_child("relative")) a.bias = relative_bias_of(layer.child("relative"), tokens);
+    context = emit_attention(graph, layer, {parts[0], x.shape}, {parts[1], x.shape}, context, a, "context");
   } else if (kind == "uniform") {
     const std::string mean = graph.node(layer, "ReduceMean", {context.name, graph.integers({1})}, {{"keepdims", 1}}, "mean");
     const std::string shape = graph.node(layer, "Shape", {context.name}, {}, "shape");

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include <heed/kernels/attention.hpp>
 #include <heed/kernels/token_mixing.hpp>
@@ -12,6 +14,7 @@
 #include <heed/layers/output_projection.hpp>
 #include <heed/layers/positional_encoding.hpp>
 #include <heed/layers/qkv_projection.hpp>
+#include <heed/layers/relative_position_bias.hpp>
 
 namespace heed::inline HEED_ABI {
 
@@ -31,17 +34,18 @@ struct AttentionFusionOptions {
   PositionUse position_use = PositionUse::added;  ///< whether U is LN(X) + P or LN(X) ⊙ P
   AttentionKind attention = AttentionKind::full;  ///< attention, or a control in its place
   double dropout = 0;                             ///< of attention weights; the controls have none
-  bool qkv_bias = false;                          ///< whether W_qkv has a bias
-  Initializer out_weight = Initializer::zeros;    ///< how W_o starts; with zeros the block starts as the identity
-  double out_weight_value = 0.02;                 ///< the number that goes with it, see InitializerOptions
-  double eps = 1e-5;                              ///< of the layer norm
+  bool relative_bias = false;                   ///< whether scores get a learned number a head and relative position (RelativePositionBias)
+  bool qkv_bias = false;                        ///< whether W_qkv has a bias
+  Initializer out_weight = Initializer::zeros;  ///< how W_o starts; with zeros the block starts as the identity
+  double out_weight_value = 0.02;               ///< the number that goes with it, see InitializerOptions
+  double eps = 1e-5;                            ///< of the layer norm
 };
 
 /// Attention whose context is joined with its input: Y = X + W_o [C; U] + b with U = LN(X) + P, or LN(X) ⊙ P, and per head
-/// C = softmax(Q Kᵀ / √head_width) V of [Q, K, V] = U W_qkvᵀ.
+/// C = softmax(Q Kᵀ / √head_width) V of [Q, K, V] = U W_qkvᵀ; with `relative_bias` softmax(Q Kᵀ / √head_width + B) V.
 ///
 /// Shapes: x and y (N, H, W, C) or (N, T, C); children "norm" (LayerNorm), "position" (PositionalEncoding), "qkv" (QkvProjection, weight (3C, C)),
-/// "out" (OutputProjection, weight (C, 2C), its first C columns for the context). 5 C² T + 2 T² C multiply-adds a sequence, forward.
+/// "out" (OutputProjection, weight (C, 2C), its first C columns for the context), with `relative_bias` "relative" (RelativePositionBias). 5 C² T + 2 T² C multiply-adds a sequence, forward.
 /// The cache holds six tensors of the input's size (LN(X), U, Q, K, V, C) and one number a row and head; the T x T weights are never stored.
 template <class T>
 class AttentionFusion : public LayerBase<AttentionFusion<T>> {
@@ -55,12 +59,14 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     typename PositionalEncoding<T>::Cache position;
     typename QkvProjection<T>::Cache qkv;
     typename OutputProjection<T>::Cache out;
+    typename RelativePositionBias<T>::Cache relative;
     DropoutKey dropout;
-    Tensor<T, 3> normalized;  ///< (N, T, C), LN(X)
-    Tensor<T, 3> u;           ///< (N, T, C)
-    Tensor<T, 3> projected;   ///< (N, T, 3C), Q, K and V of all heads
-    Tensor<T, 3> context;     ///< (N, T, C)
-    Tensor<T, 3> log_sum;     ///< (N, heads, T), of each row's exponentials
+    Tensor<T, 3> normalized;              ///< (N, T, C), LN(X)
+    Tensor<T, 3> u;                       ///< (N, T, C)
+    Tensor<T, 3> projected;               ///< (N, T, 3C), Q, K and V of all heads
+    Tensor<T, 3> context;                 ///< (N, T, C)
+    Tensor<T, 3> log_sum;                 ///< (N, heads, T), of each row's exponentials
+    kernels::MaskRef<const T> bias = {};  ///< of relative positions, in `relative`
   };
 
   explicit AttentionFusion(const AttentionFusionOptions& options)
@@ -77,7 +83,13 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
             .input_features = options.features,
             .out_features = options.features,
             .weight = options.out_weight,
-            .weight_value = options.out_weight_value}) {}
+            .weight_value = options.out_weight_value}) {
+    if (options.relative_bias)
+      relative_.emplace(RelativePositionBiasOptions{.num_heads = options.num_heads,
+          .max_distance = options.height > 0 ? 0 : std::max<Index>(options.tokens - 1, 1),
+          .height = options.height,
+          .width = options.width});
+  }
 
   Shape output_shape(const Shape& in) const {
     require<ShapeError>(in.rank() == 3 || in.rank() == 4, "AttentionFusion: input ", in, " is neither (N, T, C) nor (N, H, W, C)");
@@ -98,7 +110,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     const auto projected = qkv_.forward(u);
     Tensor<T, 4> weights;
     if (attention_is_observed<T>()) weights = Tensor<T, 4>(weights_shape(u));
-    const auto context = attend(projected, DropoutKey(), nullptr, weights.data());
+    const auto context = attend(projected, weights);
     if (!weights.empty()) show_attention<T>(weights);
     return join(x, context, u);
   }
@@ -111,7 +123,9 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     cache.projected = qkv_.forward(cache.u, cache.qkv);
     cache.dropout.draw();
     cache.log_sum.resize({cache.u.size(0), options_.num_heads, cache.u.size(1)});
-    cache.context = attend(cache.projected, cache.dropout, cache.log_sum.data(), nullptr);
+    cache.bias = bias_of(cache.u.size(1), cache.relative);
+    const double p = cache.dropout.probability(options_.dropout);
+    cache.context = attend(cache.projected, cache.dropout, p, cache.bias, cache.log_sum.data(), nullptr);
     out_.remember(cache.context, cache.u, cache.out);
     return join(x, cache.context, cache.u);
   }
@@ -142,7 +156,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     output_shape(x.shape());
     const auto projected = qkv_.forward(position_.forward(norm_.forward(as_tokens(x))));
     Tensor<T, 4> weights(weights_shape(projected));
-    attend(projected, DropoutKey(), nullptr, weights.data());
+    attend(projected, weights);
     return weights;
   }
 
@@ -154,6 +168,8 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   QkvProjection<T>& qkv() { return qkv_; }
   OutputProjection<T>& out() { return out_; }
   /// @}
+  /// The bias of relative positions; null without `relative_bias`.
+  RelativePositionBias<T>* relative() { return relative_ ? &*relative_ : nullptr; }
 
   /// The same layer over another scalar.
   template <class U>
@@ -173,6 +189,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     visitor.child("position", self.position_);
     visitor.child("qkv", self.qkv_);
     visitor.child("out", self.out_);
+    if (self.relative_) visitor.child("relative", *self.relative_);
   }
 
  private:
@@ -201,7 +218,8 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   }
 
   /// Q, K and V as strided heads of the packed projection.
-  kernels::Attention<T> problem(const TensorView<const T, 3>& projected, const DropoutKey& dropout, double p) const {
+  kernels::Attention<T> problem(
+      const TensorView<const T, 3>& projected, const DropoutKey& dropout, double p, const kernels::MaskRef<const T>& bias) const {
     const Index row = projected.features(), batch = projected.size(1) * row, head = options_.features / options_.num_heads;
     const auto heads = [&](Index part) {
       return kernels::HeadRows<const T>{projected.data() + part * options_.features, batch, head, row};
@@ -214,19 +232,30 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     a.q = heads(0), a.k = heads(1), a.v = heads(2);
     a.scale = 1 / std::sqrt(static_cast<double>(head));
     a.dropout = {dropout.key(), p};
+    a.bias = bias;
     return a;
+  }
+  /// What is added to the scores of so many tokens; nothing without `relative_bias`. It looks into the cache.
+  kernels::MaskRef<const T> bias_of(Index tokens, typename RelativePositionBias<T>::Cache& cache) const {
+    if (!relative_ || options_.attention != AttentionKind::full) return {};
+    return relative_->forward(tokens, tokens, cache).broadcast("AttentionFusion", "the bias", {1, options_.num_heads, tokens, tokens});
   }
   /// (N, T, C) as heads.
   kernels::HeadRows<T> heads_of(Tensor<T, 3>& x) const {
     return {x.data(), x.size(1) * x.features(), options_.features / options_.num_heads, x.features()};
   }
 
-  Tensor<T, 3> attend(const Tensor<T, 3>& projected, const DropoutKey& dropout, T* log_sum, T* weights) const {
+  /// In inference; writes the weights where they have room.
+  Tensor<T, 3> attend(const Tensor<T, 3>& projected, Tensor<T, 4>& weights) const {
+    typename RelativePositionBias<T>::Cache relative;
+    return attend(projected, DropoutKey(), 0, bias_of(projected.size(1), relative), nullptr, weights.data());
+  }
+  Tensor<T, 3> attend(const Tensor<T, 3>& projected, const DropoutKey& dropout, double p, const kernels::MaskRef<const T>& bias, T* log_sum,
+      T* weights) const {
     const Index sequences = projected.size(0), tokens = projected.size(1), features = options_.features;
     auto context = Tensor<T, 3>::uninitialized({sequences, tokens, features});
     if (options_.attention == AttentionKind::full) {
-      const double p = log_sum ? dropout.probability(options_.dropout) : 0;  // dropout belongs to training passes
-      kernels::attention_forward(problem(projected, dropout, p), heads_of(context), log_sum, weights);
+      kernels::attention_forward(problem(projected, dropout, p, bias), heads_of(context), log_sum, weights);
       return context;
     }
     const bool uniform = options_.attention == AttentionKind::uniform;
@@ -237,7 +266,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   }
 
   /// The gradient of [Q, K, V].
-  Tensor<T, 3> attend_backward(const Tensor<T, 3>& d_context, Cache& cache) const {
+  Tensor<T, 3> attend_backward(const Tensor<T, 3>& d_context, Cache& cache) {
     const Index sequences = cache.u.size(0), tokens = cache.u.size(1), features = options_.features;
     if (options_.attention != AttentionKind::full) {  // Q and K have no effect
       Tensor<T, 3> d_projected(cache.projected.shape());
@@ -255,9 +284,12 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     gradients.y = rows(cache.context), gradients.dy = rows(d_context);
     gradients.log_sum = cache.log_sum.data();
     gradients.dq = part(0), gradients.dk = part(1), gradients.dv = part(2);
-    const kernels::Attention<T> a = problem(cache.projected, cache.dropout, cache.dropout.probability(options_.dropout));
+    const kernels::MaskRef<const T>& bias = cache.bias;
+    const kernels::Attention<T> a = problem(cache.projected, cache.dropout, cache.dropout.probability(options_.dropout), bias);
+    if (bias) gradients.d_bias = {relative_->d_bias(cache.relative), bias.batch, bias.head, bias.query, bias.key};
     show_attention_gradient(a, gradients);
     kernels::attention_backward(a, gradients);
+    if (bias) relative_->backward(cache.relative);
     return d_projected;
   }
 
@@ -266,6 +298,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   PositionalEncoding<T> position_;
   QkvProjection<T> qkv_;
   OutputProjection<T> out_;
+  std::optional<RelativePositionBias<T>> relative_;
 };
 
 static_assert(Layer<AttentionFusion<float>>);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <string>
 
 #include "catch.hpp"
@@ -60,6 +61,49 @@ TEST_CASE("a model's words come back, and what the program cannot work with is r
   CHECK(refusal("class_names", "{}") == "f: the metadata's \"class_names\" is an object, expected an array");
   CHECK(refusal("class_names", std::string(70, '[')) ==
         "f: metadata \"class_names\": at offset 64: expected at most 64 levels of arrays and objects, found '['");
+}
+
+TEST_CASE("words about the attention block come back; a file without them has the usual one") {
+  ModelWords written = usual_words();
+  written.options = {.net = "demo", .attention_blocks = 2, .attention_after = 3, .feed_forward = 4, .relative_bias = true};
+  CHECK(read_words(file_of(metadata_of(written))).options == written.options);
+  heed::Metadata old;
+  for (const auto& word : metadata_of(usual_words()))
+    if (!word.first.starts_with("attention_") && word.first != "feed_forward" && word.first != "relative_bias") old.push_back(word);
+  CHECK(old.size() + 4 == metadata_of(usual_words()).size());
+  CHECK(read_words(file_of(old)).options == usual_words().options);
+  CHECK(
+      refusal("attention_after", "3") == "f: the metadata's \"attention_after\" is \"3\", expected a whole number from 1 to 2");  // article
+  CHECK(refusal("attention_blocks", "9") == "f: the metadata's \"attention_blocks\" is \"9\", expected a whole number from 1 to 8");
+  CHECK(refusal("feed_forward", "0.5") == "f: the metadata's \"feed_forward\" is \"0.5\", expected a whole number from 0 to 8");
+  CHECK(refusal("relative_bias", "true") == "f: the metadata's \"relative_bias\" is \"true\", expected a whole number from 0 to 1");
+}
+
+TEST_CASE("whatever stands between the blocks starts as the identity") {
+  heed::Tensor<float, 4> images({2, 32, 32, 3});
+  for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>(i % 97) / 97 - 0.5f;
+  auto plain = make_net<float>({.net = "article", .attention = "none"});
+  const heed::Tensor<float, 2> expected = plain.forward(images);
+  for (const Index after : {1, 2})
+    for (const char* kind : {"full", "convolution"}) {
+      auto net = make_net<float>(
+          {.net = "article", .attention = kind, .attention_blocks = 2, .attention_after = after, .feed_forward = 2, .relative_bias = true});
+      const auto parameters = heed::named_parameters(net);
+      const auto parameter = [&](const std::string& wanted) {
+        const auto found = std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.name == wanted; });
+        REQUIRE(found != parameters.end());
+        return found->parameter;
+      };
+      for (const auto& [name, ours] : heed::named_parameters(plain)) std::copy_n(ours->value(), ours->size(), parameter(name)->value());
+      const heed::Tensor<float, 2> logits = net.forward(images);
+      INFO(kind << " behind block " << after);
+      CHECK(std::equal(expected.data(), expected.data() + expected.size(), logits.data()));
+      heed::Parameter<float>& bias = *parameter("attention.1.feed_forward.branch.linear2.bias");
+      std::fill_n(bias.value(), bias.size(), 1.0f);
+      CHECK(net.forward(images)[0] != expected[0]);  // it is there
+    }
+  CHECK_THROWS_WITH(make_net<float>({.net = "article", .attention_after = 3}),
+      contains("attention behind block 3 of the net article, which has blocks 1 to 2"));
 }
 
 TEST_CASE("a net is built only from a file that can hold it") {

@@ -19,6 +19,9 @@ TEST_CASE("the recipe's three groups") {
   CHECK(rates_of("attention.qkv.weight", {192, 64}, main).weight_decay == 0.02);
   CHECK(rates_of("attention.qkv.weight", {192, 64}, {6e-3, 0.01}).weight_decay == 0.01);
   CHECK(rates_of("attention.norm.weight", {64}, main).weight_decay == 0);
+  CHECK(rates_of("attention.relative.relative_position_bias_table", {169, 4}, main).weight_decay == 0);
+  CHECK(rates_of("attention.1.feed_forward.branch.linear1.weight", {128, 64}, main, 5e-3) == Rates{5e-3, 0.02});
+  CHECK(rates_of("block1.conv1.weight", {24, 24, 3, 3}, main, 5e-3) == main);
 }
 
 TEST_CASE("options beat the recipe, the recipe depends on net and optimiser") {
@@ -59,6 +62,9 @@ TEST_CASE("the optimiser steps each parameter at the rates of its group") {
   CHECK(adamw.options_of("block1.norm1.bias").weight_decay == 0);
   CHECK(adamw.options_of("attention.qkv.weight").weight_decay == 0.02);
   CHECK(adamw.options_of("attention.qkv.weight").beta2 == 0.98);
+  options.attention_learning_rate = 0;
+  const auto still = cifar10::make_optimizer<float>(options, parameters);
+  CHECK(dynamic_cast<const AdamW<float>&>(*still).options_of("attention.qkv.weight").learning_rate == 0);
   options.optimizer = "sgd";
   CHECK(cifar10::make_optimizer<float>(options, parameters)->kind() == "SGD");
   options.optimizer = "adam";
