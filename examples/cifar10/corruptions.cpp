@@ -68,9 +68,8 @@ std::optional<Side> judge(
     const StoredModel model = load(path, options.convolution);
     require_own_data(model, path, data);
     if (!kind) kind = model.options;
-    heed::require<heed::FileError>(model.options == *kind, path, ": the model is ", model.options.net, " with attention ",
-        model.options.attention, ", the first is ", kind->net, " with attention ", kind->attention,
-        "; expected models that differ by their seeds");
+    heed::require<heed::FileError>(model.options == *kind, path, ": the model is ", words_of(model.options), ", the first is ",
+        words_of(*kind), "; expected models that differ by their seeds");
     side.each.push_back(heed::measure_robustness(
         model.net, images, {.evaluation = {.views = options.views, .normalization = model.normalization}}, [&](std::size_t k) {
           say(fmt::format("{}: {} ({} of {})", path, heed::corruption_name(heed::all_corruptions()[k]), k + 1, heed::kCorruptions));
@@ -81,7 +80,7 @@ std::optional<Side> judge(
     side.models.push_back(json_of(path, model, side.each.back()));
     side.words += (side.words.empty() ? "" : ", ") + path;
   }
-  side.words = fmt::format("{} with attention {} ({})", kind->net, kind->attention, side.words);
+  side.words = fmt::format("{} ({})", words_of(*kind), side.words);
   return side;
 }
 

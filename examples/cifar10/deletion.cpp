@@ -34,8 +34,8 @@ int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const 
   const heed::TokenGrid grid = token_grid(model.options);
   const heed::DeletionCheck check =
       heed::deletion_check<Net<float>, float>(model.net, images, labels, relevance, grid, grid, {.batch_size = kBatch});
-  fmt::print("{} with attention {} on {} test images of {}; {} of {} tokens' pixels are blanked\n\n", model.options.net,
-      model.options.attention, count, data.name(), check.deleted, side * side);
+  fmt::print("{} on {} test images of {}; {} of {} tokens' pixels are blanked\n\n", words_of(model.options), count, data.name(),
+      check.deleted, side * side);
   const auto line = [](const char* what, double accuracy) { fmt::print("{:<48} {:6.2f} %\n", what, 100 * accuracy); };
   line("images as they are", check.clean);
   line("blank where relevance for the class is highest", check.top);

@@ -45,9 +45,8 @@ int evaluate(const EvaluateOptions& options) {
   const heed::Evaluation result = heed::evaluate(
       model.net, data.images.test, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});
   fmt::print("{}\n", confusion_text(result.confusion, model.class_names));
-  fmt::print("{} with attention {} on {} test images of {}, {} view{}: loss {:.4f}, accuracy {:.2f} %\n", model.options.net,
-      model.options.attention, data.images.test.size(), data.name(), options.views, options.views == 1 ? "" : "s", result.loss,
-      100 * result.accuracy);
+  fmt::print("{} on {} test images of {}, {} view{}: loss {:.4f}, accuracy {:.2f} %\n", words_of(model.options), data.images.test.size(),
+      data.name(), options.views, options.views == 1 ? "" : "s", result.loss, 100 * result.accuracy);
   if (!options.logits.empty()) {
     save_logits(options.logits, result.logits, data.images.test, model);
     fmt::print("logits: {}\n", options.logits);

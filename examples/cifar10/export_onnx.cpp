@@ -21,7 +21,7 @@ int export_onnx(const ExportOptions& options) {
   const StoredModel model = load(options.folder);
   heed::io::write_onnx(options.onnx, model.net, heed::Shape{1, 32, 32, 3},
       {.input_names = {"images"}, .output_name = "logits", .graph_name = model.options.net, .metadata = metadata_of(model)});
-  fmt::print("{} with attention {} as ONNX: {}\n", model.options.net, model.options.attention, options.onnx);
+  fmt::print("{} as ONNX: {}\n", words_of(model.options), options.onnx);
   return 0;
 }
 

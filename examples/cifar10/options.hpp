@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <heed/core/error.hpp>
 #include <heed/core/shape.hpp>
 
 namespace cifar10 {
@@ -38,6 +39,18 @@ struct NetOptions {
 
   friend bool operator==(const NetOptions&, const NetOptions&) = default;
 };
+
+/// "demo with attention full", and what is not usual about its block: "(2 blocks, behind block 1, feed-forward 4, relative bias)".
+inline std::string words_of(const NetOptions& options) {
+  const NetOptions usual;
+  std::string extra;
+  const auto add = [&](const auto&... words) { extra += heed::text(extra.empty() ? " (" : ", ", words...); };
+  if (options.attention_blocks != usual.attention_blocks) add(options.attention_blocks, " blocks");
+  if (options.attention_after != usual.attention_after) add("behind block ", options.attention_after);
+  if (options.feed_forward != usual.feed_forward) add("feed-forward ", options.feed_forward);
+  if (options.relative_bias) add("relative bias");
+  return heed::text(options.net, " with attention ", options.attention, extra, extra.empty() ? "" : ")");
+}
 
 inline constexpr int kMostAttentionBlocks = 8, kWidestFeedForward = 8;
 

@@ -209,8 +209,8 @@ class Run {
   void announce(Index steps, std::string_view optimizer, const Position& position) {
     const heed::ModelSummary summary = heed::summarize(model_->net, heed::image_shape(1, 32, 32, 3));
     fmt::print("{}\n", heed::summary_table(summary));
-    fmt::print("{} with attention {} on {} images of {} ({}); {} epochs of {} steps of {} images{}, {}, {}{}\n\n", options_.net.net,
-        options_.net.attention, train_.size(), data_.name(), data_.folder, options_.epochs, steps, options_.batch_size,
+    fmt::print("{} on {} images of {} ({}); {} epochs of {} steps of {} images{}, {}, {}{}\n\n", words_of(options_.net), train_.size(),
+        data_.name(), data_.folder, options_.epochs, steps, options_.batch_size,
         options_.shards > 1 ? fmt::format(" in {} shards", options_.shards) : "", optimizer,
         program::counted(heed::thread_count(), "thread"), ranks_.size() > 1 ? fmt::format(" on each of {} ranks", ranks_.size()) : "");
     if (options_.resume) {

@@ -85,25 +85,25 @@ done
 [[ -e runs/demo-1/model.safetensors && -e runs/demo-2/model.safetensors ]] || fault "runs are not numbered: $(ls -R runs)"
 
 # The attention block has parts of its own, which stand in the log and the model's file; who looks at it finds it wherever it stands.
-variant=("$program" train --net article --epochs 1 --batch-size 160 --data part --output other --overwrite --seed 3)
+variant=("$program" train --net article --epochs 1 --batch-size 160 --data part --output variant --overwrite --seed 3)
 expect 0 "" "${variant[@]}"
-usual=$(hash_of other)
+usual=$(hash_of variant)
 for part in "attention-blocks 2" "attention-after 1" "feed-forward 2" "relative-bias" "attention-learning-rate 0.01" "train-images 170"; do
   expect 0 "" "${variant[@]}" --$part
-  [[ $(hash_of other) != "$usual" ]] || fault "--$part changes nothing"
+  [[ $(hash_of variant) != "$usual" ]] || fault "--$part changes nothing"
   key=${part%% *} key=${key//-/_}
-  head -n 1 other/log.jsonl | grep -qE "\"$key\":(true|2|1|0.01|170)[,}]" || fault "--$part is not in the log: $(head -n 1 other/log.jsonl)"
+  head -n 1 variant/log.jsonl | grep -qE "\"$key\":(true|2|1|0.01|170)[,}]" || fault "--$part is not in the log: $(head -n 1 variant/log.jsonl)"
 done
 expect 0 "" "${variant[@]}" --attention-blocks 2 --attention-after 1 --feed-forward 1 --relative-bias
-hash=$(hash_of other)
-expect 0 "logits: said.safetensors" "$program" evaluate other/model.safetensors --data part --logits said.safetensors
+hash=$(hash_of variant)
+expect 0 "logits: said.safetensors" "$program" evaluate variant/model.safetensors --data part --logits said.safetensors
 grep -qaF "$hash" said.safetensors || fault "another model was read than the one that was saved"
-expect 0 "of 225 tokens" "$program" evaluate other/model.safetensors --data part --deletion --images 9
-expect 0 "the page: wide.html" "$program" report other --data part --output wide.html
+expect 0 "article with attention full (2 blocks, behind block 1, feed-forward 1, relative bias) on 9 test images of $kind; 45 of 225 tokens" "$program" evaluate variant/model.safetensors --data part --deletion --images 9
+expect 0 "the page: wide.html" "$program" report variant --data part --output wide.html
 (($(stat -c %s wide.html) < 3000000)) || fault "the page is larger than 3 MB"
-expect 0 "as ONNX" "$program" export other/model.safetensors --onnx other.onnx
-grep -qa attention/0/mixer/bias other.onnx || grep -qa attention.0.mixer/bias other.onnx || fault "other.onnx lost the relative bias"
-rm other.onnx
+expect 0 "as ONNX" "$program" export variant/model.safetensors --onnx variant.onnx
+grep -qa attention.1.mixer/bias variant.onnx || fault "variant.onnx lost the relative bias"
+rm variant.onnx
 expect 2 "attention behind block 3 of the net article" "${variant[@]}" --attention-after 3
 expect 2 "--attention-blocks" "${variant[@]}" --attention-blocks 0
 expect 2 "--train-images 321: there are only 320" "${variant[@]}" --train-images 321
