@@ -93,7 +93,7 @@ void export_as(const ExportOptions& options, const DataSource& data) {
 
   const Rates main = main_rates(recipe);
   for (const auto& [name, parameter] : heed::named_parameters(net)) {
-    const Rates own = rates_of(name, parameter->shape(), main);
+    const Rates own = rates_of(name, parameter->shape(), main, attention_rates(main));
     rates[name] = {{"learning_rate", own.learning_rate}, {"weight_decay", own.weight_decay}, {"frozen", parameter->frozen()}};
   }
   const nlohmann::ordered_json record{{"net", options.net.net}, {"attention", options.net.attention},

@@ -48,12 +48,19 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option("--learning-rate", o.learning_rate,
           "Highest learning rate of convolutions and head; the others keep their ratio (adam, adamw 0.006, sgd 0.1)")
       ->check(at_least(0, "a number from 0"));
-  command->add_option("--attention-learning-rate", o.attention_learning_rate, "That of the attention block (a third of --learning-rate)")
-      ->check(at_least(0, "a number from 0"));
   command
       ->add_option(
           "--weight-decay", o.weight_decay, "Of convolutions and head (adamw 0.02 for demo and article, else 0.5; sgd 0.0005; adam 0)")
       ->check(at_least(0, "a number from 0"));
+  command->add_option("--attention-learning-rate", o.attention_learning_rate, "That of the attention block (a third of --learning-rate)")
+      ->check(at_least(0, "a number from 0"));
+  command
+      ->add_option("--attention-weight-decay", o.attention_weight_decay, "That of the attention block (--weight-decay, but at most 0.02)")
+      ->check(at_least(0, "a number from 0"));
+  command->add_option("--logit-scale", o.net.logit_scale, "A factor of the logits")
+      ->check(CLI::Range(1e-3, 1e3))
+      ->type_name("FLOAT")
+      ->capture_default_str();
   command
       ->add_option(
           "--label-smoothing", o.label_smoothing, "Share of the target spread over all classes (0.1 for demo and article, else 0.2)")

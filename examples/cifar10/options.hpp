@@ -79,7 +79,7 @@ struct TrainOptions {
   int threads = 0;                    ///< 0: all cores
   std::string backend = "automatic";  ///< heed::Backend
   double learning_rate = -1;
-  double attention_learning_rate = -1;  ///< of the attention block
+  double attention_learning_rate = -1, attention_weight_decay = -1;
   double weight_decay = -1;
   double label_smoothing = -1;
   double average = -1;     ///< what an update of the weights' moving average keeps; 0: no average

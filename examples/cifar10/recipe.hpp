@@ -22,17 +22,19 @@ struct Rates {
   friend bool operator==(const Rates&, const Rates&) = default;
 };
 
-/// The learning rate of the attention block: as given, or a third of the others' (2e-3).
-inline double attention_rate(const Rates& main, double given) { return given >= 0 ? given : main.learning_rate / 3; }
+/// Those of the attention block: as given, or a third of the others' learning rate (2e-3) and a decay of at most 0.02.
+inline Rates attention_rates(const Rates& main, double learning_rate = -1, double weight_decay = -1) {
+  return {
+      learning_rate >= 0 ? learning_rate : main.learning_rate / 3, weight_decay >= 0 ? weight_decay : std::min(main.weight_decay, 0.02)};
+}
 
 /// The three groups of the recipe (docs/cifar10.md), from the rates of convolutions and head:
 /// - weights of convolutions and head: as given. The head's bias does not decay;
 /// - biases of batch norms and of the whitening convolution: 10/3 of the learning rate (2e-2 at 6e-3), no decay;
-/// - the attention block: a learning rate of its own, and a decay of at most 0.02 on its matrices alone. (A table of relative positions is no matrix.)
-inline Rates rates_of(std::string_view name, const heed::Shape& shape, const Rates& main, double attention_learning_rate = -1) {
+/// - the attention block: its own; its matrices alone decay. (A table of relative positions is no matrix.)
+inline Rates rates_of(std::string_view name, const heed::Shape& shape, const Rates& main, const Rates& attention) {
   const bool matrix = shape.rank() >= 2 && !name.ends_with("_table");
-  if (name.starts_with("attention."))
-    return {attention_rate(main, attention_learning_rate), matrix ? std::min(main.weight_decay, 0.02) : 0.0};
+  if (name.starts_with("attention.")) return {attention.learning_rate, matrix ? attention.weight_decay : 0.0};
   if (name.starts_with("head.")) return {main.learning_rate, matrix ? main.weight_decay : 0.0};
   if (!matrix) return {main.learning_rate * 10 / 3, 0.0};
   return main;
@@ -43,6 +45,11 @@ inline Rates main_rates(const TrainOptions& options) {
   const bool sgd = options.optimizer == "sgd", adamw = options.optimizer == "adamw";
   const double decay = adamw ? recipe_of(options.net.net).weight_decay : sgd ? 5e-4 : 0.0;
   return {options.learning_rate >= 0 ? options.learning_rate : sgd ? 0.1 : 6e-3, options.weight_decay >= 0 ? options.weight_decay : decay};
+}
+
+/// The rates of the attention block: the options' numbers or the recipe's.
+inline Rates attention_rates(const TrainOptions& options) {
+  return attention_rates(main_rates(options), options.attention_learning_rate, options.attention_weight_decay);
 }
 
 /// The options with the numbers of the net's recipe in place of "not given".
@@ -58,23 +65,23 @@ inline TrainOptions options_of_run(TrainOptions options, std::string_view net) {
 
 /// All that changes what a run computes but net, attention, seed and data, as its log says it.
 inline Json recipe_words(const TrainOptions& options) {
-  const Rates main = main_rates(options);
+  const Rates main = main_rates(options), attention = attention_rates(options);
   return {{"epochs", options.epochs}, {"batch_size", options.batch_size}, {"shards", options.shards}, {"optimizer", options.optimizer},
-      {"learning_rate", main.learning_rate}, {"attention_learning_rate", attention_rate(main, options.attention_learning_rate)},
-      {"weight_decay", main.weight_decay}, {"label_smoothing", options.label_smoothing}, {"average", options.average},
-      {"translate", options.translate}, {"cutout", options.cutout}, {"convolution", options.convolution},
+      {"learning_rate", main.learning_rate}, {"attention_learning_rate", attention.learning_rate},
+      {"attention_weight_decay", attention.weight_decay}, {"weight_decay", main.weight_decay}, {"label_smoothing", options.label_smoothing},
+      {"average", options.average}, {"translate", options.translate}, {"cutout", options.cutout}, {"convolution", options.convolution},
       {"validation", options.validation}, {"train_images", options.train_images}, {"attention_blocks", options.net.attention_blocks},
       {"attention_after", options.net.attention_after}, {"feed_forward", options.net.feed_forward},
-      {"relative_bias", options.net.relative_bias}};
+      {"relative_bias", options.net.relative_bias}, {"logit_scale", options.net.logit_scale}};
 }
 
 /// The optimiser of a run over the parameters of its net.
 template <class T>
 std::unique_ptr<heed::Optimizer<T>> make_optimizer(const TrainOptions& options, const std::vector<heed::NamedParameter<T>>& parameters) {
-  const Rates main = main_rates(options);
+  const Rates main = main_rates(options), attention = attention_rates(options);
   const auto rules = [&](auto result) {
     for (const auto& [name, parameter] : parameters) {
-      const Rates own = rates_of(name, parameter->shape(), main, options.attention_learning_rate);
+      const Rates own = rates_of(name, parameter->shape(), main, attention);
       if (own == main) continue;
       auto& rule = result.emplace_back();
       rule.pattern = name;

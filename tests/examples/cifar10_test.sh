@@ -88,11 +88,11 @@ done
 variant=("$program" train --net article --epochs 1 --batch-size 160 --data part --output variant --overwrite --seed 3)
 expect 0 "" "${variant[@]}"
 usual=$(hash_of variant)
-for part in "attention-blocks 2" "attention-after 1" "feed-forward 2" "relative-bias" "attention-learning-rate 0.01" "train-images 170"; do
+for part in "attention-blocks 2" "attention-after 1" "feed-forward 2" "relative-bias" "attention-learning-rate 0.01" "attention-weight-decay 2" "logit-scale 2" "train-images 170"; do
   expect 0 "" "${variant[@]}" --$part
   [[ $(hash_of variant) != "$usual" ]] || fault "--$part changes nothing"
   key=${part%% *} key=${key//-/_}
-  head -n 1 variant/log.jsonl | grep -qE "\"$key\":(true|2|1|0.01|170)[,}]" || fault "--$part is not in the log: $(head -n 1 variant/log.jsonl)"
+  head -n 1 variant/log.jsonl | grep -qE "\"$key\":(true|[12]|[12][.]0|0.01|170)[,}]" || fault "--$part is not in the log: $(head -n 1 variant/log.jsonl)"
 done
 expect 0 "" "${variant[@]}" --attention-blocks 2 --attention-after 1 --feed-forward 1 --relative-bias
 hash=$(hash_of variant)
@@ -105,6 +105,7 @@ expect 0 "as ONNX" "$program" export variant/model.safetensors --onnx variant.on
 grep -qa attention.1.mixer/bias variant.onnx || fault "variant.onnx lost the relative bias"
 rm variant.onnx
 expect 2 "attention behind block 3 of the net article" "${variant[@]}" --attention-after 3
+expect 2 "--logit-scale" "${variant[@]}" --logit-scale 0
 expect 2 "--attention-blocks" "${variant[@]}" --attention-blocks 0
 expect 2 "--train-images 321: there are only 320" "${variant[@]}" --train-images 321
 

@@ -4,10 +4,13 @@
 #include "catch.hpp"
 
 using namespace heed;
-using cifar10::main_rates, cifar10::Rates, cifar10::rates_of, cifar10::TrainOptions;
+using cifar10::attention_rates, cifar10::main_rates, cifar10::Rates, cifar10::TrainOptions;
 
 TEST_CASE("the recipe's three groups") {
   const Rates main{6e-3, 0.5};
+  const auto rates_of = [](std::string_view name, const Shape& shape, const Rates& all, double learning_rate = -1, double decay = -1) {
+    return cifar10::rates_of(name, shape, all, attention_rates(all, learning_rate, decay));
+  };
   CHECK(rates_of("block1.conv1.weight", {24, 24, 3, 3}, main) == main);
   CHECK(rates_of("head.weight", {10, 96}, main) == main);
   CHECK(rates_of("head.bias", {10}, main) == Rates{6e-3, 0});
@@ -21,6 +24,8 @@ TEST_CASE("the recipe's three groups") {
   CHECK(rates_of("attention.norm.weight", {64}, main).weight_decay == 0);
   CHECK(rates_of("attention.relative.relative_position_bias_table", {169, 4}, main).weight_decay == 0);
   CHECK(rates_of("attention.1.feed_forward.branch.linear1.weight", {128, 64}, main, 5e-3) == Rates{5e-3, 0.02});
+  CHECK(rates_of("attention.qkv.weight", {192, 64}, main, -1, 0.3) == Rates{6e-3 / 3, 0.3});
+  CHECK(rates_of("attention.norm.weight", {64}, main, -1, 0.3).weight_decay == 0);
   CHECK(rates_of("block1.conv1.weight", {24, 24, 3, 3}, main, 5e-3) == main);
 }
 
