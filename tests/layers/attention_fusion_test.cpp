@@ -96,7 +96,7 @@ TEST_CASE("attention fusion is certified with every position encoding, dropout, 
     for (PositionUse use : {PositionUse::added, PositionUse::multiplied})
       certify({.features = 4, .num_heads = 2, .height = 2, .width = 2, .position = kind, .position_use = use}, {2, 2, 2, 4});
   for (double p : {0.3, 1.0}) certify({.features = 4, .num_heads = 2, .tokens = 6, .dropout = p}, {2, 6, 4});
-  auto frozen = with_random_parameters(AttentionFusion<double>({.features = 4, .num_heads = 2, .tokens = 3}), 1);
+  auto frozen = with_random_parameters(AttentionFusion<double>({.features = 4, .num_heads = 2, .tokens = 3, .relative_bias = true}), 1);
   frozen.freeze();
   const auto report = check_gradients(frozen, Shape{2, 3, 4});
   INFO(report.to_string());

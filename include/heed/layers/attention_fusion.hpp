@@ -45,7 +45,8 @@ struct AttentionFusionOptions {
 /// C = softmax(Q Kᵀ / √head_width) V of [Q, K, V] = U W_qkvᵀ; with `relative_bias` softmax(Q Kᵀ / √head_width + B) V.
 ///
 /// Shapes: x and y (N, H, W, C) or (N, T, C); children "norm" (LayerNorm), "position" (PositionalEncoding), "qkv" (QkvProjection, weight (3C, C)),
-/// "out" (OutputProjection, weight (C, 2C), its first C columns for the context), with `relative_bias` "relative" (RelativePositionBias). 5 C² T + 2 T² C multiply-adds a sequence, forward.
+/// "out" (OutputProjection, weight (C, 2C), its first C columns for the context), with `relative_bias` "relative" (RelativePositionBias).
+/// 5 C² T + 2 T² C multiply-adds a sequence, forward.
 /// The cache holds six tensors of the input's size (LN(X), U, Q, K, V, C) and one number a row and head; the T x T weights are never stored.
 template <class T>
 class AttentionFusion : public LayerBase<AttentionFusion<T>> {
