@@ -61,9 +61,9 @@ inline void require_room_for_net(const heed::SafetensorsReader& file, const Mode
   constexpr std::size_t kNarrowest = 2;  // bytes of a weight: 16-bit numbers are read, too
   std::size_t bytes = 0;
   for (const auto& entry : file.entries()) bytes += entry.bytes;
-  const std::size_t least = static_cast<std::size_t>(block_weights(words.options.net)) * kNarrowest;
-  heed::require<heed::FileError>(bytes >= least, file.path(), ": expected at least ", least, " bytes of tensors for the net ",
-      words.options.net, ", found ", bytes, "; the metadata are those of another file");
+  const std::size_t least = static_cast<std::size_t>(block_weights(words.options.net) + attention_weights(words.options)) * kNarrowest;
+  heed::require<heed::FileError>(bytes >= least, file.path(), ": expected at least ", least, " bytes of tensors for ",
+      words_of(words.options), ", found ", bytes, "; the metadata are those of another file");
 }
 
 }  // namespace cifar10

@@ -141,23 +141,23 @@ Net<T> make_net(const NetOptions& options, const std::string& convolution) {
   heed::require(
       found != kConvolutions.end(), "'", convolution, "' is no way to compute convolutions: automatic, direct, winograd_2x2, winograd_4x4");
   const auto how = static_cast<heed::Conv2dAlgorithm>(found - kConvolutions.begin());
-  const Widths w = widths_of(options.net);
   const Index blocks = blocks_of(options.net), after = options.attention_after;
   heed::require(
       1 <= after && after <= blocks, "attention behind block ", after, " of the net ", options.net, ", which has blocks 1 to ", blocks);
   heed::require(options.attention_blocks >= 1 && options.feed_forward >= 0, "there must be at least one attention block, found ",
       options.attention_blocks, ", and no negative width of the feed-forward part, found ", options.feed_forward);
 
-  const Index widths[] = {kWhitened, w.first, w.second, w.third};
   const auto make_block = [&](Index k) {
-    return named("block" + std::to_string(k), (options.net == "article" ? short_block<T> : block<T>)(widths[k - 1], widths[k], how));
+    return named("block" + std::to_string(k),
+        (options.net == "article" ? short_block<T> : block<T>)(width_behind(options.net, k - 1), width_behind(options.net, k), how));
   };
   auto block2 = make_block(2), block1 = make_block(1);
   auto whiten = whitening<T>();
   std::vector<heed::Named<Part<T>>> parts{std::move(block1), std::move(block2)};
   std::optional<Part<T>> mixing;
-  if (options.attention != "none") mixing = attention<T>(options, map_side(options), widths[after], w.heads, how);
-  heed::Linear<T> head({.in_features = widths[blocks], .out_features = kClasses});
+  if (options.attention != "none")
+    mixing = attention<T>(options, map_side(options), width_behind(options.net, after), widths_of(options.net).heads, how);
+  heed::Linear<T> head({.in_features = width_behind(options.net, blocks), .out_features = kClasses});
   if (blocks == 3) parts.push_back(make_block(3));
   if (mixing) parts.insert(parts.begin() + after, named("attention", std::move(*mixing)));
 

@@ -119,10 +119,13 @@ TEST_CASE("a net is built only from a file that can hold it") {
     ModelWords words = usual_words();
     words.options = options;
     const auto least = static_cast<std::size_t>(2 * block_weights(options.net));
-    CHECK(message_of([&] { load(file_of(metadata_of(words), least - 1)); }) == heed::text("f: expected at least ", least,
-                                                                                   " bytes of tensors for the net ", net, ", found ",
-                                                                                   least - 1, "; the metadata are those of another file"));
+    CHECK(message_of([&] { load(file_of(metadata_of(words), least - 1)); }) ==
+          heed::text("f: expected at least ", least, " bytes of tensors for ", net, " with attention none, found ", least - 1,
+              "; the metadata are those of another file"));
     CHECK(message_of([&] { require_room_for_net(file_of(metadata_of(words), least), words); }) == "no error");
+    words.options = {.net = std::string(net), .attention_blocks = 8, .feed_forward = 8};  // parts that no such file can hold
+    CHECK(message_of([&] { require_room_for_net(file_of(metadata_of(words), least), words); }).find("8 blocks, feed-forward 8") !=
+          std::string::npos);
   }
 }
 
