@@ -23,7 +23,10 @@ sys.path.insert(0, str(ROOT / "tests" / "examples" / "pytorch"))
 import formula  # noqa: E402
 
 TOLERANCE = 1e-5  # of the largest number: some hundred roundings of a float
-NETS = [(net, "full") for net in ("demo", "small", "large", "article")] + [("article", a) for a in ("none", "identity", "uniform", "convolution")]
+PARTS = ["--attention-blocks", "2", "--attention-after", "1", "--feed-forward", "2", "--relative-bias"]
+NETS = [(net, "full", []) for net in ("demo", "small", "large", "article")]
+NETS += [("article", attention, []) for attention in ("none", "identity", "uniform", "convolution")]
+NETS += [("demo", attention, PARTS) for attention in ("full", "convolution")]
 
 
 def tensors_of(path):
@@ -67,9 +70,10 @@ def check_case(path):
     return worst
 
 
-def check_net(program, folder, data, net, attention):
-    run, onnx_file, logits = folder / f"{net}-{attention}", folder / f"{net}-{attention}.onnx", folder / "logits.safetensors"
-    for arguments in (["train", "--net", net, "--attention", attention, "--epochs", "1", "--batch-size", "20", "--data", data, "--output", run],
+def check_net(program, folder, data, net, attention, parts):
+    run, logits = folder / f"{net}-{attention}-{len(parts)}", folder / "logits.safetensors"
+    onnx_file = run.with_suffix(".onnx")
+    for arguments in (["train", "--net", net, "--attention", attention, "--epochs", "1", "--batch-size", "20", "--data", data, "--output", run, *parts],
                       ["evaluate", run / "model.safetensors", "--data", data, "--logits", logits],
                       ["export", run / "model.safetensors", "--onnx", onnx_file]):
         done = subprocess.run([program, *arguments], capture_output=True, text=True)
@@ -112,8 +116,8 @@ def main():
             data = folder / "cifar-10-batches-bin"
             data.mkdir()
             formula.write_images(data, 40)
-            for net, attention in NETS:
-                judge(f"{net} with attention {attention}", check_net, programs / "cifar10", folder, data, net, attention)
+            for net, attention, parts in NETS:
+                judge(" ".join([net, "with attention", attention, *parts]), check_net, programs / "cifar10", folder, data, net, attention, parts)
     print(f"ONNX Runtime {onnxruntime.__version__}, onnx {onnx.__version__}: {count} models, {faults} faults; "
           f"the largest difference is {worst[0]:.1e} of the largest number ({worst[1]})")
     sys.exit(1 if faults or count == 0 else 0)
