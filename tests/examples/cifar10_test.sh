@@ -91,8 +91,9 @@ usual=$(hash_of variant)
 for part in "attention-blocks 2" "attention-after 1" "feed-forward 2" "relative-bias" "attention-learning-rate 0.01" "attention-weight-decay 2" "logit-scale 2" "train-images 170"; do
   expect 0 "" "${variant[@]}" --$part
   [[ $(hash_of variant) != "$usual" ]] || fault "--$part changes nothing"
-  key=${part%% *} key=${key//-/_}
-  head -n 1 variant/log.jsonl | grep -qE "\"$key\":(true|[12]|[12][.]0|0.01|170)[,}]" || fault "--$part is not in the log: $(head -n 1 variant/log.jsonl)"
+  key=${part%% *} key=${key//-/_} value=${part#* }
+  [[ $part == *" "* ]] || value=true
+  head -n 1 variant/log.jsonl | grep -qE "\"$key\":$value([.]0)?[,}]" || fault "--$part is not in the log: $(head -n 1 variant/log.jsonl)"
 done
 expect 0 "" "${variant[@]}" --attention-blocks 2 --attention-after 1 --feed-forward 1 --relative-bias
 hash=$(hash_of variant)
