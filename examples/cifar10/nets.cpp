@@ -147,17 +147,17 @@ Net<T> make_net(const NetOptions& options, const std::string& convolution) {
   heed::require(options.attention_blocks >= 1 && options.feed_forward >= 0, "there must be at least one attention block, found ",
       options.attention_blocks, ", and no negative width of the feed-forward part, found ", options.feed_forward);
 
+  const Widths w = widths_of(options.net);
+  const auto width = [&](Index k) { return w.behind[static_cast<std::size_t>(k)]; };
   const auto make_block = [&](Index k) {
-    return named("block" + std::to_string(k),
-        (options.net == "article" ? short_block<T> : block<T>)(width_behind(options.net, k - 1), width_behind(options.net, k), how));
+    return named("block" + std::to_string(k), (options.net == "article" ? short_block<T> : block<T>)(width(k - 1), width(k), how));
   };
   auto block2 = make_block(2), block1 = make_block(1);
   auto whiten = whitening<T>();
   std::vector<heed::Named<Part<T>>> parts{std::move(block1), std::move(block2)};
   std::optional<Part<T>> mixing;
-  if (options.attention != "none")
-    mixing = attention<T>(options, map_side(options), width_behind(options.net, after), widths_of(options.net).heads, how);
-  heed::Linear<T> head({.in_features = width_behind(options.net, blocks), .out_features = kClasses});
+  if (options.attention != "none") mixing = attention<T>(options, map_side(options), width(after), w.heads, how);
+  heed::Linear<T> head({.in_features = width(blocks), .out_features = kClasses});
   if (blocks == 3) parts.push_back(make_block(3));
   if (mixing) parts.insert(parts.begin() + after, named("attention", std::move(*mixing)));
 

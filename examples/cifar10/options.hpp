@@ -45,6 +45,7 @@ inline std::string words_of(const NetOptions& options) {
   const NetOptions usual;
   std::string extra;
   const auto add = [&](const auto&... words) { extra += heed::text(extra.empty() ? " (" : ", ", words...); };
+  if (options.attention == "none") return options.net + " with attention none";
   if (options.attention_blocks != usual.attention_blocks) add(options.attention_blocks, " blocks");
   if (options.attention_after != usual.attention_after) add("behind block ", options.attention_after);
   if (options.feed_forward != usual.feed_forward) add("feed-forward ", options.feed_forward);

@@ -6,6 +6,7 @@
 #include "cifar10/checkpoint_words.hpp"
 #include "cifar10/model_words.hpp"
 #include "cifar10/stored_model.hpp"
+#include "cifar10/token_scores.hpp"
 #include "io/scratch_folder.hpp"
 
 using namespace cifar10;
@@ -77,6 +78,24 @@ TEST_CASE("words about the attention block come back; a file without them has th
   CHECK(refusal("attention_blocks", "9") == "f: the metadata's \"attention_blocks\" is \"9\", expected a whole number from 1 to 8");
   CHECK(refusal("feed_forward", "0.5") == "f: the metadata's \"feed_forward\" is \"0.5\", expected a whole number from 0 to 8");
   CHECK(refusal("relative_bias", "true") == "f: the metadata's \"relative_bias\" is \"true\", expected a whole number from 0 to 1");
+}
+
+TEST_CASE("the tokens of each map lie where their pixels are") {
+  for (const Index after : {1, 2, 3}) {
+    const NetOptions options{.net = "demo", .attention_after = after};
+    // The pixels of token i along an axis: two for the whitening convolution, then twice as many outputs for each pooling.
+    const auto first_pixel = [&](Index i) { return i << after; };
+    const auto last_pixel = [&](Index i) { return ((i + 1) << after) - 1 + 1; };
+    const Index side = map_side(options);
+    CHECK(last_pixel(side - 1) <= 31);
+    CHECK(last_pixel(side) > 31);
+    const heed::TokenGrid grid = token_grid(options);
+    for (Index i : {Index(0), side - 1})
+      CHECK(grid.first + static_cast<double>(i) * grid.step == Approx(static_cast<double>(first_pixel(i) + last_pixel(i) + 1) / 2 / 32));
+    const auto net = make_net<float>(options);
+    const auto seen = heed::capture_attention(net, heed::Tensor<float, 4>({1, 32, 32, 3}));
+    CHECK(seen.front().weights.shape() == heed::Shape{1, 4, side * side, side * side});
+  }
 }
 
 TEST_CASE("whatever stands between the blocks starts as the identity") {
