@@ -11,10 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import doc_blocks
 import tree
-
-BLOCK = re.compile(r"^```(?:cpp|c\+\+)\n(.*?)^```(?:\n+```text\n(.*?)^```)?|^<!-- cpp\n(.*?)^-->", re.S | re.M)
-INCLUDE_LINE = re.compile(r"^#include .*\n", re.M)
 
 compiler = sys.argv[sys.argv.index("--") + 1:]
 pages = [tree.ROOT / "README.md", *sorted((tree.ROOT / "docs").rglob("*.md"))]
@@ -40,27 +38,23 @@ with tempfile.TemporaryDirectory() as folder:
     includes, functions, calls, programs = {}, [], [], []
     for page in pages:
         text, body = page.read_text(encoding="utf-8"), []
-        for match in BLOCK.finditer(text):
+        for _, line, code, shown in doc_blocks.blocks(text):
             blocks += 1
-            code = match.group(1) if match.group(1) is not None else match.group(3)
-            line = text.count("\n", 0, match.start()) + 2
             block = f"{tree.name_of(page)}:{line}"
-            if match.group(2) is not None:
-                printed[block] = match.group(2)
+            if shown is not None:
+                printed[block] = shown
             if re.search(r"\bint main\b", code):
                 if page.name == "README.md":
                     continue
                 programs.append(f'#line {line} "{tree.name_of(page)}"\n{code}')
                 continue
-            includes.update(dict.fromkeys(INCLUDE_LINE.findall(code)))
-            code = re.sub(r"^(\s*)\.\.\.(?=\s|$)", r"\1   ", INCLUDE_LINE.sub("\n", code), flags=re.M)
-            body.append(f'std::puts("\\1{block}");\n#line {line} "{tree.name_of(page)}"\n{code}')
+            includes.update(dict.fromkeys(doc_blocks.INCLUDE_LINE.findall(code)))
+            body.append(f'std::puts("\\1{block}");\n#line {line} "{tree.name_of(page)}"\n{doc_blocks.statements(code)}')
         if body:
             name = re.sub(r"\W", "_", tree.name_of(page))
             functions.append(f"void {name}() {{\n" + "".join(body) + "}\n")
             calls.append(f"  {name}();\n")
-    source = ("#include <cstdio>\n#include <exception>\n#include <heed/all.hpp>\n" + "".join(includes) + "using namespace heed;\n" + "".join(functions) +
-              "int main() try {\n" + "".join(calls) + "} catch (const std::exception& error) {\n  std::fprintf(stderr, \"%s\\n\", error.what());\n  return 1;\n}\n")
+    source = doc_blocks.program(includes, functions, calls)
     for number, code in enumerate([source, *programs]):
         fault = build_and_run(f"program{number}", code, folder)
         if fault:
