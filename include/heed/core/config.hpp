@@ -91,7 +91,9 @@
 
 /// Kernels are templates, so each file that uses some compiles them. A program of many files can have those for float and double compiled once: define
 /// HEED_COMPILED for all of its files and let one of them include <heed/compiled.hpp> (CMake: link heed::compiled). `HEED_COMPILE_ONCE(name)` behind a function
-/// template `name` does that for name<float> and name<double>; arguments behind the name are template arguments behind those.
+/// template `name` does that for name<float> and name<double>; arguments behind the name are template arguments behind those. `HEED_COMPILE_CLASS_ONCE(Name)` does
+/// it for the members of a class template that are no templates themselves, and `HEED_COMPILE_LAYER_ONCE(Name, Base, ...)` for those of a layer and of its base
+/// Base<Name<T>, T, ...>.
 #if defined(HEED_COMPILED)
 #if !defined(HEED_COMPILED_FLOAT)  // in <heed/compiled.hpp> they are nothing: what is declared in other files is defined there
 #define HEED_COMPILED_FLOAT extern
@@ -102,6 +104,17 @@
   HEED_INSTANTIATE(HEED_COMPILED_DOUBLE, double, __VA_ARGS__)
 #define HEED_INSTANTIATE(linkage, T, name, ...) \
   linkage template decltype(name<T __VA_OPT__(, ) __VA_ARGS__>) name<T __VA_OPT__(, ) __VA_ARGS__>
+#define HEED_COMPILE_CLASS_ONCE(...)                               \
+  HEED_INSTANTIATE_CLASS(HEED_COMPILED_FLOAT, float, __VA_ARGS__); \
+  HEED_INSTANTIATE_CLASS(HEED_COMPILED_DOUBLE, double, __VA_ARGS__)
+#define HEED_INSTANTIATE_CLASS(linkage, T, Name, ...) linkage template class Name<T __VA_OPT__(, ) __VA_ARGS__>
+#define HEED_COMPILE_LAYER_ONCE(Name, Base, ...)                                              \
+  HEED_INSTANTIATE_BASE(HEED_COMPILED_FLOAT, float, Name, Base __VA_OPT__(, ) __VA_ARGS__);   \
+  HEED_INSTANTIATE_BASE(HEED_COMPILED_DOUBLE, double, Name, Base __VA_OPT__(, ) __VA_ARGS__); \
+  HEED_COMPILE_CLASS_ONCE(Name)
+#define HEED_INSTANTIATE_BASE(linkage, T, Name, Base, ...) linkage template class Base<Name<T>, T __VA_OPT__(, ) __VA_ARGS__>
 #else
 #define HEED_COMPILE_ONCE(...) static_assert(true)
+#define HEED_COMPILE_CLASS_ONCE(...) static_assert(true)
+#define HEED_COMPILE_LAYER_ONCE(...) static_assert(true)
 #endif

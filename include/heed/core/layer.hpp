@@ -68,6 +68,7 @@ class Visitor {
  private:
   std::string path_;
 };
+HEED_COMPILE_CLASS_ONCE(Visitor);
 
 /// A parameter with its full name, as files and optimisers see it.
 template <class T>

@@ -65,4 +65,6 @@ class Parameter {
   bool frozen_ = false, fixed_ = false;
 };
 
+HEED_COMPILE_CLASS_ONCE(Parameter);
+
 }  // namespace heed::inline HEED_ABI

@@ -303,5 +303,6 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
 };
 
 static_assert(Layer<AttentionFusion<float>>);
+HEED_COMPILE_CLASS_ONCE(AttentionFusion);
 
 }  // namespace heed::inline HEED_ABI

@@ -34,5 +34,6 @@ class AvgPool1d : public AvgPoolLayer<AvgPool1d<T>, T, 3, AvgPool1dOptions> {
 };
 
 static_assert(Layer<AvgPool1d<float>>);
+HEED_COMPILE_LAYER_ONCE(AvgPool1d, AvgPoolLayer, 3, AvgPool1dOptions);
 
 }  // namespace heed::inline HEED_ABI

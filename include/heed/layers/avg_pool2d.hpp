@@ -34,5 +34,6 @@ class AvgPool2d : public AvgPoolLayer<AvgPool2d<T>, T, 4, AvgPool2dOptions> {
 };
 
 static_assert(Layer<AvgPool2d<float>>);
+HEED_COMPILE_LAYER_ONCE(AvgPool2d, AvgPoolLayer, 4, AvgPool2dOptions);
 
 }  // namespace heed::inline HEED_ABI

@@ -28,5 +28,6 @@ class BatchNorm1d : public BatchNormLayer<BatchNorm1d<T>, T> {
 };
 
 static_assert(Layer<BatchNorm1d<float>>);
+HEED_COMPILE_LAYER_ONCE(BatchNorm1d, BatchNormLayer);
 
 }  // namespace heed::inline HEED_ABI

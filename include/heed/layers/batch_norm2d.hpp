@@ -28,5 +28,6 @@ class BatchNorm2d : public BatchNormLayer<BatchNorm2d<T>, T> {
 };
 
 static_assert(Layer<BatchNorm2d<float>>);
+HEED_COMPILE_LAYER_ONCE(BatchNorm2d, BatchNormLayer);
 
 }  // namespace heed::inline HEED_ABI

@@ -38,5 +38,6 @@ class Conv1d : public ConvLayer<Conv1d<T>, T, 3, Conv1dOptions> {
 };
 
 static_assert(Layer<Conv1d<float>>);
+HEED_COMPILE_LAYER_ONCE(Conv1d, ConvLayer, 3, Conv1dOptions);
 
 }  // namespace heed::inline HEED_ABI

@@ -41,5 +41,6 @@ class Conv2d : public ConvLayer<Conv2d<T>, T, 4, Conv2dOptions> {
 };
 
 static_assert(Layer<Conv2d<float>>);
+HEED_COMPILE_LAYER_ONCE(Conv2d, ConvLayer, 4, Conv2dOptions);
 
 }  // namespace heed::inline HEED_ABI

@@ -113,5 +113,6 @@ class Dropout : public LayerBase<Dropout<T>> {
 };
 
 static_assert(Layer<Dropout<float>>);
+HEED_COMPILE_CLASS_ONCE(Dropout);
 
 }  // namespace heed::inline HEED_ABI

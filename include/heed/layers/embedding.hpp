@@ -108,5 +108,6 @@ class Embedding : public LayerBase<Embedding<T>> {
 };
 
 static_assert(Layer<Embedding<float>>);
+HEED_COMPILE_CLASS_ONCE(Embedding);
 
 }  // namespace heed::inline HEED_ABI

@@ -58,5 +58,6 @@ class Flatten : public LayerBase<Flatten<T, InputRank>> {
 };
 
 static_assert(Layer<Flatten<float>>);
+HEED_COMPILE_CLASS_ONCE(Flatten);
 
 }  // namespace heed::inline HEED_ABI

@@ -20,5 +20,6 @@ class GlobalAvgPool1d : public GlobalAvgPoolLayer<GlobalAvgPool1d<T>, T, 3> {
 };
 
 static_assert(Layer<GlobalAvgPool1d<float>>);
+HEED_COMPILE_LAYER_ONCE(GlobalAvgPool1d, GlobalAvgPoolLayer, 3);
 
 }  // namespace heed::inline HEED_ABI

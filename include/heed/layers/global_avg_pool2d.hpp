@@ -20,5 +20,6 @@ class GlobalAvgPool2d : public GlobalAvgPoolLayer<GlobalAvgPool2d<T>, T, 4> {
 };
 
 static_assert(Layer<GlobalAvgPool2d<float>>);
+HEED_COMPILE_LAYER_ONCE(GlobalAvgPool2d, GlobalAvgPoolLayer, 4);
 
 }  // namespace heed::inline HEED_ABI

@@ -20,5 +20,6 @@ class GlobalMaxPool1d : public GlobalMaxPoolLayer<GlobalMaxPool1d<T>, T, 3> {
 };
 
 static_assert(Layer<GlobalMaxPool1d<float>>);
+HEED_COMPILE_LAYER_ONCE(GlobalMaxPool1d, GlobalMaxPoolLayer, 3);
 
 }  // namespace heed::inline HEED_ABI

@@ -20,5 +20,6 @@ class GlobalMaxPool2d : public GlobalMaxPoolLayer<GlobalMaxPool2d<T>, T, 4> {
 };
 
 static_assert(Layer<GlobalMaxPool2d<float>>);
+HEED_COMPILE_LAYER_ONCE(GlobalMaxPool2d, GlobalMaxPoolLayer, 4);
 
 }  // namespace heed::inline HEED_ABI

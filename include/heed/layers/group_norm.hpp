@@ -131,5 +131,6 @@ class GroupNorm : public LayerBase<GroupNorm<T>> {
 };
 
 static_assert(Layer<GroupNorm<float>>);
+HEED_COMPILE_CLASS_ONCE(GroupNorm);
 
 }  // namespace heed::inline HEED_ABI

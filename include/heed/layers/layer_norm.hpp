@@ -55,5 +55,6 @@ class LayerNorm : public RowNormLayer<LayerNorm<T>, T> {
 };
 
 static_assert(Layer<LayerNorm<float>>);
+HEED_COMPILE_LAYER_ONCE(LayerNorm, RowNormLayer);
 
 }  // namespace heed::inline HEED_ABI

@@ -103,5 +103,6 @@ class Linear : public LayerBase<Linear<T>> {
 };
 
 static_assert(Layer<Linear<float>>);
+HEED_COMPILE_CLASS_ONCE(Linear);
 
 }  // namespace heed::inline HEED_ABI

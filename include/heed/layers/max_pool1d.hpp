@@ -33,5 +33,6 @@ class MaxPool1d : public MaxPoolLayer<MaxPool1d<T>, T, 3, MaxPool1dOptions> {
 };
 
 static_assert(Layer<MaxPool1d<float>>);
+HEED_COMPILE_LAYER_ONCE(MaxPool1d, MaxPoolLayer, 3, MaxPool1dOptions);
 
 }  // namespace heed::inline HEED_ABI

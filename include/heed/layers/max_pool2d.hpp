@@ -32,5 +32,6 @@ class MaxPool2d : public MaxPoolLayer<MaxPool2d<T>, T, 4, MaxPool2dOptions> {
 };
 
 static_assert(Layer<MaxPool2d<float>>);
+HEED_COMPILE_LAYER_ONCE(MaxPool2d, MaxPoolLayer, 4, MaxPool2dOptions);
 
 }  // namespace heed::inline HEED_ABI

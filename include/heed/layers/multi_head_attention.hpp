@@ -432,5 +432,6 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 };
 
 static_assert(Layer<MultiHeadAttention<float>>);
+HEED_COMPILE_CLASS_ONCE(MultiHeadAttention);
 
 }  // namespace heed::inline HEED_ABI

@@ -137,4 +137,6 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
   Parameter<T> weight_, bias_;
 };
 
+HEED_COMPILE_CLASS_ONCE(OutputProjection);
+
 }  // namespace heed::inline HEED_ABI

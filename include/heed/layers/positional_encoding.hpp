@@ -197,5 +197,6 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
 };
 
 static_assert(Layer<PositionalEncoding<float>>);
+HEED_COMPILE_CLASS_ONCE(PositionalEncoding);
 
 }  // namespace heed::inline HEED_ABI

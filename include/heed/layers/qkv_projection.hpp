@@ -112,5 +112,6 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
 };
 
 static_assert(Layer<QkvProjection<float>>);
+HEED_COMPILE_CLASS_ONCE(QkvProjection);
 
 }  // namespace heed::inline HEED_ABI

@@ -172,4 +172,6 @@ class RelativePositionBias : public LayerBase<RelativePositionBias<T>> {
   Parameter<T> weight_;
 };
 
+HEED_COMPILE_CLASS_ONCE(RelativePositionBias);
+
 }  // namespace heed::inline HEED_ABI

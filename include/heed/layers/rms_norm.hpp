@@ -54,5 +54,6 @@ class RMSNorm : public RowNormLayer<RMSNorm<T>, T> {
 };
 
 static_assert(Layer<RMSNorm<float>>);
+HEED_COMPILE_LAYER_ONCE(RMSNorm, RowNormLayer);
 
 }  // namespace heed::inline HEED_ABI

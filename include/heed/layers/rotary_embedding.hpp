@@ -150,5 +150,6 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
 };
 
 static_assert(Layer<RotaryEmbedding<float>>);
+HEED_COMPILE_CLASS_ONCE(RotaryEmbedding);
 
 }  // namespace heed::inline HEED_ABI

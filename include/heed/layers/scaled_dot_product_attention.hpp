@@ -250,4 +250,6 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
   Options options_;
 };
 
+HEED_COMPILE_CLASS_ONCE(ScaledDotProductAttention);
+
 }  // namespace heed::inline HEED_ABI

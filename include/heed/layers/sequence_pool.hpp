@@ -104,5 +104,6 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
 };
 
 static_assert(Layer<SequencePool<float>>);
+HEED_COMPILE_CLASS_ONCE(SequencePool);
 
 }  // namespace heed::inline HEED_ABI

@@ -256,5 +256,6 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
 };
 
 static_assert(Layer<TransformerEncoderLayer<float>>);
+HEED_COMPILE_CLASS_ONCE(TransformerEncoderLayer);
 
 }  // namespace heed::inline HEED_ABI

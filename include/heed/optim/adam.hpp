@@ -156,4 +156,7 @@ using Adam = BasicAdam<T, false>;
 template <class T>
 using AdamW = BasicAdam<T, true>;
 
+HEED_COMPILE_CLASS_ONCE(BasicAdam, true);
+HEED_COMPILE_CLASS_ONCE(BasicAdam, false);
+
 }  // namespace heed::inline HEED_ABI

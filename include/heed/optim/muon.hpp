@@ -151,4 +151,6 @@ class Muon final : public ParameterOptimizer<T> {
   std::vector<Options> options_;
 };
 
+HEED_COMPILE_CLASS_ONCE(Muon);
+
 }  // namespace heed::inline HEED_ABI

@@ -230,4 +230,6 @@ class ParameterOptimizer : public Optimizer<T> {
   std::vector<Entry> entries_;
 };
 
+HEED_COMPILE_CLASS_ONCE(ParameterOptimizer);
+
 }  // namespace heed::inline HEED_ABI

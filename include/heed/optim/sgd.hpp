@@ -134,4 +134,6 @@ class Sgd final : public ParameterOptimizer<T> {
   std::vector<Options> options_;
 };
 
+HEED_COMPILE_CLASS_ONCE(Sgd);
+
 }  // namespace heed::inline HEED_ABI
