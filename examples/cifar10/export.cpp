@@ -37,11 +37,15 @@ void export_as(const ExportOptions& options, const DataSource& data) {
   namespace fs = std::filesystem;
   const fs::path folder = options.folder;
   const heed::Normalization normalization = normalization_of(data, data.images.train);
+  TrainOptions recipe;
+  recipe.net = options.net;
+  recipe.optimizer = options.optimizer;
+  recipe = options_of_run(recipe, options.net.net);
   heed::Batches<T> batches(data.images.train, {.batch_size = options.batch_size,
                                                   .shuffle = true,
                                                   .drop_last = true,
                                                   .seed = options.seed,
-                                                  .augmentation = {.translate = 2, .flip = heed::Flip::alternating},
+                                                  .augmentation = {.translate = recipe.translate, .flip = heed::Flip::alternating},
                                                   .normalization = normalization});
   std::error_code ignored;
   for (Index step = 0; fs::remove(folder / heed::text("weights.", step, ".safetensors"), ignored); ++step)
@@ -54,14 +58,10 @@ void export_as(const ExportOptions& options, const DataSource& data) {
     if (name == "attention.out.weight") heed::initialize(*parameter, heed::Initializer::normal, {.value = 0.02});
   heed::io::save((folder / "initial.safetensors").string(), net);
 
-  TrainOptions recipe;
-  recipe.net = options.net;
-  recipe.optimizer = options.optimizer;
   const auto optimizer = make_optimizer<T>(recipe, heed::named_parameters(net));
-  const double smoothing = recipe_of(options.net.net).label_smoothing;
   // The first steps of a whole run, warm-up and all.
-  heed::Trainer trainer(net, heed::CrossEntropyLoss<T>({.label_smoothing = smoothing}), *optimizer,
-      make_schedule(recipe_of(options.net.net).epochs * batches.size()), {.seed = options.seed});
+  heed::Trainer trainer(net, heed::CrossEntropyLoss<T>({.label_smoothing = recipe.label_smoothing}), *optimizer,
+      make_schedule(recipe.epochs * batches.size()), {.seed = options.seed});
   std::vector<heed::Tensor<T, 4>> images;
   std::vector<heed::Tensor<std::int64_t, 1>> labels;
   nlohmann::ordered_json losses = nlohmann::ordered_json::array(), factors = nlohmann::ordered_json::array(), rates;
@@ -91,14 +91,14 @@ void export_as(const ExportOptions& options, const DataSource& data) {
   writer.write((folder / "batches.safetensors").string());
   heed::io::save((folder / "final.safetensors").string(), net);
 
-  const Rates main = main_rates(recipe);
+  const Rates main = main_rates(recipe), attention = attention_rates(recipe);
   for (const auto& [name, parameter] : heed::named_parameters(net)) {
-    const Rates own = rates_of(name, parameter->shape(), main, attention_rates(main));
+    const Rates own = rates_of(name, parameter->shape(), main, attention);
     rates[name] = {{"learning_rate", own.learning_rate}, {"weight_decay", own.weight_decay}, {"frozen", parameter->frozen()}};
   }
   const nlohmann::ordered_json record{{"net", options.net.net}, {"attention", options.net.attention},
       {"logit_scale", options.net.logit_scale}, {"precision", options.precision}, {"optimizer", options.optimizer},
-      {"label_smoothing", smoothing}, {"learning_rate_factors", factors}, {"rates", rates}, {"losses", losses}};
+      {"label_smoothing", recipe.label_smoothing}, {"learning_rate_factors", factors}, {"rates", rates}, {"losses", losses}};
   heed::write_file((folder / "losses.json").string(), record.dump(1) + '\n');
   fmt::print("{} steps of {} in {}: loss {:.6f} to {:.6f}; written to {}\n", options.steps, options.net.net, options.precision,
       losses.front().get<double>(), losses.back().get<double>(), options.folder);

@@ -30,7 +30,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
   add_within(command, "--feed-forward", o.net.feed_forward, 0, cifar10::kWidestFeedForward,
       "Behind each a residual perceptron with N hidden features for each of its inputs; 0: none");
   command->add_flag("--relative-bias", o.net.relative_bias, "Attention adds a learned number a head and relative position to its scores");
-  add_whole(command, "--epochs", o.epochs, 1, "Passes over the training images (demo 3, small 8, large 12, article 3)");
+  add_whole(command, "--epochs", o.epochs, 1, "Passes over the training images (demo 3, small 8, large 16, article 3)");
   add_whole(command, "--batch-size", o.batch_size, 1, "Images a step")->capture_default_str();
   command
       ->add_option("--shards", o.shards,
@@ -52,7 +52,9 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option(
           "--weight-decay", o.weight_decay, "Of convolutions and head (adamw 0.02 for demo and article, else 0.5; sgd 0.0005; adam 0)")
       ->check(at_least(0, "a number from 0"));
-  command->add_option("--attention-learning-rate", o.attention_learning_rate, "That of the attention block (a third of --learning-rate)")
+  command
+      ->add_option("--attention-learning-rate", o.attention_learning_rate,
+          "That of the attention block (a third of --learning-rate; article: twice)")
       ->check(at_least(0, "a number from 0"));
   command
       ->add_option("--attention-weight-decay", o.attention_weight_decay, "That of the attention block (--weight-decay, but at most 0.02)")
@@ -70,7 +72,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
           "What an update of the weights' moving average keeps of it; the average is judged and saved; 0: the last weights (0.99 for "
           "small, else 0)")
       ->check(share());
-  add_whole(command, "--translate", o.translate, 0, "Shift training images by up to N pixels")->type_name("N")->capture_default_str();
+  add_whole(command, "--translate", o.translate, 0, "Shift training images by up to N pixels (2; large: 4)")->type_name("N");
   add_whole(command, "--cutout", o.cutout, 0, "Blank a square of N pixels in each training image")->type_name("N")->capture_default_str();
   add_whole(command, "--validation", o.validation, 0, "Hold out the last N training images and judge the epochs by them")->type_name("N");
   add_whole(command, "--train-images", o.train_images, 1, "Train on the first N of the images that are left (all)")->type_name("N");

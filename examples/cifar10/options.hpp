@@ -60,12 +60,15 @@ struct Recipe {
   Index epochs;
   double weight_decay;  ///< of convolutions and head, with AdamW
   double label_smoothing;
-  double average;  ///< what an update of the weights' moving average keeps; 0: the last weights are the result
+  double average;           ///< what an update of the weights' moving average keeps; 0: the last weights are the result
+  Index translate;          ///< pixels: heed::Augmentation
+  double attention_factor;  ///< of the learning rate, for the attention block, with Adam and AdamW; with SGD it is 1/3
 };
 inline Recipe recipe_of(std::string_view net) {
-  if (net == "small") return {8, 0.5, 0.2, 0.99};
-  if (net == "large") return {12, 0.5, 0.2, 0};
-  return {3, 0.02, 0.1, 0};
+  if (net == "small") return {8, 0.5, 0.2, 0.99, 2, 1.0 / 3};
+  if (net == "large") return {16, 0.5, 0.2, 0, 4, 1.0 / 3};
+  if (net == "article") return {3, 0.02, 0.1, 0, 2, 2};
+  return {3, 0.02, 0.1, 0, 2, 1.0 / 3};
 }
 
 /// Options of `cifar10 train`. Negative numbers stand for "what the recipe says".
@@ -84,7 +87,7 @@ struct TrainOptions {
   double weight_decay = -1;
   double label_smoothing = -1;
   double average = -1;     ///< what an update of the weights' moving average keeps; 0: no average
-  Index translate = 2;     ///< pixels: heed::Augmentation
+  Index translate = -1;    ///< pixels: heed::Augmentation
   Index cutout = 0;        ///< pixels: heed::Augmentation
   Index train_images = 0;  ///< train on the first so many of those that are left; 0: all
   Index validation = 0;    ///< the last so many training images judge the epochs instead of the test set

@@ -22,10 +22,10 @@ struct Rates {
   friend bool operator==(const Rates&, const Rates&) = default;
 };
 
-/// Those of the attention block: as given, or a third of the others' learning rate (2e-3) and a decay of at most 0.02.
-inline Rates attention_rates(const Rates& main, double learning_rate = -1, double weight_decay = -1) {
-  return {
-      learning_rate >= 0 ? learning_rate : main.learning_rate / 3, weight_decay >= 0 ? weight_decay : std::min(main.weight_decay, 0.02)};
+/// Those of the attention block: as given, or `factor` times the others' learning rate and a decay of at most 0.02.
+inline Rates attention_rates(double factor, const Rates& main, double learning_rate = -1, double weight_decay = -1) {
+  return {learning_rate >= 0 ? learning_rate : main.learning_rate * factor,
+      weight_decay >= 0 ? weight_decay : std::min(main.weight_decay, 0.02)};
 }
 
 /// The three groups of the recipe (docs/cifar10.md), from the rates of convolutions and head:
@@ -49,7 +49,8 @@ inline Rates main_rates(const TrainOptions& options) {
 
 /// The rates of the attention block: the options' numbers or the recipe's.
 inline Rates attention_rates(const TrainOptions& options) {
-  return attention_rates(main_rates(options), options.attention_learning_rate, options.attention_weight_decay);
+  const double factor = options.optimizer == "sgd" ? 1.0 / 3 : recipe_of(options.net.net).attention_factor;
+  return attention_rates(factor, main_rates(options), options.attention_learning_rate, options.attention_weight_decay);
 }
 
 /// The options with the numbers of the net's recipe in place of "not given".
@@ -58,6 +59,7 @@ inline TrainOptions options_of_run(TrainOptions options, std::string_view net) {
   if (options.epochs < 0) options.epochs = recipe.epochs;
   if (options.label_smoothing < 0) options.label_smoothing = recipe.label_smoothing;
   if (options.average < 0) options.average = recipe.average;
+  if (options.translate < 0) options.translate = recipe.translate;
   if (options.shards == 0) options.shards = std::min(kShards, options.batch_size);
   options.net.net = net;
   return options;

@@ -9,7 +9,7 @@ using cifar10::attention_rates, cifar10::main_rates, cifar10::Rates, cifar10::Tr
 TEST_CASE("the recipe's three groups") {
   const Rates main{6e-3, 0.5};
   const auto rates_of = [](std::string_view name, const Shape& shape, const Rates& all, double learning_rate = -1, double decay = -1) {
-    return cifar10::rates_of(name, shape, all, attention_rates(all, learning_rate, decay));
+    return cifar10::rates_of(name, shape, all, attention_rates(1.0 / 3, all, learning_rate, decay));
   };
   CHECK(rates_of("block1.conv1.weight", {24, 24, 3, 3}, main) == main);
   CHECK(rates_of("head.weight", {10, 96}, main) == main);
@@ -50,6 +50,24 @@ TEST_CASE("an average that is not asked for is the recipe's, and 0 is asked for"
   options.average = 0;
   CHECK(cifar10::options_of_run(options, "small").average == 0);
   CHECK(cifar10::recipe_words(cifar10::options_of_run(options, "demo"))["translate"] == 2);
+  CHECK(cifar10::options_of_run(options, "large").translate == 4);
+  options.translate = 0;
+  CHECK(cifar10::options_of_run(options, "large").translate == 0);
+}
+
+TEST_CASE("the attention block of `article` learns faster than the rest, those of the other nets more slowly") {
+  TrainOptions options;
+  CHECK(attention_rates(options).learning_rate == Approx(2e-3));
+  options.net.net = "article";
+  CHECK(attention_rates(options).learning_rate == Approx(1.2e-2));
+  options.learning_rate = 1e-3;
+  CHECK(attention_rates(options).learning_rate == Approx(2e-3));
+  options.attention_learning_rate = 0;
+  CHECK(attention_rates(options).learning_rate == 0);
+  options = TrainOptions{};
+  options.optimizer = "sgd";
+  options.net.net = "article";
+  CHECK(attention_rates(options).learning_rate == Approx(0.1 / 3));
 }
 
 TEST_CASE("the optimiser steps each parameter at the rates of its group") {
