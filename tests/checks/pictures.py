@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""docs/images/draw_tutorial draws the pictures that docs/tutorial.md shows, one a section. Usage: tutorial_pictures.py -- COMPILER FLAGS..."""
+"""docs/images/draw_tutorial draws the pictures that docs/tutorial.md shows, one a section; docs/images/study_arms.svg is what draw_study makes of docs/results.
+Usage: pictures.py -- COMPILER FLAGS..."""
 import re
 import subprocess
 import sys
@@ -32,4 +33,9 @@ with tempfile.TemporaryDirectory() as folder:
         if any(href and not href.startswith("data:") for href in inside):
             faults.append(f"{name}: it fetches something")
 
-tree.finish("tutorial_pictures", faults, f"{len(shown)} pictures")
+    study = Path(folder) / "study_arms.svg"
+    subprocess.run([sys.executable, str(docs / "images" / "draw_study"), "--output", str(study)], check=True, stdout=subprocess.DEVNULL)
+    if study.read_bytes() != (docs / "images" / study.name).read_bytes():
+        faults.append("docs/images/study_arms.svg is not of the runs in docs/results: run docs/images/draw_study")
+
+tree.finish("pictures", faults, f"{len(shown) + 1} pictures")
