@@ -55,20 +55,20 @@ inline std::string words_of(const NetOptions& options) {
 
 inline constexpr int kMostAttentionBlocks = 8, kWidestFeedForward = 8;
 
-/// What a net's recipe starts from (docs/cifar10.md).
+/// What a net's recipe starts from (docs/cifar10.md); as it stands here, that of `demo`.
 struct Recipe {
-  Index epochs;
-  double weight_decay;  ///< of convolutions and head, with AdamW
-  double label_smoothing;
-  double average;           ///< what an update of the weights' moving average keeps; 0: the last weights are the result
-  Index translate;          ///< pixels: heed::Augmentation
-  double attention_factor;  ///< of the learning rate, for the attention block, with Adam and AdamW; with SGD it is 1/3
+  Index epochs = 3;
+  double weight_decay = 0.02;  ///< of convolutions and head, with AdamW
+  double label_smoothing = 0.1;
+  double average = 0;                 ///< what an update of the weights' moving average keeps; 0: the last weights are the result
+  Index translate = 2;                ///< pixels: heed::Augmentation
+  double attention_factor = 1.0 / 3;  ///< of the learning rate, for the attention block, with Adam and AdamW; with SGD it is 1/3
 };
 inline Recipe recipe_of(std::string_view net) {
-  if (net == "small") return {8, 0.5, 0.2, 0.99, 2, 1.0 / 3};
-  if (net == "large") return {16, 0.5, 0.2, 0, 4, 1.0 / 3};
-  if (net == "article") return {3, 0.02, 0.1, 0, 2, 2};
-  return {3, 0.02, 0.1, 0, 2, 1.0 / 3};
+  if (net == "small") return {.epochs = 8, .weight_decay = 0.5, .label_smoothing = 0.2, .average = 0.99};
+  if (net == "large") return {.epochs = 16, .weight_decay = 0.5, .label_smoothing = 0.2, .translate = 4};
+  if (net == "article") return {.attention_factor = 2};
+  return {};
 }
 
 /// Options of `cifar10 train`. Negative numbers stand for "what the recipe says".
