@@ -31,4 +31,11 @@ with tempfile.TemporaryDirectory() as folder:
         faults += [f"{tree.name_of(program)} compiles {line.split(' ', 2)[2][:160]}" for line in kernels + passes]
         if not any(re.search(r" U .*heed::\w+::kernels::", line) for line in symbols):
             faults.append(f"{tree.name_of(program)} asks for no kernel: nothing was looked at")
+
+# The layers that these programs do not use. The passes of activations and softmaxes are templates over the rank.
+for header in sorted((tree.INCLUDE / "layers").glob("*.hpp")):
+    text = header.read_text()
+    for name in re.findall(r"^class (\w+) : public (?!ActivationLayer|SoftmaxLayer)\w+<\1<T>", text, re.M):
+        if not re.search(rf"^HEED_COMPILE_(?:CLASS|LAYER)_ONCE\({name}[,)]", text, re.M):
+            faults.append(f"{tree.name_of(header)}: HEED_COMPILE_CLASS_ONCE({name}), or HEED_COMPILE_LAYER_ONCE, is missing")
 tree.finish("compiled_kernels", faults, f"{len(programs)} programs")
