@@ -79,6 +79,7 @@
 #include <heed/losses/class_targets.hpp>
 #include <heed/losses/cross_entropy.hpp>
 #include <heed/losses/loss_base.hpp>
+#include <heed/losses/loss_share.hpp>
 #include <heed/losses/mse_loss.hpp>
 #include <heed/losses/nll_loss.hpp>
 #include <heed/optim/adam.hpp>

@@ -5,8 +5,12 @@
 #include <heed/compose/residual.hpp>
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>
+#include <heed/layers/batch_norm1d.hpp>
 #include <heed/layers/embedding.hpp>
+#include <heed/layers/log_softmax.hpp>
 #include <heed/layers/positional_encoding.hpp>
+#include <heed/layers/rotary_embedding.hpp>
+#include <heed/layers/softmax.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
 
 using namespace heed;
@@ -98,4 +102,33 @@ TEST_CASE("Decoding names the layer that cannot go on") {
   auto none = empty.decode_state(1, 1);
   CHECK_THROWS_WITH(
       model.get<2>().decode(random_tensor<float, 3>({1, 1, 12}, 1), none), contains("made for a stack of 0 blocks, this one has 3"));
+}
+
+TEST_CASE("A rotary embedding goes on where it was, in both layouts of heads") {
+  const RotaryEmbedding<double> rotary({.head_dim = 4, .max_positions = 9});
+  CHECK(
+      largest_error(Sequential(rotary, LayerNorm<double>({.normalized_shape = {8}})), random_tensor<double, 3>({2, 9, 8}, 1), 4) <= 1e-14);
+  const auto heads = random_tensor<double, 4>({1, 2, 2, 4}, 2);  // (N, heads, T, head_dim)
+  auto state = rotary.decode_state(1, 9);
+  state.position = 3;
+  CHECK(reference::same_bits(rotary.decode(heads, state), rotary.forward(heads, {.offset = 3})));
+  CHECK(state.position == 5);
+  state.position = 8;
+  CHECK_THROWS_WITH(rotary.decode(heads, state), contains("raise max_positions"));
+}
+
+TEST_CASE("Layers that read tokens together with some options are refused with these") {
+  const auto x = random_tensor<float, 3>({2, 3, 4}, 1);
+  const auto decode = [&](const auto& layer) {
+    const Sequential model(layer, Linear<float>({4, 4}));
+    auto state = model.decode_state(2, 3);
+    model.decode(x, state);
+  };
+  CHECK_THROWS_WITH(
+      decode(Softmax<float>({.dim = 1})), contains("0: decode: with these options the layer reads the tokens of 2x3x4 together"));
+  CHECK_THROWS(decode(LogSoftmax<float>({.dim = -2})));
+  CHECK_THROWS(decode(BatchNorm1d<float>({.num_features = 4, .track_running_stats = false})));
+  CHECK_NOTHROW(decode(Softmax<float>({.dim = -1})));
+  CHECK_NOTHROW(decode(LogSoftmax<float>({.dim = 2})));
+  CHECK_NOTHROW(decode(BatchNorm1d<float>({.num_features = 4})));
 }

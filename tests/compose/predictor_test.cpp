@@ -8,6 +8,7 @@
 #include "count_allocations.hpp"
 
 #include <heed/compose/predictor.hpp>
+#include <heed/layers/embedding.hpp>
 #include <heed/layers/relu.hpp>
 
 #include "train/small_net.hpp"
@@ -41,6 +42,21 @@ auto all_kinds(float shift = 0) {
   return model;
 }
 }  // namespace
+
+TEST_CASE("predict of what the model refuses is false, and the next one is as if it had not been") {
+  const Sequential model(Embedding<float>({.num_embeddings = 4, .embedding_dim = 2}), Linear<float>({2, 3}));
+  Predictor predictor(model, {1, 2});
+  Tensor<std::int64_t, 2> x({1, 2});
+  Tensor<float, 3> y(predictor.output_shape());
+  y.fill(7);
+  x[1] = 4;
+  REQUIRE_FALSE(predictor.predict(x, y.view()));
+  REQUIRE(std::count(y.data(), y.data() + y.size(), 7.0f) == y.size());
+  x[1] = 3;
+  REQUIRE(predictor.predict(x, y.view()));
+  const auto expected = model.forward(x);
+  REQUIRE(std::equal(y.data(), y.data() + y.size(), expected.data()));
+}
 
 TEST_CASE("predict gives the bits of forward") {
   const auto model = small_net();

@@ -67,6 +67,11 @@ TEST_CASE("the readers of a pixel are the windows that have a tap on it, the las
   });
 }
 
+TEST_CASE("the readers of a pixel take room for the windows that may overlap there, not for all taps") {
+  const Pool2dGeometry g{1, {1, 1000}, {1, 900}, 1, {1, 101}, {1, 50}, {0, 0}, {1, 1}, {0, 0}};
+  CHECK(kernels::detail::Readers(g, 1).row() == 1 + 2 * 3);
+}
+
 TEST_CASE("a walk over rows begins anywhere and goes from image to image") {
   for_each_geometry([](const Pool2dGeometry& g) {
     const Index rows = g.images * g.out_size[0];

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <thread>
+
 #include "catch.hpp"
 #include "reference/layer_rules.hpp"
 
@@ -100,6 +102,22 @@ TEST_CASE("the parts of an accumulated gradient draw differently, and the step c
     step(5, fresh);  // a scope inside of another one
     CHECK(same_bits(layer.forward(x, mine), parts[1]));
   }
+}
+
+TEST_CASE("a step that another thread repeats with the same cache draws the same") {
+  const auto x = random_tensor<float, 2>({20, 50}, 1, 1, 2);
+  const Dropout<float> layer({.p = 0.5});
+  Dropout<float>::Cache cache;
+  const auto elsewhere = [&] {
+    Tensor<float, 2> y;
+    std::thread([&] {
+      const StepScope scope(1, 5);
+      y = layer.forward(x, cache);
+    }).join();
+    return y;
+  };
+  const auto first = elsewhere();
+  CHECK(same_bits(elsewhere(), first));
 }
 
 TEST_CASE("dropout's backward refuses a cache that no forward has filled") {

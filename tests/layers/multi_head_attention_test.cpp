@@ -411,6 +411,30 @@ TEST_CASE("MultiHeadAttention: weights, padding and rows without keys", "[multi_
     for (Index d = 0; d < 6; ++d) CHECK(with_nan(0, i, d) == y(0, i, d));
 }
 
+TEST_CASE("MultiHeadAttention: appended keys are attended beside short masks that are as long as the keys", "[multi_head_attention]") {
+  const MultiHeadAttention<double> layer(
+      {.embed_dim = 2, .add_zero_attn = true});  // without a learned difference all scores with a zero key are 0
+  const Tensor<double, 3> x({1, 2, 2});
+  const Tensor<double, 2> bias({2, 2}), short_bias({2, 1});
+  Tensor<double, 4> weights;
+  layer.forward(x, {.bias = bias, .short_masks = true}, &weights);
+  for (Index j = 0; j < 3; ++j) CHECK(weights(0, 0, 0, j) == Approx(1 / 3.0));
+  layer.forward(x, {.bias = short_bias, .short_masks = true}, &weights);
+  CHECK(weights(0, 0, 1, 0) == Approx(0.5));
+  CHECK(weights(0, 0, 1, 1) == 0);
+  CHECK(weights(0, 0, 1, 2) == Approx(0.5));
+}
+
+TEST_CASE("MultiHeadAttention: nothing has gradients of nothing", "[multi_head_attention]") {
+  MultiHeadAttention<double> layer({.embed_dim = 2});
+  MultiHeadAttention<double>::Cache cache;
+  const Tensor<double, 3> x({0, 3, 2});
+  const Tensor<double, 2> bias({3, 3});
+  Tensor<double, 2> d_bias({3, 3});
+  const auto y = layer.forward(x, {.bias = bias}, cache, true);
+  CHECK_NOTHROW(layer.backward(y, cache, {.d_weights = cache.weights, .d_bias = d_bias.data()}));
+}
+
 TEST_CASE("MultiHeadAttention: names, shapes and start of the parameters are torch's", "[multi_head_attention]") {
   MultiHeadAttention<float> layer({.embed_dim = 8, .num_heads = 2, .add_bias_kv = true});
   std::string names;

@@ -98,3 +98,11 @@ TEST_CASE("PositionalEncoding refuses a cache that no forward has filled") {
   const Tensor<float, 2> dy({1, 1});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("PositionalEncoding: backward follows one forward"));
 }
+
+TEST_CASE("PositionalEncoding refuses the gradient of as many rows in another shape") {
+  PositionalEncoding<float> layer({.features = 1, .tokens = 3, .kind = PositionKind::learned});
+  PositionalEncoding<float>::Cache cache;
+  const Tensor<float, 3> x({2, 3, 1});
+  layer.forward(x, cache);
+  CHECK_THROWS_AS(layer.backward(Tensor<float, 3>({3, 2, 1}), cache), ShapeError);
+}

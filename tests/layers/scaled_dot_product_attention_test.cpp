@@ -571,3 +571,13 @@ TEST_CASE("ScaledDotProductAttention: an observer sees the weights of inference"
   CHECK(keep.calls == 2);
   CHECK(std::all_of(keep.weights.data(), keep.weights.data() + keep.weights.size(), [](float w) { return w == 0; }));
 }
+
+TEST_CASE("ScaledDotProductAttention: nothing has gradients of nothing") {
+  ScaledDotProductAttention<float> layer;
+  ScaledDotProductAttention<float>::Cache cache;
+  const Tensor<float, 4> q({0, 1, 2, 2});
+  const Tensor<float, 2> bias({2, 2});
+  Tensor<float, 2> d_bias({2, 2});
+  const auto y = layer.forward(q, q, q, {.bias = bias}, cache, true);
+  CHECK_NOTHROW(layer.backward(y, cache, {.d_weights = cache.weights, .d_bias = d_bias.data()}));
+}

@@ -345,6 +345,7 @@ TEST_CASE("mistakes with losses get a sentence") {
   CHECK_THROWS_WITH(loss(logits, std::vector<int>{0}, d), "CrossEntropyLoss: the input has 2 rows, but there are 1 labels");
   CHECK_THROWS_AS(loss(logits, std::vector<int>{0}, d), ShapeError);
   CHECK_THROWS_WITH(loss(logits, Tensor<float, 2>({2, 4}), d), "CrossEntropyLoss: the input is 2x3, the targets 2x4");
+  CHECK_THROWS_WITH(loss.value(Tensor<float, 2>(), std::vector{0}), "the input of a loss is a tensor without a shape, expected 2 axes");
   const CrossEntropyLoss<float> weighted({.weight = {1, 2}});
   CHECK_THROWS_WITH(weighted(logits, std::vector<int>{0, 0}, d), "CrossEntropyLoss: the input has 3 classes, weight has 2");
   CHECK_THROWS_AS(weighted(logits, Tensor<float, 2>({2, 3}), d), ShapeError);

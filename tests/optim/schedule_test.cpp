@@ -74,6 +74,7 @@ TEST_CASE("one-cycle schedules of one step and without a rise are numbers") {
   CHECK(OneCycleSchedule{.steps = 1}(0) == Approx(1 / 25.0 / 1e4));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0.05, .decay = Decay::linear}(0) == Approx(1 - 0.5 / 9.5 * (1 - 4e-6)));
   CHECK(OneCycleSchedule{.steps = 10, .pct_start = 0}(9) == Approx(1 / 25.0 / 1e4));
+  for (Index step : {9, 12}) CHECK(OneCycleSchedule{.steps = 10, .pct_start = 1}(step) == 1);  // no way down
 }
 
 TEST_CASE("schedules that lack a number or have one out of range say so at the first call") {

@@ -10,6 +10,9 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>
 #include <heed/layers/batch_norm1d.hpp>
+#include <heed/layers/conv2d.hpp>
+#include <heed/layers/embedding.hpp>
+#include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/optim/sgd.hpp>
@@ -207,4 +210,18 @@ TEST_CASE("training stops before a gradient that is no number reaches a weight")
   broken[9] = kInfinity;
   const AnomalyScope scope;
   CHECK_THROWS_WITH(trainer.step(broken, labels), "Trainer: the batch holds inf at element 9 of 4x6, at step 0");
+}
+
+TEST_CASE("a first layer that has no gradient of its input to give is no anomaly") {
+  const AnomalyScope scope;
+  Sequential net(Conv2d<float>({.in_channels = 1, .out_channels = 2, .kernel_size = 2, .input_gradient = false}), Flatten<float>());
+  const Tensor<float, 4> image({1, 2, 2, 1});
+  decltype(net)::Cache cache;
+  net.forward(image, cache);
+  CHECK_NOTHROW(net.backward(Tensor<float, 2>({1, 2}), cache));
+  Sequential words(Embedding<float>({.num_embeddings = 3, .embedding_dim = 2}), Linear<float>({2, 2}));
+  const Tensor<std::int64_t, 2> ids({1, 4});
+  decltype(words)::Cache of_words;
+  words.forward(ids, of_words);
+  CHECK_NOTHROW(words.backward(Tensor<float, 3>({1, 4, 2}), of_words));
 }

@@ -108,6 +108,30 @@ TEST_CASE("shards: the gradient is that of the whole batch, but for rounding and
   }
 }
 
+TEST_CASE("shards: weights of classes, labels that are ignored, and sums are those of the whole batch") {
+  const auto trained = [](const CrossEntropyOptions& options, Index shards) {
+    const SeedScope seed(3);
+    Sequential net(Linear<double>({.in_features = 4, .out_features = 3}));
+    AdamW<double> optimizer(named_parameters(net), {.learning_rate = 0});
+    Trainer trainer(net, CrossEntropyLoss<double>(options), optimizer, ConstantSchedule{}, {.shards = shards});
+    Tensor<double, 2> x({8, 4});
+    for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i * 5 % 7) / 7;
+    const StepReport step = trainer.step(x, std::vector<int>{0, 1, 1, 0, 2, 2, 0, 1});
+    std::vector<double> all{step.loss, static_cast<double>(step.correct), static_cast<double>(step.images)};
+    for (const auto& [name, parameter] : named_parameters(net))
+      all.insert(all.end(), parameter->gradient(), parameter->gradient() + parameter->size());
+    return all;
+  };
+  for (const CrossEntropyOptions& options : {CrossEntropyOptions{.weight = {0.25, 2, 1}}, CrossEntropyOptions{.ignore_index = 0},
+           CrossEntropyOptions{.ignore_index = 2}, CrossEntropyOptions{.reduction = Reduction::sum}}) {
+    const auto whole = trained(options, 1);
+    for (Index shards : {2, 4, 8}) {
+      const auto cut = trained(options, shards);
+      for (std::size_t i = 0; i < whole.size(); ++i) CHECK(std::abs(cut[i] - whole[i]) < 1e-14);
+    }
+  }
+}
+
 TEST_CASE("shards: tokens with a label each are cut by sequences") {
   const auto losses = [](Index shards) {
     const SeedScope seed(3);

@@ -148,3 +148,19 @@ TEST_CASE("tokens are classified, one label each") {
   CHECK(report.correct == 30);
   CHECK(report.loss < 0.05);
 }
+
+TEST_CASE("labels that the loss ignores are no images, and never right") {
+  SeedScope seed(1);
+  Sequential model(Linear<double>({.in_features = 2, .out_features = 2, .bias = false}));
+  const double sure[] = {9, 0, 0, 9};
+  std::copy_n(sure, 4, model.get<0>().weight().value());
+  AdamW<double> optimizer(named_parameters(model), {.learning_rate = 0});
+  Tensor<double, 2> x({4, 2});
+  for (Index r = 0; r < 4; ++r) x(r, r % 2) = 1;
+  for (int ignored : {-100, 1}) {
+    Trainer trainer(model, CrossEntropyLoss<double>({.ignore_index = ignored}), optimizer);
+    const StepReport report = trainer.step(x, std::vector<int>{0, ignored, 0, ignored});
+    CHECK(report.images == 2);
+    CHECK(report.correct == 2);
+  }
+}

@@ -12,8 +12,8 @@ namespace heed::inline HEED_ABI {
 ///
 /// where decode(x, state) is what forward would give for the tokens x if the whole sequences were given to it, and puts x into the state. Layers
 /// that read each token alone (Linear, LayerNorm, activations, Embedding) have none of this: composers call their forward. Layers that mix tokens
-/// say so with a member `mixes_tokens`, and are refused when compiling. `Sequential`, `Stack` and
-/// `Residual` hand the call on:
+/// say so with a member `mixes_tokens`, and are refused when compiling; those that do so with some options say it with `bool mixes(const Shape& in) const`,
+/// and throw std::invalid_argument. `Sequential`, `Stack` and `Residual` hand the call on:
 ///
 ///     auto state = model.decode_state(1, 256);
 ///     auto logits = model.decode(prompt, state);                          // (1, T) tokens, then
@@ -58,6 +58,9 @@ auto infer(const L& layer, const X& x, [[maybe_unused]] DecodeStateOf<L>& state)
     static_assert(
         !requires { L::mixes_tokens; },
         "heed: decode runs layers that read each token alone, or have a decode of their own; this one mixes tokens, or may do so");
+    if constexpr (requires { layer.mixes(x.shape()); })
+      require(!layer.mixes(x.shape()), "decode: with these options the layer reads the tokens of ", x.shape(),
+          " together, so a token alone would come out otherwise; it must read each alone");
     auto y = layer.forward(x);
     if constexpr (std::is_same_v<InputScalarOf<L>, typename L::scalar>)
       static_assert(std::remove_cvref_t<decltype(y)>::rank == std::remove_cvref_t<X>::rank,

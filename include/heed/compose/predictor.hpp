@@ -64,18 +64,31 @@ class Predictor {
   /// The shape that `predict` writes.
   const Shape& output_shape() const { return output_shape_; }
 
-  /// y = model.forward(x), the same bits. False, with y as it was, if x or y has another shape than `input_shape()` and `output_shape()`.
+  /// y = model.forward(x), the same bits. False, with y as it was, if x or y has another shape than `input_shape()` and `output_shape()`, or if the model
+  /// refuses x, as an Embedding does a number that is outside of its table (forward says why). Without exceptions the error handler has the last word there, as everywhere.
   [[nodiscard]] bool predict(const Input& x, const Output& y) noexcept {
     if (x.shape() != input_shape_ || y.shape() != output_shape_) return false;
+#if defined(__cpp_exceptions)
+    try {
+      run(x, y);
+    } catch (...) {
+      return false;
+    }
+#else
+    run(x, y);
+#endif
+    return true;
+  }
+
+ private:
+  void run(const Input& x, const Output& y) {
     PoolScope own(pool_);
     PreparedScope prepared(weights_);
     ThreadScope limit(threads_);
     const auto result = model_->forward(x);
     std::copy_n(result.data(), result.size(), y.data());
-    return true;
   }
 
- private:
   BufferPool pool_;
   PreparedWeights weights_;
   const Model* model_;

@@ -49,10 +49,11 @@ inline std::string at_step() { return context().has_step ? text(", at step ", co
 template <class X>
 using Element = std::remove_cvref_t<decltype(*std::declval<const X&>().data())>;
 
-/// Throws AnomalyError if `data` holds what is no number; `what` says what it is: "forward gives".
+/// Throws AnomalyError if `data` holds what is no number; `what` says what it is: "forward gives". Null holds nothing: a layer that has no gradient of its
+/// input to give returns a tensor without memory.
 template <class T>
 void require_finite(std::string_view what, const T* data, const Shape& shape, std::string_view hint = "") {
-  if (const Index place = first_anomaly(data, shape.size()); place >= 0)
+  if (const Index place = data ? first_anomaly(data, shape.size()) : -1; place >= 0)
     fail<AnomalyError>(what, ' ', data[place], " at element ", place, " of ", shape, hint, at_step());
 }
 

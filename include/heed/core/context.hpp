@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -22,8 +23,7 @@ struct Context {
   std::uint64_t seed = 0;                        ///< of the innermost StepScope, 0 without
   std::uint64_t step = 0;                        ///< of the innermost StepScope, 0 without
   bool has_step = false;                         ///< a StepScope is active
-  std::uint64_t step_scope = 0;                  ///< number of the innermost StepScope among those of this thread
-  std::uint64_t step_scopes = 0;                 ///< how many there were
+  std::uint64_t step_scope = 0;                  ///< number of the innermost StepScope among those of the process
   std::uint64_t init_seed = 0, init_draws = 0;   ///< see SeedScope
   std::uint64_t dropout_caches = 0;              ///< how many caches took a number, see DropoutKey
   const class LayerScope* layer = nullptr;       ///< innermost layer at work, linked to its parents
@@ -62,7 +62,7 @@ class StepScope {
     context().seed = seed;
     context().step = step;
     context().has_step = true;
-    context().step_scope = ++context().step_scopes;
+    context().step_scope = next_number();
   }
   ~StepScope() {
     context().seed = saved_.seed;
@@ -74,6 +74,12 @@ class StepScope {
   StepScope& operator=(const StepScope&) = delete;
 
  private:
+  /// 1, 2, ... over all threads: a cache that is used under two scopes can tell them apart, and no result depends on it otherwise.
+  static std::uint64_t next_number() {
+    static std::atomic<std::uint64_t> scopes{0};
+    return ++scopes;
+  }
+
   Context saved_;
 };
 

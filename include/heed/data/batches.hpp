@@ -112,7 +112,7 @@ class Batches {
       batch.labels.reserve(static_cast<std::size_t>(options_.batch_size));
       batch.indices.reserve(static_cast<std::size_t>(options_.batch_size));
     }
-    if (options_.prefetch) worker_ = std::jthread([this] { work(); });
+    if (options_.prefetch) worker_ = std::thread([this] { work(); });
   }
   template <Dataset D>
   HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
@@ -125,6 +125,7 @@ class Batches {
       closing_ = true;
     }
     changed_.notify_all();
+    if (worker_.joinable()) worker_.join();
   }
 
   /// Batches in an epoch.
@@ -277,7 +278,7 @@ class Batches {
   Index asked_ = -1;  // number of the batch that the worker is at, -1 when it is idle
   std::exception_ptr error_;
   bool closing_ = false;
-  std::jthread worker_;  // last: it is joined before anything that it uses is destroyed
+  std::thread worker_;  // with prefetch
 };
 
 }  // namespace heed::inline HEED_ABI

@@ -17,7 +17,7 @@ namespace heed::inline HEED_ABI {
 
 /// What one shard of a batch gave, or all of them together.
 struct ShardReport {
-  double loss = 0;    ///< mean over the images
+  double loss = 0;    ///< what the shard adds to the loss of the batch
   Index correct = 0;  ///< images that were classified rightly
   bool stop = false;  ///< a rank asked for an end
 };
@@ -52,8 +52,8 @@ class ShardedGradients {
   /// Between the ranks that share the shards.
   const Communicator& communicator() const { return communicator_; }
 
-  /// Calls `pass(shard, begin, end)` for this rank's shards of a batch of `images`: it runs images [begin, end) forward and backward, gradients of the
-  /// shard's share (end - begin) / images of the loss added to zeros, and returns a ShardReport. Then all ranks have the same gradients, buffers and report. If
+  /// Calls `pass(shard, begin, end)` for this rank's shards of a batch of `images`: it runs images [begin, end) forward and backward, gradients of what
+  /// they add to the loss of the batch (see loss_share) added to zeros, and returns a ShardReport. Then all ranks have the same gradients, buffers and report. If
   /// the loss is not finite, there are no gradients.
   template <class Pass>
   ShardReport operator()(Index images, bool stop, const Pass& pass) {
@@ -82,7 +82,7 @@ class ShardedGradients {
     for (Index rank = 0; rank < ranks; ++rank) {
       report.stop = report.stop || all(rank, 0) != 0;
       for (Index shard = first_of(rank); shard < first_of(rank + 1); ++shard) {
-        report.loss += share_of(shard) * all(rank, 1 + 2 * (shard - first_of(rank)));
+        report.loss += all(rank, 1 + 2 * (shard - first_of(rank)));
         report.correct += static_cast<Index>(all(rank, 2 + 2 * (shard - first_of(rank))));
       }
     }

@@ -40,9 +40,10 @@ class AppendedKeys {
         for (Index j = 0; j < keys; ++j) attend_(b, h, i, j) = j < a.visible_keys(b, i) && (!a.mask || a.mask.row(b, h, i)[j * a.mask.key]);
       });
       a.mask = {attend_.data(), batch, head, all, 1};
-      a.causal = false, a.key_lengths = nullptr, a.key_limit = all;
+      a.causal = false, a.key_lengths = nullptr;
     }
     a.slopes = nullptr;  // they are in the bias now
+    a.key_limit = all;   // and keys beyond it in the mask
     if (a.key_mask) {
       attend_keys_.resize({a.batches, all});
       attend_keys_.fill(true);

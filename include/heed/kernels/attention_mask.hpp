@@ -76,6 +76,8 @@ struct Attention {
   const T* slopes = nullptr;      ///< (heads): -slope |position - j| is added to the score of key j (ALiBi, Press et al. 2022)
   AttentionDropout dropout = {};  ///< of the weights, in training
 
+  /// Whether there is no weight at all: no query, no key or no batch.
+  bool empty() const { return batches * heads * queries * keys == 0; }
   /// The head of keys and values that query head h reads.
   Index kv_head(Index h) const { return h / (heads / kv_heads); }
   /// Keys of sequence b.

@@ -77,7 +77,8 @@ namespace detail {
 class Readers {
  public:
   Readers(const Pool2dGeometry& g, int axis)
-      : row_(1 + 2 * g.kernel[axis]), table_(Tensor<Index, 1>::uninitialized({g.size[axis] * row_})) {
+      : row_(1 + 2 * std::min(g.kernel[axis], g.dilation[axis] * (g.kernel[axis] - 1) / g.stride[axis] + 1)),
+        table_(Tensor<Index, 1>::uninitialized({g.size[axis] * row_})) {
     for (Index i = 0; i < g.size[axis]; ++i) table_[i * row_] = 0;
     for (Index o = g.out_size[axis]; o-- > 0;)
       for (Index k = g.first_tap(axis, o); k < g.end_tap(axis, o); ++k) {

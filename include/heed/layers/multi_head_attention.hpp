@@ -400,7 +400,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     g.log_sum = cache.log_sum.data();
     g.dq = dq, g.dk = dk, g.dv = dv;
     if (more.d_weights) {
-      require(!cache.weights.empty(), "MultiHeadAttention: a gradient of the weights came back, but forward was not asked to keep them");
+      require(a.empty() || !cache.weights.empty(),
+          "MultiHeadAttention: a gradient of the weights came back, but forward was not asked to keep them");
       g.weights = cache.weights.data();
       if (more.averaged) {
         const Shape expected{a.batches, a.queries, a.keys};
@@ -412,7 +413,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
         g.d_weights = more.d_weights.broadcast("MultiHeadAttention", "the gradient of the weights", cache.weights.shape());
       }
     }
-    require(!more.d_bias || cache.bias, "MultiHeadAttention: the gradient of a bias is asked for, but forward had none");
+    require(!more.d_bias || cache.bias || a.empty(), "MultiHeadAttention: the gradient of a bias is asked for, but forward had none");
     if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
     require(!more.d_slopes || a.slopes, "MultiHeadAttention: the gradient of slopes is asked for, but forward had none, or appended keys");
     g.d_slopes = more.d_slopes;

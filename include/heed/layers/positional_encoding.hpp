@@ -46,6 +46,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
 
   struct Cache {
     TensorView<const T, 2> x;  ///< (rows, features), the caller's
+    Shape shape;               ///< of x
   };
 
   explicit PositionalEncoding(const PositionalEncodingOptions& options) : options_(options) {
@@ -98,7 +99,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
 
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
-    cache.x = x.as_rows();
+    cache.x = x.as_rows(), cache.shape = x.shape();
     return forward(x);
   }
   template <int Rank>
@@ -109,7 +110,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index period = tokens_of(dy.shape()) * options_.features, sequences = period > 0 ? dy.size() / period : 0;
-    require_gradient_shape("PositionalEncoding", dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x);
+    require_gradient_shape("PositionalEncoding", dy.shape(), cache.shape, cache.x);
     const bool multiplied = options_.use == PositionUse::multiplied;
     if (options_.kind == PositionKind::learned && !weight_.frozen()) {
       if (multiplied)

@@ -76,6 +76,18 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
     return forward(x, RotaryPositions(), cache);
   }
 
+  struct DecodeState {
+    Index position = 0;  ///< of the next token
+  };
+  DecodeState decode_state(Index /*sequences*/, Index /*capacity*/) const { return {}; }
+  /// Inference of the tokens x that follow `state.position` others. Throws ShapeError beyond max_positions.
+  template <int Rank>
+  Tensor<T, Rank> decode(const TensorView<const T, Rank>& x, DecodeState& state) const {
+    auto y = forward(x, RotaryPositions{.offset = state.position});
+    state.position += x.shape()[-2];
+    return y;
+  }
+
   /// A rotation is orthogonal: dx is dy turned back by the same angles.
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {

@@ -165,15 +165,15 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     g.dy = heads<const T>(dy.data(), dy.shape(), a.heads, a.value_width);
     g.log_sum = cache.log_sum.data();
     if (more.d_weights) {
-      require(
-          !cache.weights.empty(), "ScaledDotProductAttention: a gradient of the weights came back, but forward was not asked to keep them");
+      require(a.empty() || !cache.weights.empty(),
+          "ScaledDotProductAttention: a gradient of the weights came back, but forward was not asked to keep them");
       g.weights = cache.weights.data();
       g.d_weights = more.d_weights.broadcast("ScaledDotProductAttention", "the gradient of the weights", cache.weights.shape());
     }
     if (more.d_bias) g.d_bias = {more.d_bias, a.bias.batch, a.bias.head, a.bias.query, a.bias.key};
     require(!more.d_slopes || a.slopes, "ScaledDotProductAttention: the gradient of slopes is asked for, but forward had none");
     g.d_slopes = more.d_slopes;
-    require(!more.d_bias || a.bias, "ScaledDotProductAttention: the gradient of a bias is asked for, but forward had none");
+    require(!more.d_bias || a.bias || a.empty(), "ScaledDotProductAttention: the gradient of a bias is asked for, but forward had none");
     g.dq = heads<T>(dq.data(), cache.q, a.heads, a.width);
     g.dk = heads<T>(dk.data(), cache.k, a.kv_heads, a.width);
     g.dv = heads<T>(dv.data(), cache.v, a.kv_heads, a.value_width);

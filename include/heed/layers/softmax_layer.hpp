@@ -25,6 +25,9 @@ class SoftmaxLayer : public LayerBase<Derived> {
     return in;
   }
 
+  /// Whether tokens (N, T, C) compete with each other: decode refuses it.
+  bool mixes(const Shape& in) const { return in.rank() > 2 && (dim_ < 0 ? dim_ + in.rank() : dim_) == in.rank() - 2; }
+
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));

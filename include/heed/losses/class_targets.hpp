@@ -27,6 +27,18 @@ struct ClassWeights {
   /// The factor of class c.
   double operator()(Index c) const { return weight.empty() ? 1.0 : weight[static_cast<std::size_t>(c)]; }
 
+  /// What the labels weigh together, those that are ignored nothing. A label that is no class is for the loss to refuse, and weighs nothing here.
+  template <LabelRange Labels>
+  double sum(const Labels& labels) const {
+    double all = 0;
+    for (std::size_t i = 0; i < std::size(labels); ++i) {
+      const auto label = static_cast<Index>(std::data(labels)[i]);
+      const bool known = label >= 0 && (weight.empty() || label < static_cast<Index>(weight.size()));
+      if (known && label != ignore_index) all += (*this)(label);
+    }
+    return all;
+  }
+
   /// The check of a loss's constructor.
   void check(std::string_view loss) const {
     for (double w : weight) require(w >= 0, loss, ": class weights must not be negative, one is ", w);

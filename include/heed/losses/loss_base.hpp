@@ -52,6 +52,7 @@ class LossBase {
         requires { self().terms(x, targets); },
         "heed: these targets do not belong to this loss: classes are whole numbers, a vector or span of them; others are a tensor of the "
         "input's scalar and rank");
+    require<ShapeError>(x.shape().rank() == Rank, "the input of a loss is a tensor without a shape, expected ", Rank, " axes");
     return self().terms(x, targets);
   }
 

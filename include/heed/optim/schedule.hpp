@@ -41,7 +41,7 @@ struct WarmupSchedule {
   Index steps = 0;              ///< of the whole run; must be given
   Index warmup_steps = 0;       ///< [0, steps]
   double start_factor = 0.05;   ///< a first step with 0 would be lost
-  double end_factor = 0;        ///< at the last step and behind it
+  double end_factor = 0;        ///< at step `steps`, one behind the last, and beyond
   Decay decay = Decay::linear;  ///< the way down
 
   /// The factor at step `step`, 0, 1, ... Throws std::invalid_argument for values outside of the ranges above.
@@ -88,7 +88,7 @@ struct OneCycleSchedule {
     const double start = 1 / div_factor, s = static_cast<double>(step), last = static_cast<double>(steps - 1);
     const double peak = pct_start * static_cast<double>(steps) - 1;
     if (s < peak) return detail::between(start, 1, s / peak, decay);
-    return detail::between(1, start / final_div_factor, last > peak ? (s - peak) / (last - peak) : 1.0, decay);
+    return detail::between(1, start / final_div_factor, last > peak ? (s - peak) / (last - peak) : 0.0, decay);
   }
 };
 

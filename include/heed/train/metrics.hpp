@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,14 +19,15 @@ Index argmax(const T* values, Index count) {
   return best;
 }
 
-/// How many rows of `scores` (rows, classes) have their largest score at the label.
+/// How many rows of `scores` (rows, classes) have their largest score at the label. Rows labelled `ignored` are never right.
 template <class T, class Labels>
-Index count_correct(const TensorView<const T, 2>& scores, const Labels& labels) {
+Index count_correct(const TensorView<const T, 2>& scores, const Labels& labels, std::optional<Index> ignored = {}) {
   require<ShapeError>(scores.rows() == static_cast<Index>(std::size(labels)), "count_correct: ", scores.rows(), " rows of scores, but ",
       std::size(labels), " labels");
   Index correct = 0;
   for (Index r = 0; r < scores.rows(); ++r)
-    correct += argmax(scores.data() + r * scores.features(), scores.features()) == static_cast<Index>(std::data(labels)[r]);
+    if (const auto label = static_cast<Index>(std::data(labels)[r]); label != ignored)
+      correct += argmax(scores.data() + r * scores.features(), scores.features()) == label;
   return correct;
 }
 

@@ -17,6 +17,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/distributed/sharded_gradients.hpp>
 #include <heed/losses/cross_entropy.hpp>
+#include <heed/losses/loss_share.hpp>
 #include <heed/optim/clip_gradient_norm.hpp>
 #include <heed/optim/optimizer.hpp>
 #include <heed/optim/schedule.hpp>
@@ -38,7 +39,7 @@ struct TrainerOptions {
 /// What one step did.
 struct StepReport {
   Index step = 0;                   ///< 0, 1, ... over all epochs
-  Index images = 0;                 ///< in the batch
+  Index images = 0;                 ///< in the batch (or tokens: labels), without those whose label the loss ignores
   double loss = 0;                  ///< mean over the images of the batch
   Index correct = 0;                ///< of the training pass, before the update
   double learning_rate_factor = 1;  ///< the schedule's
@@ -47,7 +48,7 @@ struct StepReport {
 /// What the steps of an epoch (or of what was run of it) add up to. A later run goes on from it to the same report, but for the seconds.
 struct EpochReport {
   Index epoch = 0;                           ///< its number
-  Index steps = 0, images = 0, correct = 0;  ///< so far
+  Index steps = 0, images = 0, correct = 0;  ///< so far; `images` are those that count, as in StepReport
   double loss_sum = 0;                       ///< over the images, in their order
   double seconds = 0;                        ///< of wall clock
   bool stopped = false;                      ///< a stop was requested
@@ -100,7 +101,7 @@ class Trainer {
   /// weight (running statistics and gradients it has). Under an AnomalyScope the sentence names the first layer that gave such a number.
   template <class X, class Labels>
   StepReport step(const X& x, const Labels& labels) {
-    StepReport report{.step = step_, .images = static_cast<Index>(std::size(labels)), .learning_rate_factor = schedule_(step_)};
+    StepReport report{.step = step_, .images = counted_labels(loss_, labels), .learning_rate_factor = schedule_(step_)};
     optimizer_.zero_gradients();
     const ShardReport made = sharded_ ? in_shards(x, labels) : pass(x, labels, 0, 1);
     report.loss = made.loss;
@@ -172,8 +173,11 @@ class Trainer {
     auto logits = model_.forward(x, cache_);
     const Shape shape = logits.shape();
     ShardReport report;
-    report.loss = static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
-    report.correct = count_correct<T>(logits.as_rows(), labels);
+    report.loss = share * static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
+    if constexpr (WeighsLabels<Loss>)
+      report.correct = count_correct<T>(logits.as_rows(), labels, loss_.options().ignore_index);
+    else
+      report.correct = count_correct<T>(logits.as_rows(), labels);
     logits.release();
     if (!std::isfinite(report.loss)) return report;
     if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_.data(), d_logits_.shape());
@@ -192,8 +196,8 @@ class Trainer {
       const std::span words(std::data(labels), std::size(labels));
       return (*sharded_)(images, stop_requested(), [&](Index shard, Index begin, Index end) {
         const auto label = [&](Index image) { return static_cast<std::size_t>(image * (count / images)); };
-        return pass(x.slice(begin, end), words.subspan(label(begin), label(end) - label(begin)), shard,
-            static_cast<double>(end - begin) / static_cast<double>(images));
+        const auto own = words.subspan(label(begin), label(end) - label(begin));
+        return pass(x.slice(begin, end), own, shard, loss_share(loss_, own, words));
       });
     } else {
       fail("Trainer: what this model takes cannot be cut into shards: expected a tensor or a view, and labels in a row");

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+
+#include <heed/losses/class_targets.hpp>
+#include <heed/losses/loss_base.hpp>
+
+namespace heed::inline HEED_ABI {
+
+/// A loss against classes that weighs its labels and may ignore some, as its options say (CrossEntropyLoss, NLLLoss).
+template <class Loss>
+concept WeighsLabels = requires(const Loss& loss) {
+  ClassWeights{loss.options().weight, loss.options().ignore_index};
+};
+
+/// How many labels count for `loss`: all but those that it ignores.
+template <class Loss, class Labels>
+Index counted_labels([[maybe_unused]] const Loss& loss, const Labels& labels) {
+  const auto size = static_cast<Index>(std::size(labels));
+  Index ignored = 0;
+  if constexpr (WeighsLabels<Loss> && LabelRange<Labels>)
+    for (Index i = 0; i < size; ++i) ignored += static_cast<Index>(std::data(labels)[i]) == loss.options().ignore_index;
+  return size - ignored;
+}
+
+/// The factor with which the loss of some of a batch's labels, `part`, and its gradient enter those of the whole batch, `all`: 1 where the loss is a sum; of a
+/// mean the part's share of the weights that it divides by. A loss that does not say how it divides is taken for a mean over the labels.
+template <class Loss, class Part, class All>
+double loss_share([[maybe_unused]] const Loss& loss, const Part& part, const All& all) {
+  if constexpr (requires { loss.options().reduction; })
+    if (loss.options().reduction == Reduction::sum) return 1;
+  if constexpr (WeighsLabels<Loss> && LabelRange<Part> && LabelRange<All>) {
+    const ClassWeights weights{loss.options().weight, loss.options().ignore_index};
+    const double divisor = weights.sum(all);
+    return divisor > 0 ? weights.sum(part) / divisor : 0;
+  } else {
+    return static_cast<double>(std::size(part)) / static_cast<double>(std::size(all));
+  }
+}
+
+}  // namespace heed::inline HEED_ABI
