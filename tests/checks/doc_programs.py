@@ -19,15 +19,17 @@ pages = [tree.ROOT / "README.md", *sorted((tree.ROOT / "docs").rglob("*.md"))]
 faults, blocks, printed = [], 0, {}
 
 
-def build_and_run(name, source, folder):
-    """Compiles and runs `source`, whose #line directives name the pages. A line that begins with \\x01 says from which block what follows comes."""
+def build_and_run(name, source, folder, block_of=None):
+    """Compiles and runs `source`, whose #line directives name the pages: all of it is `block_of`, or a line that begins with \\x01 says from which block what
+    follows comes."""
     path, program = Path(folder) / f"{name}.cpp", Path(folder) / name
     path.write_text(source)
     built = subprocess.run([*compiler, "-O0", "-Wall", "-Wextra", "-Werror", "-Wno-unused", str(path), "-o", str(program)], capture_output=True, text=True)
     if built.returncode:
         return built.stderr[:4000]
     ran = subprocess.run([str(program)], cwd=folder, capture_output=True, text=True, timeout=600)
-    for part in ran.stdout.split("\x01")[1:]:
+    said = ran.stdout if block_of is None else f"\x01{block_of}\n{ran.stdout}"
+    for part in said.split("\x01")[1:]:
         block, _, lines = part.partition("\n")
         if block in printed and lines.rstrip() != printed[block].rstrip():
             faults.append(f"{block}: the page shows\n{printed[block]}and the program prints\n{lines}")
@@ -46,7 +48,7 @@ with tempfile.TemporaryDirectory() as folder:
             if re.search(r"\bint main\b", code):
                 if page.name == "README.md":
                     continue
-                programs.append(f'#line {line} "{tree.name_of(page)}"\n{code}')
+                programs.append((block, f'#line {line} "{tree.name_of(page)}"\n{code}'))
                 continue
             includes.update(dict.fromkeys(doc_blocks.INCLUDE_LINE.findall(code)))
             body.append(f'std::puts("\\1{block}");\n#line {line} "{tree.name_of(page)}"\n{doc_blocks.statements(code)}')
@@ -55,8 +57,8 @@ with tempfile.TemporaryDirectory() as folder:
             functions.append(f"void {name}() {{\n" + "".join(body) + "}\n")
             calls.append(f"  {name}();\n")
     source = doc_blocks.program(includes, functions, calls)
-    for number, code in enumerate([source, *programs]):
-        fault = build_and_run(f"program{number}", code, folder)
+    for number, (block, code) in enumerate([(None, source), *programs]):
+        fault = build_and_run(f"program{number}", code, folder, block)
         if fault:
             faults.append(fault)
 
