@@ -189,7 +189,6 @@ struct MSELossOptions;
 struct NLLLossOptions;
 template <class T>
 class BCEWithLogitsLoss;
-template <class Label>
 class ClassLabels;
 template <class T>
 class CrossEntropyLoss;

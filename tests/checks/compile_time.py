@@ -2,9 +2,9 @@
 """What heed costs a compiler, beside Eigen. Usage: compile_time.py [--header-only] -- COMPILER FLAGS...
 
 Everything is a ratio to a file that includes <Eigen/Core> and multiplies two float matrices: processor time, the best of a few rounds taken in turns, so that a
-busy machine disturbs all sides alike, and the compiler's largest memory. A ratio above its limit fails. The net of three layers and its training step is compiled as
-further files of a program are, with kernels and layers in another one (HEED_COMPILED), once with all headers and once with those of its parts alone; --header-only
-compiles it with all its kernels, too, which takes a minute.
+busy machine disturbs all sides alike, and the compiler's largest memory. A ratio above its limit fails. Kernels and layers are in another file (HEED_COMPILED): for a
+further file of a program, which trains a net that it is given, and for one that makes a net of three layers and trains it, with all headers and with those of its parts
+alone; --header-only compiles that one with all its kernels, too, which takes a minute.
 """
 import os
 import subprocess
@@ -12,9 +12,9 @@ import sys
 
 import tree
 
-ROUNDS = 3
+ROUNDS = 4
 EIGEN = "#include <Eigen/Core>\n"
-NET = (tree.ROOT / "tests" / "consumer" / "training_step.cpp").read_text()
+NET, FURTHER = ((tree.ROOT / "tests" / "consumer" / file).read_text() for file in ("training_step.cpp", "further_file.cpp"))
 PARTS = ["compose/sequential", "layers/conv2d", "layers/relu", "layers/max_pool2d", "layers/flatten", "layers/linear", "losses/cross_entropy", "optim/adam"]
 # name: program, the ratio of time that it may have, and that of memory
 PROGRAMS = {
@@ -23,6 +23,7 @@ PROGRAMS = {
     "heed/fwd.hpp": ("#include <heed/fwd.hpp>\n", 0.15, None),
     "heed/heed.hpp": ("#include <heed/heed.hpp>\n", 2, None),
     "heed/all.hpp": ("#include <heed/all.hpp>\n", 2, None),
+    "further file": ("#define HEED_COMPILED\n" + FURTHER, 1.3, 2),
     "net, compiled": ("#define HEED_COMPILED\n" + NET, 2.2, 2),
     "its parts' headers alone": ("#define HEED_COMPILED\n" + NET.replace("#include <heed/heed.hpp>\n", "".join(f"#include <heed/{part}.hpp>\n" for part in PARTS)), 1.9, 2),
 }

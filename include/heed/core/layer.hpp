@@ -83,32 +83,52 @@ struct NamedBuffer {
   Tensor<T, 1>* buffer;  ///< the model's own
 };
 
+namespace detail {
+
+/// A walk that lists the parameters. One for all models: what is written behind it is compiled once.
+template <class T>
+struct ParameterList final : Visitor<T> {
+  std::vector<NamedParameter<T>> found;  ///< so far
+  using Visitor<T>::parameter;
+  void parameter(std::string_view name, Parameter<T>& p) override;
+};
+template <class T>
+void ParameterList<T>::parameter(std::string_view name, Parameter<T>& p) {
+  found.push_back({this->path_of(name), &p});
+}
+HEED_COMPILE_CLASS_ONCE(ParameterList);
+
+/// The same of the buffers.
+template <class T>
+struct BufferList final : Visitor<T> {
+  std::vector<NamedBuffer<T>> found;  ///< so far
+  using Visitor<T>::buffer;
+  void buffer(std::string_view name, Tensor<T, 1>& b) override;
+};
+template <class T>
+void BufferList<T>::buffer(std::string_view name, Tensor<T, 1>& b) {
+  found.push_back({this->path_of(name), &b});
+}
+HEED_COMPILE_CLASS_ONCE(BufferList);
+
+}  // namespace detail
+
 /// All parameters of a model in the order of the walk. They may be written, so the model is not const. The pointers are valid as long as the model is neither moved nor destroyed.
 template <class Model>
 auto named_parameters(Model& model) {
   static_assert(
       !std::is_const_v<Model>, "heed::named_parameters: the parameters that it names may be written, so the model must not be const");
-  using T = typename Model::scalar;
-  struct Collect : Visitor<T> {
-    std::vector<NamedParameter<T>> found;
-    using Visitor<T>::parameter;
-    void parameter(std::string_view name, Parameter<T>& p) override { found.push_back({this->path_of(name), &p}); }
-  } collect;
-  model.describe(collect);
-  return std::move(collect.found);
+  detail::ParameterList<typename Model::scalar> list;
+  model.describe(list);
+  return std::move(list.found);
 }
 
 /// All buffers of a model in the order of the walk.
 template <class Model>
 auto named_buffers(Model& model) {
-  using T = typename Model::scalar;
-  struct Collect : Visitor<T> {
-    std::vector<NamedBuffer<T>> found;
-    using Visitor<T>::buffer;
-    void buffer(std::string_view name, Tensor<T, 1>& b) override { found.push_back({this->path_of(name), &b}); }
-  } collect;
-  model.describe(collect);
-  return std::move(collect.found);
+  detail::BufferList<typename Model::scalar> list;
+  model.describe(list);
+  return std::move(list.found);
 }
 
 /// Copies parameters (with their frozen marks) and buffers between two models of equal structure; the scalars may differ.

@@ -50,40 +50,40 @@ struct ClassWeights {
   }
 };
 
-/// Labels of rows, looked at in place. The sum of the weights of those that count is what a mean divides by.
-template <class Label>
+/// Labels of rows, whatever integers they are given as. The sum of the weights of those that count is what a mean divides by.
 class ClassLabels {
  public:
   /// Throws ShapeError for another number of labels than rows, std::invalid_argument for one that is neither a class nor `ignore_index`.
   template <LabelRange Range>
   ClassLabels(std::string_view loss, const ClassWeights& weights, Index rows, Index classes, const Range& range)
-      : labels_(std::data(range)), ignore_index_(weights.ignore_index) {
+      : labels_(Tensor<Index, 1>::uninitialized({static_cast<Index>(std::size(range))})), ignore_index_(weights.ignore_index) {
+    for (Index r = 0; r < labels_.size(); ++r) labels_[r] = static_cast<Index>(std::data(range)[r]);
+    check(loss, weights, rows, classes);
+  }
+
+  /// The label of row r.
+  Index operator[](Index r) const { return labels_[r]; }
+  /// Whether row r counts nowhere.
+  bool ignored(Index r) const { return labels_[r] == ignore_index_; }
+  /// The sum of the weights of the rows that count.
+  double divisor() const { return divisor_; }
+
+ private:
+  void check(std::string_view loss, const ClassWeights& weights, Index rows, Index classes) {
     weights.check(loss, classes);
-    require<ShapeError>(
-        static_cast<Index>(std::size(range)) == rows, loss, ": the input has ", rows, " rows, but there are ", std::size(range), " labels");
+    require<ShapeError>(labels_.size() == rows, loss, ": the input has ", rows, " rows, but there are ", labels_.size(), " labels");
     for (Index r = 0; r < rows; ++r) {
       if (ignored(r)) continue;
-      const Index label = (*this)[r];
+      const Index label = labels_[r];
       require(label >= 0 && label < classes, loss, ": label ", label, " of row ", r, " is not in 0 ... ", classes - 1,
           " and not ignore_index (", ignore_index_, ")");
       divisor_ += weights(label);
     }
   }
 
-  /// The label of row r.
-  Index operator[](Index r) const { return static_cast<Index>(labels_[r]); }
-  /// Whether row r counts nowhere.
-  bool ignored(Index r) const { return (*this)[r] == ignore_index_; }
-  /// The sum of the weights of the rows that count.
-  double divisor() const { return divisor_; }
-
- private:
-  const Label* labels_;
+  Tensor<Index, 1> labels_;
   Index ignore_index_;
   double divisor_ = 0;
 };
-template <class Range>
-ClassLabels(std::string_view, const ClassWeights&, Index, Index, const Range&)
-    -> ClassLabels<std::remove_cvref_t<decltype(std::data(std::declval<const Range&>())[0])>>;
 
 }  // namespace heed::inline HEED_ABI

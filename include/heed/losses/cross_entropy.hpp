@@ -63,9 +63,8 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
   ClassWeights weights() const { return {options_.weight, options_.ignore_index}; }
 
   /// a_rc of labels.
-  template <class Label>
   struct HardTargets {
-    ClassLabels<Label> labels;
+    ClassLabels labels;
     ClassWeights weight;
     double share, evenly;
 
@@ -128,8 +127,9 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
   template <int Rank, LabelRange Labels>
   auto terms(const TensorView<const T, Rank>& logits, const Labels& range) const {
     const Index classes = logits.features();
-    const ClassLabels labels(kName, weights(), logits.rows(), classes, range);
-    return make_terms(logits, labels.divisor(), hard_targets(labels, classes));
+    ClassLabels labels(kName, weights(), logits.rows(), classes, range);
+    const double divisor = labels.divisor();
+    return make_terms(logits, divisor, HardTargets{std::move(labels), weights(), share(), evenly(classes)});
   }
   template <int Rank>
   auto terms(const TensorView<const T, Rank>& logits, const TensorView<const T, Rank>& targets) const {
@@ -140,17 +140,25 @@ class CrossEntropyLoss : public LossBase<T, CrossEntropyLoss<T>> {
         logits, static_cast<double>(logits.rows()), SoftTargets{targets.data(), classes, weights(), share(), evenly(classes)});
   }
   template <int Rank, class Targets>
-  static Terms<Targets> make_terms(const TensorView<const T, Rank>& logits, double divisor, const Targets& targets) {
-    return {logits.data(), logits.rows(), logits.features(), divisor, targets};
+  static Terms<Targets> make_terms(const TensorView<const T, Rank>& logits, double divisor, Targets targets) {
+    return {logits.data(), logits.rows(), logits.features(), divisor, std::move(targets)};
   }
-  template <class Label>
-  HardTargets<Label> hard_targets(const ClassLabels<Label>& labels, Index classes) const {
-    return {labels, weights(), share(), evenly(classes)};
-  }
+  Value sum_terms(const Terms<HardTargets>& terms, double scale, T* d_logits) const;
+  Value sum_terms(const Terms<SoftTargets>& terms, double scale, T* d_logits) const;
   double share() const { return 1 - options_.label_smoothing; }
   double evenly(Index classes) const { return options_.label_smoothing / static_cast<double>(classes); }
 
   CrossEntropyOptions options_;
 };
+
+template <class T>
+auto CrossEntropyLoss<T>::sum_terms(const Terms<HardTargets>& terms, double scale, T* d_logits) const -> Value {
+  return Base::sum_terms(terms, scale, d_logits);
+}
+template <class T>
+auto CrossEntropyLoss<T>::sum_terms(const Terms<SoftTargets>& terms, double scale, T* d_logits) const -> Value {
+  return Base::sum_terms(terms, scale, d_logits);
+}
+HEED_COMPILE_CLASS_ONCE(CrossEntropyLoss);
 
 }  // namespace heed::inline HEED_ABI

@@ -61,12 +61,16 @@ class LossBase {
   Value reduce(const Terms& terms, T* dx) const {
     const bool mean = self().options().reduction == Reduction::mean;
     const double scale = !mean ? 1.0 : terms.divisor > 0 ? 1 / terms.divisor : 0.0;
+    return terms.width == 0 ? Value(0) : Value(scale) * self().sum_terms(terms, scale, dx);
+  }
+  /// The sum of all terms, and scale times their gradients. A loss may have its own that calls this one, to be compiled once (HEED_COMPILE_CLASS_ONCE).
+  template <class Terms>
+  Value sum_terms(const Terms& terms, double scale, T* dx) const {
     Value sum(0);
-    if (terms.width == 0) return sum;
     parallel_sum(terms.count, kShardElements / terms.width, 1, &sum, [&](Index begin, Index end, Value* partial) {
       for (Index i = begin; i < end; ++i) *partial += terms(i, scale, dx);
     });
-    return Value(scale) * sum;
+    return sum;
   }
 
   /// Every term's own loss (torch's reduction "none") in `losses`, which takes `shape`, and in `dx` its gradient.

@@ -52,12 +52,11 @@ class NLLLoss : public LossBase<T, NLLLoss<T>> {
   ClassWeights weights() const { return {options_.weight, options_.ignore_index}; }
 
   /// A term is a row.
-  template <class Label>
   struct Terms {
     const T* x;
     Index count, width;
     double divisor;
-    ClassLabels<Label> labels;
+    ClassLabels labels;
     ClassWeights weights;
 
     Value operator()(Index r, double scale, T* dx) const {
@@ -72,13 +71,9 @@ class NLLLoss : public LossBase<T, NLLLoss<T>> {
 
   template <int Rank, LabelRange Labels>
   auto terms(const TensorView<const T, Rank>& x, const Labels& range) const {
-    const ClassLabels labels(kName, weights(), x.rows(), x.features(), range);
-    return make_terms(x, labels);
-  }
-
-  template <int Rank, class Label>
-  Terms<Label> make_terms(const TensorView<const T, Rank>& x, const ClassLabels<Label>& labels) const {
-    return {x.data(), x.rows(), x.features(), labels.divisor(), labels, weights()};
+    ClassLabels labels(kName, weights(), x.rows(), x.features(), range);
+    const double divisor = labels.divisor();
+    return Terms{x.data(), x.rows(), x.features(), divisor, std::move(labels), weights()};
   }
 
   NLLLossOptions options_;

@@ -97,10 +97,7 @@ class BasicAdam final : public ParameterOptimizer<T> {
   using Rules = std::vector<ParameterRule<AdamChanges>>;
 
   /// The model behind `parameters` must outlive the optimiser and stay where it is.
-  explicit BasicAdam(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
-      : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
-    for (const Options& o : options_) check(o);
-  }
+  explicit BasicAdam(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {});
 
   std::string_view kind() const override { return decoupled ? "AdamW" : "Adam"; }
   /// The options that the parameter called `name` follows.
@@ -114,12 +111,7 @@ class BasicAdam final : public ParameterOptimizer<T> {
     return std::span(keys).first(options_[group].amsgrad ? 3 : 2);
   }
 
-  void update(const Piece& piece) const override {
-    if (options_[piece.group].amsgrad)
-      detail::run_adam<T, true>(rule<true>(piece), piece);
-    else
-      detail::run_adam<T, false>(rule<false>(piece), piece);
-  }
+  void update(const Piece& piece) const override;
 
  private:
   template <bool amsgrad>
@@ -148,6 +140,20 @@ class BasicAdam final : public ParameterOptimizer<T> {
 
   std::vector<Options> options_;
 };
+
+template <class T, bool decoupled>
+BasicAdam<T, decoupled>::BasicAdam(const std::vector<NamedParameter<T>>& parameters, const Options& options, const Rules& rules)
+    : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
+  for (const Options& o : options_) check(o);
+}
+
+template <class T, bool decoupled>
+void BasicAdam<T, decoupled>::update(const Piece& piece) const {
+  if (options_[piece.group].amsgrad)
+    detail::run_adam<T, true>(rule<true>(piece), piece);
+  else
+    detail::run_adam<T, false>(rule<false>(piece), piece);
+}
 
 /// Adam: weight decay is added to the gradient (L2).
 template <class T>

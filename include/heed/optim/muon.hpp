@@ -92,11 +92,7 @@ class Muon final : public ParameterOptimizer<T> {
   using Rules = std::vector<ParameterRule<MuonChanges>>;
 
   /// The model behind `parameters` must outlive the optimiser and stay where it is.
-  explicit Muon(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
-      : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
-    for (const Options& o : options_) check(o);
-    this->each_trainable([](const std::string& name, const Parameter<T>& parameter) { check_matrix(name, parameter.shape()); });
-  }
+  explicit Muon(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {});
 
   std::string_view kind() const override { return "Muon"; }
   /// The options that the parameter called `name` follows.
@@ -111,23 +107,7 @@ class Muon final : public ParameterOptimizer<T> {
   }
   bool elementwise() const override { return false; }
 
-  void update(const Piece& weight) const override {
-    const Options& o = options_[weight.group];
-    check_matrix("a parameter that was thawed", *weight.shape);
-    const Index rows = (*weight.shape)[0], cols = weight.count / rows;
-    T* buffer = weight.state[0];
-    const detail::Blend<T> follow{T(o.momentum), T(1 - o.momentum)};
-    kernels::elementwise(follow, weight.count, buffer, buffer, weight.gradient);
-    auto direction = Tensor<T, 2>::uninitialized({rows, cols});
-    if (o.nesterov)
-      kernels::elementwise(follow, weight.count, direction.data(), buffer, weight.gradient);
-    else
-      std::copy_n(buffer, weight.count, direction.data());
-    kernels::orthogonalize({.coefficients = o.ns_coefficients, .steps = o.ns_steps, .eps = o.eps}, direction);
-    const double rate = o.learning_rate * weight.learning_rate_factor;
-    const detail::Blend<T> move{T(1 - rate * o.weight_decay), T(-rate * adjusted(o.adjust_lr, rows, cols))};
-    kernels::elementwise(move, weight.count, weight.value, weight.value, direction.data());
-  }
+  void update(const Piece& weight) const override;
 
  private:
   static double adjusted(AdjustLr rule, Index rows, Index cols) {
@@ -150,6 +130,32 @@ class Muon final : public ParameterOptimizer<T> {
 
   std::vector<Options> options_;
 };
+
+template <class T>
+Muon<T>::Muon(const std::vector<NamedParameter<T>>& parameters, const Options& options, const Rules& rules)
+    : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
+  for (const Options& o : options_) check(o);
+  this->each_trainable([](const std::string& name, const Parameter<T>& parameter) { check_matrix(name, parameter.shape()); });
+}
+
+template <class T>
+void Muon<T>::update(const Piece& weight) const {
+  const Options& o = options_[weight.group];
+  check_matrix("a parameter that was thawed", *weight.shape);
+  const Index rows = (*weight.shape)[0], cols = weight.count / rows;
+  T* buffer = weight.state[0];
+  const detail::Blend<T> follow{T(o.momentum), T(1 - o.momentum)};
+  kernels::elementwise(follow, weight.count, buffer, buffer, weight.gradient);
+  auto direction = Tensor<T, 2>::uninitialized({rows, cols});
+  if (o.nesterov)
+    kernels::elementwise(follow, weight.count, direction.data(), buffer, weight.gradient);
+  else
+    std::copy_n(buffer, weight.count, direction.data());
+  kernels::orthogonalize({.coefficients = o.ns_coefficients, .steps = o.ns_steps, .eps = o.eps}, direction);
+  const double rate = o.learning_rate * weight.learning_rate_factor;
+  const detail::Blend<T> move{T(1 - rate * o.weight_decay), T(-rate * adjusted(o.adjust_lr, rows, cols))};
+  kernels::elementwise(move, weight.count, weight.value, weight.value, direction.data());
+}
 
 HEED_COMPILE_CLASS_ONCE(Muon);
 

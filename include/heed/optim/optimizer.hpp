@@ -114,52 +114,10 @@ class Optimizer {
 template <class T>
 class ParameterOptimizer : public Optimizer<T> {
  public:
-  void step(double learning_rate_factor = 1) override {
-    require(std::isfinite(learning_rate_factor) && learning_rate_factor >= 0, this->kind(),
-        ": the learning rate's factor of a step must be finite and not negative, is ", learning_rate_factor);
-    for (Entry& e : entries_) {
-      if (!moves(e)) continue;
-      ++e.steps;
-      make_state(e);
-    }
-    const auto size_of = [&](std::size_t k) { return moves(entries_[k]) ? entries_[k].parameter->size() : 0; };
-    const auto update_piece = [&](std::size_t k, Index from, Index to, Index /*place*/) {
-      Entry& e = entries_[k];
-      Piece piece{e.group, e.steps, learning_rate_factor, e.parameter->value() + from, e.parameter->gradient() + from, {}, to - from,
-          &e.parameter->shape()};
-      for (std::size_t s = 0; s < e.state.size(); ++s) piece.state[s] = e.state[s].data() + from;
-      update(piece);
-    };
-    const Index length = line_length(entries_.size(), size_of);
-    if (!elementwise()) return for_each_piece(entries_.size(), size_of, 0, length, update_piece);
-    parallel_for(
-        length, kPieceElements, [&](Index begin, Index end) { for_each_piece(entries_.size(), size_of, begin, end, update_piece); });
-  }
-
-  void zero_gradients() override {
-    const auto size_of = [&](std::size_t k) { return entries_[k].parameter->has_gradient() ? entries_[k].parameter->size() : 0; };
-    parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
-      for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) {
-        std::fill_n(entries_[k].parameter->gradient() + from, to - from, T(0));
-      });
-    });
-  }
-
-  std::vector<NamedState<T>> named_state() override {
-    std::vector<NamedState<T>> found;
-    for (Entry& e : entries_) {
-      if (e.parameter->frozen()) continue;
-      make_state(e);
-      for (std::size_t s = 0; s < e.state.size(); ++s) found.push_back({text(e.name, '.', state_keys(e.group)[s]), &e.state[s]});
-    }
-    return found;
-  }
-  std::vector<NamedStepCount> named_step_counts() override {
-    std::vector<NamedStepCount> found;
-    for (Entry& e : entries_)
-      if (!e.parameter->frozen()) found.push_back({e.name + ".step", &e.steps});
-    return found;
-  }
+  void step(double learning_rate_factor = 1) override;
+  void zero_gradients() override;
+  std::vector<NamedState<T>> named_state() override;
+  std::vector<NamedStepCount> named_step_counts() override;
 
  protected:
   /// What `update` is given: a part of one parameter.
@@ -229,6 +187,59 @@ class ParameterOptimizer : public Optimizer<T> {
 
   std::vector<Entry> entries_;
 };
+
+// Behind the class, so that files which do not compile them (HEED_COMPILED) need not look at them: a compiler instantiates what is written inside, to inline it.
+
+template <class T>
+void ParameterOptimizer<T>::step(double learning_rate_factor) {
+  require(std::isfinite(learning_rate_factor) && learning_rate_factor >= 0, this->kind(),
+      ": the learning rate's factor of a step must be finite and not negative, is ", learning_rate_factor);
+  for (Entry& e : entries_) {
+    if (!moves(e)) continue;
+    ++e.steps;
+    make_state(e);
+  }
+  const auto size_of = [&](std::size_t k) { return moves(entries_[k]) ? entries_[k].parameter->size() : 0; };
+  const auto update_piece = [&](std::size_t k, Index from, Index to, Index /*place*/) {
+    Entry& e = entries_[k];
+    Piece piece{e.group, e.steps, learning_rate_factor, e.parameter->value() + from, e.parameter->gradient() + from, {}, to - from,
+        &e.parameter->shape()};
+    for (std::size_t s = 0; s < e.state.size(); ++s) piece.state[s] = e.state[s].data() + from;
+    update(piece);
+  };
+  const Index length = line_length(entries_.size(), size_of);
+  if (!elementwise()) return for_each_piece(entries_.size(), size_of, 0, length, update_piece);
+  parallel_for(length, kPieceElements, [&](Index begin, Index end) { for_each_piece(entries_.size(), size_of, begin, end, update_piece); });
+}
+
+template <class T>
+void ParameterOptimizer<T>::zero_gradients() {
+  const auto size_of = [&](std::size_t k) { return entries_[k].parameter->has_gradient() ? entries_[k].parameter->size() : 0; };
+  parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
+    for_each_piece(entries_.size(), size_of, begin, end, [&](std::size_t k, Index from, Index to, Index /*place*/) {
+      std::fill_n(entries_[k].parameter->gradient() + from, to - from, T(0));
+    });
+  });
+}
+
+template <class T>
+std::vector<NamedState<T>> ParameterOptimizer<T>::named_state() {
+  std::vector<NamedState<T>> found;
+  for (Entry& e : entries_) {
+    if (e.parameter->frozen()) continue;
+    make_state(e);
+    for (std::size_t s = 0; s < e.state.size(); ++s) found.push_back({text(e.name, '.', state_keys(e.group)[s]), &e.state[s]});
+  }
+  return found;
+}
+
+template <class T>
+std::vector<NamedStepCount> ParameterOptimizer<T>::named_step_counts() {
+  std::vector<NamedStepCount> found;
+  for (Entry& e : entries_)
+    if (!e.parameter->frozen()) found.push_back({e.name + ".step", &e.steps});
+  return found;
+}
 
 HEED_COMPILE_CLASS_ONCE(ParameterOptimizer);
 

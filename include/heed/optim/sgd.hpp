@@ -84,10 +84,7 @@ class Sgd final : public ParameterOptimizer<T> {
   using Rules = std::vector<ParameterRule<SgdChanges>>;
 
   /// The model behind `parameters` must outlive the optimiser and stay where it is.
-  explicit Sgd(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {})
-      : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
-    for (const Options& o : options_) check(o);
-  }
+  explicit Sgd(const std::vector<NamedParameter<T>>& parameters, const Options& options = {}, const Rules& rules = {});
 
   std::string_view kind() const override { return "SGD"; }
   /// The options that the parameter called `name` follows.
@@ -102,12 +99,7 @@ class Sgd final : public ParameterOptimizer<T> {
     return std::span(keys).first(options_[group].momentum != 0 ? 1 : 0);
   }
 
-  void update(const Piece& piece) const override {
-    const Options& o = options_[piece.group];
-    if (o.momentum == 0) return detail::run_sgd<T, Form::plain>(rule<Form::plain>(piece), piece);
-    if (o.nesterov) return detail::run_sgd<T, Form::nesterov>(rule<Form::nesterov>(piece), piece);
-    detail::run_sgd<T, Form::momentum>(rule<Form::momentum>(piece), piece);
-  }
+  void update(const Piece& piece) const override;
 
  private:
   template <Form form>
@@ -133,6 +125,20 @@ class Sgd final : public ParameterOptimizer<T> {
 
   std::vector<Options> options_;
 };
+
+template <class T>
+Sgd<T>::Sgd(const std::vector<NamedParameter<T>>& parameters, const Options& options, const Rules& rules)
+    : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
+  for (const Options& o : options_) check(o);
+}
+
+template <class T>
+void Sgd<T>::update(const Piece& piece) const {
+  const Options& o = options_[piece.group];
+  if (o.momentum == 0) return detail::run_sgd<T, Form::plain>(rule<Form::plain>(piece), piece);
+  if (o.nesterov) return detail::run_sgd<T, Form::nesterov>(rule<Form::nesterov>(piece), piece);
+  detail::run_sgd<T, Form::momentum>(rule<Form::momentum>(piece), piece);
+}
 
 HEED_COMPILE_CLASS_ONCE(Sgd);
 
