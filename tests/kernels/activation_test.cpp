@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include <heed/core/dual.hpp>
 #include <heed/kernels/activation.hpp>
 
 using namespace heed;
@@ -90,6 +91,18 @@ TEST_CASE("activations and their derivatives against the formulas in long double
   }
   check_values<kernels::Sigmoid>(reference::sigmoid, reference::sigmoid_derivative);
   check_values<kernels::Tanh>(reference::tanh, reference::tanh_derivative);
+}
+
+TEST_CASE("at its kink the rectifier of dual numbers has the derivative of the backward pass") {
+  Tensor<Dual<1>, 1> x({1}), y({1});
+  x[0].value = 0, x[0].tangent[0] = 3;
+  kernels::activation_forward(1, x.data(), y.data(), kernels::Relu());
+  CHECK(y[0].value == 0);
+  CHECK(y[0].tangent[0] == 0);
+  const double at = 0, dy = 1;
+  double dx = 7;
+  kernels::activation_backward(1, &at, &dy, &dx, kernels::Relu());
+  CHECK(dx == 0);
 }
 
 TEST_CASE("an element's bits do not depend on its place") {
