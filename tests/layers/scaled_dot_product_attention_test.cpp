@@ -581,3 +581,16 @@ TEST_CASE("ScaledDotProductAttention: nothing has gradients of nothing") {
   const auto y = layer.forward(q, q, q, {.bias = bias}, cache, true);
   CHECK_NOTHROW(layer.backward(y, cache, {.d_weights = cache.weights, .d_bias = d_bias.data()}));
 }
+
+TEMPLATE_TEST_CASE("ScaledDotProductAttention: very low scores are scores, as far as docs/notation.md says", "", float, double) {
+  const ScaledDotProductAttention<TestType> layer({.scale = 1});
+  Tensor<TestType, 4> q({1, 1, 1, 1}), k({1, 1, 3, 1}), v({1, 1, 3, 1});
+  k.fill(TestType(-1));
+  for (Index j = 0; j < 3; ++j) v[j] = TestType(j + 1);
+  for (const auto& [score, mean] : {std::pair(2e29, 2.0), std::pair(4e29, 0.0)}) {  // below -3.5e29 a row has nothing to attend
+    q[0] = static_cast<TestType>(score);
+    CHECK(layer.forward(q, k, v)[0] == Approx(mean));
+    typename ScaledDotProductAttention<TestType>::Cache cache;
+    CHECK(layer.forward(q, k, v, cache)[0] == Approx(mean));
+  }
+}

@@ -57,7 +57,7 @@ OPERATORS = [
     ("wrong constant", r"\b0\.5\b", "0.25"),
     ("wrong constant", r"(?<=T\()1(?=\))", "2"),
 ]
-SKIP = re.compile(r"^\s*(#|HEED_COMPILE_|using |template|static_assert|namespace|struct \w+;|class )|HEED_ASSERT|visitor\.|grain|thread"
+SKIP = re.compile(r"^\s*(#|HEED_COMPILE_|HEED_INSTANTIATE|using |template|static_assert|namespace|struct \w+;|class )|HEED_ASSERT|visitor\.|grain|thread"
                   r"|parallel_for\(|parallel_sum\(|constexpr|kMaxRank|\bdelete\b|requires|prefetch|reserve|release\(")
 WORDS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|//[^\n]*|\[\[[^\]\n]*\]\]")
 MESSAGE = re.compile(rf"{CHECK}|\b(?:fail(?:<\w+>)?|error|text)\(")
