@@ -162,6 +162,9 @@ def main():
                              check=False, stderr=subprocess.PIPE, text=True)
     print(ran.stderr.replace(f"{source}/", ""), end="")
     version = subprocess.run(["doxygen", "--version"], check=True, capture_output=True, text=True).stdout.split()[0]
+    if not (output / "index.html").exists():
+        print(f"reference: Doxygen {version} ended with {ran.returncode} and made no pages")
+        return 1
     print(f"reference: {output / 'index.html'}")
     if ran.returncode != 0 and version == JUDGE:
         print("reference: what Doxygen warns of above is an error")

@@ -36,12 +36,12 @@ struct PredictCase : ForwardCase {
 
 struct ForwardWorkload : NetWorkload {
   void add(const std::string& name) const {
-    add_case(name, work(1), [w = *this] { return ForwardCase{w}; });
+    add_case(name, work(false), [w = *this] { return ForwardCase{w}; });
   }
 };
 struct PredictWorkload : NetWorkload {
   void add(const std::string& name) const {
-    add_case(name, work(1), [w = *this] { return PredictCase(w); });
+    add_case(name, work(false), [w = *this] { return PredictCase(w); });
   }
 };
 

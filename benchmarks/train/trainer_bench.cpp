@@ -61,7 +61,7 @@ struct TrainStepCase {
 };
 
 void TrainStepWorkload::add(const std::string& name) const {
-  add_case(name, work(3), [w = *this] { return TrainStepCase(w); });
+  add_case(name, work(true), [w = *this] { return TrainStepCase(w); });
 }
 
 [[maybe_unused]] const bool known = family<TrainStepWorkload>("train_step", {"demo", "small", "large"});

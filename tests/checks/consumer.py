@@ -9,6 +9,7 @@ compiled differently, in one process). The flags are those of heed's own program
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def installed(folder):
     shutil.move(folder / "first", prefix)
     for file in [*prefix.rglob("*.cmake"), *prefix.rglob("*.pc")]:
         for path in (str(tree.ROOT), options.heed, str(folder)):
-            if path in file.read_text():
+            if re.search(rf"(?<![\w.}}]){re.escape(path)}(?![\w.-])", file.read_text()):  # not "${CMAKE_CURRENT_LIST_DIR}/heed_options.cmake" for a tree at /heed
                 sys.exit(f"the installed {file.name} names {path}: the package could not be moved")
     return prefix
 

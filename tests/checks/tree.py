@@ -50,7 +50,9 @@ def text_files():
     """Every file of the tree that people read, without what builds and runs leave behind: what .gitignore names."""
     left_out = {".git", "build", "data", "out", "runs", ".cache", "compile_commands.json", "CMakeUserPresets.json"}
     for top in sorted(ROOT.iterdir()):
-        if top.name in left_out or top.name.startswith("build-"):
+        hidden = top.is_dir() and top.name.startswith(".") and top.name not in {".ci", ".github"}
+        made = (top / "CMakeCache.txt").exists() or (top / "pyvenv.cfg").exists()
+        if top.name in left_out or top.name.startswith("build-") or hidden or made:
             continue
         found = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file())
         for path in found:

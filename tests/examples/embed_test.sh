@@ -4,7 +4,7 @@
 set -euo pipefail
 program=${HEED_BIN_DIR:?}/embed
 [[ -x $program ]] || exit 77
-made=$HEED_BIN_DIR/../examples/embed  # by embed_train, with the weights
+made=${HEED_MADE_DIR:-$HEED_BIN_DIR/../examples/embed}  # by embed_train, with the weights
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"

@@ -3,7 +3,7 @@
 # The program image_folder from the outside: it learns a folder of pictures, names them, and says what is wrong with a folder.
 set -u
 program=${HEED_BIN_DIR:?}/image_folder
-made=$HEED_BIN_DIR/../examples/embed  # frames of 32 x 32 drawn shapes, and their labels
+made=${HEED_MADE_DIR:-$HEED_BIN_DIR/../examples/embed}  # frames of 32 x 32 drawn shapes, and their labels
 [[ -x $program && -f $made/frames.rgb ]] || exit 77
 source "$(dirname "${BASH_SOURCE[0]}")/expect.sh"
 
