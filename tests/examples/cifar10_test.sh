@@ -228,11 +228,11 @@ expect 0 "accuracy" "$program" evaluate stopped/model.safetensors --data part
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
 # What was ignored when it started stays so: under nohup a run outlives its terminal.
 for signal in HUP INT; do
-  (trap "" "$signal"; exec "$program" train --net article --epochs 100000 --batch-size 32 --data part --output ignoring --overwrite) >ignoring.txt 2>&1 &
-  for _ in $(seq 100); do grep -q '"event":"epoch"' ignoring/log.jsonl 2>/dev/null && break; sleep 0.1; done
-  epochs=$(grep -c '"event":"epoch"' ignoring/log.jsonl)
+  (trap "" "$signal"; exec "$program" train --net article --epochs 100000 --batch-size 32 --data part --output "ignoring-$signal") >ignoring.txt 2>&1 &
+  for _ in $(seq 100); do grep -q '"event":"epoch"' "ignoring-$signal/log.jsonl" 2>/dev/null && break; sleep 0.1; done
+  epochs=$(grep -c '"event":"epoch"' "ignoring-$signal/log.jsonl")
   kill "-$signal" $!
-  for _ in $(seq 100); do (($(grep -c '"event":"epoch"' ignoring/log.jsonl) > epochs + 2)) && break; sleep 0.1; done
+  for _ in $(seq 100); do (($(grep -c '"event":"epoch"' "ignoring-$signal/log.jsonl") > epochs + 2)) && break; sleep 0.1; done
   kill -0 $! || fault "SIG$signal was to be ignored: $(tail -n 3 ignoring.txt)"
   kill -TERM $!
   status=0
