@@ -71,6 +71,11 @@ rm -r bits-*
 expect 2 "learning rate" "$program" train --net article --epochs 1 --batch-size 32 --data part --output run --overwrite --learning-rate 1e12 \
   --optimizer sgd
 [[ $(hash_of run) == "$(hash_of again)" ]] || fault "a failed run took the place of a good one: $(tail -n 1 run/log.jsonl)"
+# So does it where the last step alone spoils the weights.
+model=$(cksum <run/model.safetensors)
+expect 2 "after epoch 1; a smaller --learning-rate may help" "$program" train --net article --epochs 1 --batch-size 320 --data part --output run --overwrite \
+  --learning-rate 1e14
+[[ $(cksum <run/model.safetensors) == "$model" ]] || fault "weights that are no numbers took the place of good ones"
 grep -q '"event":"failed"' run/log.jsonl.new || fault "the failed run left no word: $(ls run)"
 expect 0 "accuracy" "$program" evaluate run/model.safetensors --data part
 
