@@ -60,7 +60,7 @@ Json json_of(const std::string& path, const StoredModel& model, const heed::Robu
 std::optional<Side> judge(
     const std::vector<std::string>& paths, const EvaluateOptions& options, const DataSource& data, const heed::ImageDataset& images) {
   const auto say = [terminal = program::is_terminal(stdout)](const std::string& words) {
-    if (terminal) fmt::print("\r{:<60}\r{}", "", words), std::fflush(stdout);
+    if (terminal) program::redraw(stdout, words);
   };
   Side side;
   std::optional<NetOptions> kind;
