@@ -12,6 +12,7 @@
 #include <heed/train/robustness.hpp>
 
 #include "../program/interrupt.hpp"
+#include "../program/json_text.hpp"
 #include "../program/progress.hpp"
 #include "data_source.hpp"
 #include "stored_model.hpp"
@@ -150,7 +151,7 @@ int evaluate_corruptions(const EvaluateOptions& options, const DataSource& data)
       "rounding differ.\n",
       count, all, data.name());
   if (!options.output.empty()) {
-    heed::write_file(options.output, result.dump(2) + "\n");
+    heed::write_file(options.output, program::json_text(result, 2) + "\n");
     fmt::print("all figures: {}\n", options.output);
   }
   return 0;

@@ -10,6 +10,7 @@
 #include <heed/train/calibration.hpp>
 #include <heed/train/evaluate.hpp>
 
+#include "../program/json_text.hpp"
 #include "../program/picture_file.hpp"
 #include "../program/threads.hpp"
 #include "arms.hpp"
@@ -192,7 +193,7 @@ int report(const ReportOptions& options) {
   }
 
   all["arms"] = rows_of_arms(all["runs"]);
-  std::string text = all.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = program::json_text(all);
   for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos;)
     text.replace(at, 1, "\\u003c");  // no name of a folder ends the script
   constexpr std::string_view kPlace = "@DATA@";

@@ -139,6 +139,13 @@ expect 0 "all figures: figures.json" "$program" evaluate run/model.safetensors -
 for words in "$(hash_of run | cut -d\" -f4)" "$(hash_of arm-none | cut -d\" -f4)" '"attention": "none"' '"clean_accuracy"' '"mean_ce"' '"mean_relative_ce"' '"elastic_transform"'; do
   grep -q "$words" figures.json || fault "figures.json does not hold $words"
 done
+# Names of files are any bytes, and JSON is UTF-8.
+ln -s part $'caf\xe9'
+expect 0 "test accuracy" "$program" train --net article --epochs 1 --batch-size 160 --data $'caf\xe9' --output $'run\xe9'
+expect 0 "all figures: said.json" "$program" evaluate $'run\xe9/model.safetensors' --data part --corruptions --images 2 --output said.json
+[[ $(head -n 1 $'run\xe9/log.jsonl') == *'"data":"caf�"'* && $(<said.json) == *'"model": "run�/model.safetensors"'* ]] || fault "names: $(head -n 1 $'run\xe9/log.jsonl')"
+expect 0 "the page: said.html" "$program" report $'run\xe9' --data part --output said.html
+rm -r $'caf\xe9' $'run\xe9' said.json said.html
 expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
 expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20
 expect 0 "article with attention full (run/model.safetensors, other/model.safetensors), mean: " "$program" evaluate run/model.safetensors \
