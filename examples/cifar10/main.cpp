@@ -11,7 +11,7 @@
 
 namespace {
 
-using program::add_threads, program::add_whole, program::add_within, program::at_least, program::share;
+using program::add_threads, program::add_whole, program::add_within, program::at_least, program::between, program::share;
 
 std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
 
@@ -60,7 +60,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option("--attention-weight-decay", o.attention_weight_decay, "That of the attention block (--weight-decay, but at most 0.02)")
       ->check(at_least(0, "a number from 0"));
   command->add_option("--logit-scale", o.net.logit_scale, "A factor of the logits")
-      ->check(CLI::Range(1e-3, 1e3))
+      ->check(between(1e-3, 1e3, "a number from 0.001 to 1000"))
       ->type_name("FLOAT")
       ->capture_default_str();
   command

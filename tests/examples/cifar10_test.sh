@@ -178,6 +178,11 @@ expect 2 "holds a run" "$program" train --net article --data part --output run
 expect 2 "--net" "$program" train --net huge --data part --output run --overwrite
 expect 2 "--epochs" "$program" train --epochs 0 --data part --output run --overwrite
 expect 2 "--label-smoothing" "$program" train --label-smoothing 1.5 --data part --output run --overwrite
+for number in learning-rate weight-decay attention-learning-rate attention-weight-decay logit-scale label-smoothing average; do
+  for wrong in nan inf -1; do
+    expect 2 "expected, '$wrong' given" "$program" train "--$number" "$wrong" --data part --output run --overwrite
+  done
+done
 expect 2 "--average" "$program" train --average 1 --data part --output run --overwrite
 expect 2 "--translate" "$program" train --translate -1 --data part --output run --overwrite
 expect 2 "translate is 32, expected 0 to 31" "$program" train --translate 32 --data part --output run --overwrite
