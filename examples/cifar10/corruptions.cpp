@@ -118,7 +118,7 @@ void print_comparison(const Side& side, const Side& baseline, const heed::Robust
 }  // namespace
 
 int evaluate_corruptions(const EvaluateOptions& options, const DataSource& data) {
-  const Index all = data.images.test.size(), count = std::min(options.images, all);
+  const Index all = data.images.test.size(), count = options.judged(all);
   heed::require(options.against.empty() || options.against.size() == options.models.size(), "--against names ", options.against.size(),
       " models, expected ", options.models.size(), ": for each model one of the same seed");
   std::error_code ignored;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -117,9 +118,12 @@ struct EvaluateOptions {
   int threads = 0;
   bool corruptions = false;          ///< judge under all corruptions and severities instead
   bool deletion = false;             ///< judge with the patches blanked that attention says matter most, and least, instead
-  Index images = 2000;               ///< the first so many test images, for corruptions and deletion
+  Index images = 0;                  ///< the first so many test images; 0: all, for corruptions and deletion 2000
   std::vector<std::string> against;  ///< models to compare with, as many
   std::string output;                ///< a JSON file to write; empty: none
+
+  /// How many test images out of `all` are judged.
+  Index judged(Index all) const { return std::min(images > 0 ? images : corruptions || deletion ? 2000 : all, all); }
 };
 
 /// Options of `cifar10 report`.

@@ -132,6 +132,8 @@ expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$prog
 expect 0 "logits: said.safetensors" "$program" evaluate run/model.safetensors --data part --logits said.safetensors
 grep -aq '"logits":{"dtype":"F64","shape":\[50,10\]' said.safetensors || fault "the logits: $(head -c 400 said.safetensors)"
 grep -aq "$(hash_of run)" said.safetensors || fault "the logits are of other weights"
+expect 0 "article with attention full on 20 test images of $kind, 1 view" "$program" evaluate run/model.safetensors --data part --images 20 --logits said.safetensors
+grep -aq '"logits":{"dtype":"F64","shape":\[20,10\]' said.safetensors || fault "the logits of 20 images: $(head -c 400 said.safetensors)"
 expect 0 "all figures: figures.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 9 --against arm-none/model.safetensors \
   --output figures.json
 [[ $output == *"gaussian_noise"*"against article with attention none (arm-none/model.safetensors)"*"The first 9 of 50 test images"* ]] ||
@@ -195,6 +197,7 @@ expect 2 "cifar10" "$program"
 expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --logits run/model.safetensors
 expect 2 "--deletion" "$program" evaluate run/model.safetensors --data part --corruptions --deletion
+expect 2 "--views" "$program" evaluate run/model.safetensors --data part --deletion --views 6
 expect 2 "trained with --attention none" "$program" evaluate arm-none/model.safetensors --data part --deletion
 expect 2 "--logits" "$program" evaluate run/model.safetensors --data part --corruptions --logits logits.safetensors
 expect 2 "expected one" "$program" evaluate run/model.safetensors again/model.safetensors --data part
