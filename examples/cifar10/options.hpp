@@ -98,6 +98,9 @@ struct TrainOptions {
   Index checkpoint_every = 0;  ///< steps; 0: no checkpoints
   bool resume = false;         ///< go on from the checkpoint in `output`
   bool anomaly = false;        ///< look for the layer that gives the first NaN or infinity
+
+  /// How many of `all` training images are trained on.
+  Index trained(Index all) const { return train_images > 0 ? train_images : all - validation; }
 };
 
 /// Options of `cifar10 study`: what a table compares, each from some seeds.

@@ -60,7 +60,7 @@ class Run {
     const Index left = all - options_.validation;
     heed::require(
         options_.train_images <= left, "--train-images ", options_.train_images, ": there are only ", left, " images to train on");
-    train_ = data_.images.train.first(options_.train_images > 0 ? options_.train_images : left);
+    train_ = data_.images.train.first(options_.trained(all));
     images_hash_ = heed::dataset_hash(train_);
     validation_ = data_.images.train.last(options_.validation);
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),

@@ -125,6 +125,9 @@ expect 0 "3 of 4 runs are there" "${compared[@]}" --epochs 1
 [[ $(hash_of compared/article-full-1) == "$hash" && $(sed 's/[0-9]* |$//' compared/study.md) == "$(sed 's/[0-9]* |$//' <<<"$tables")" ]] || fault "a study is not repeated: $(cat compared/study.md)"
 expect 2 "the run that is there was made with epochs 1, the study asks for 2" "${compared[@]}" --epochs 2
 [[ $(hash_of compared/article-full-1) == "$hash" ]] || fault "a refused study changed a run"
+expect 2 "the run that is there was made with training_images 320, the study asks for " "${compared[@]/part/$whole}" --epochs 1
+sed -i "s/\"dataset\":\"$kind\"/\"dataset\":\"other\"/" compared/article-full-0/log.jsonl
+expect 2 "the run that is there was made with dataset \"other\", the study asks for \"$kind\"" "${compared[@]}" --epochs 1
 
 # --- using the model -----------------------------------------------------------------------------------------------------------------
 accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | cut -d: -f2)
