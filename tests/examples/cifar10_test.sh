@@ -160,6 +160,12 @@ for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' 
   grep -q "$words" page.html || fault "page.html does not hold $words"
 done
 grep -qE 'src="?https?:|href="?https?:|@DATA@|@REPORT' page.html && fault "the page needs other files"
+# Runs of two recipes are not compared.
+expect 0 "the page: mixed.html" "$program" report run again arm-none --data part --output mixed.html
+for words in '"arms":\[{"net":"article","attention":"full","n":1' "run is left out: again has the same net, attention and seed, and comes later." "arm-none is left out: it was made with epochs 1, run with 2."; do
+  grep -q "$words" mixed.html || fault "mixed.html does not hold $words"
+done
+grep -q '"attention":"none","n":1' mixed.html && fault "a run of another recipe is compared"
 printf 'P6\n40 30\n255\n' >picture.ppm
 head -c 3600 part/test_batch.bin >>picture.ppm
 head -c 2000 picture.ppm >short.ppm
