@@ -18,6 +18,41 @@ namespace cifar10 {
 /// What the log's result says about a model: on the image, with its mirror image, over six views.
 inline constexpr std::array kMeasures{"test_accuracy", "test_accuracy_flip", "test_accuracy_6view"};
 
+/// A finished run, with what its log says of recipe and data.
+struct FinishedRun {
+  std::string name;
+  Json recipe, result;
+};
+
+/// The results that one table may compare: of each net the runs with recipe and data of its first, and of these the last with each arm and seed. `left_out`
+/// gets a sentence for each other.
+inline std::vector<Json> comparable(const std::vector<FinishedRun>& runs, std::vector<std::string>& left_out) {
+  std::map<std::string, const FinishedRun*> first;  // of each net
+  std::vector<const FinishedRun*> kept;
+  for (const FinishedRun& run : runs) {
+    const FinishedRun& model = *first.try_emplace(run.result.at("net"), &run).first->second;
+    if (const std::string key = first_difference(model.recipe, run.recipe); !key.empty()) {
+      left_out.push_back(fmt::format("{} is left out: it was made with {} {}, {} with {}.", run.name, key,
+          run.recipe.value(key, Json()).dump(), model.name, model.recipe.at(key).dump()));
+      continue;
+    }
+    const auto same = std::find_if(kept.begin(), kept.end(), [&](const FinishedRun* other) {
+      return first_difference(
+          {{"net", run.result.at("net")}, {"attention", run.result.at("attention")}, {"seed", run.result.at("seed")}}, other->result)
+          .empty();
+    });
+    if (same == kept.end()) {
+      kept.push_back(&run);
+      continue;
+    }
+    left_out.push_back(fmt::format("{} is left out: {} has the same net, attention and seed, and comes later.", (*same)->name, run.name));
+    *same = &run;
+  }
+  std::vector<Json> results;
+  for (const FinishedRun* run : kept) results.push_back(run->result);
+  return results;
+}
+
 /// The runs of one net with one thing in the place of attention.
 struct Arm {
   std::string net, attention;

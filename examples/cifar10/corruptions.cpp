@@ -12,6 +12,7 @@
 #include <heed/train/robustness.hpp>
 
 #include "../program/interrupt.hpp"
+#include "../program/json_text.hpp"
 #include "../program/progress.hpp"
 #include "data_source.hpp"
 #include "stored_model.hpp"
@@ -60,7 +61,7 @@ Json json_of(const std::string& path, const StoredModel& model, const heed::Robu
 std::optional<Side> judge(
     const std::vector<std::string>& paths, const EvaluateOptions& options, const DataSource& data, const heed::ImageDataset& images) {
   const auto say = [terminal = program::is_terminal(stdout)](const std::string& words) {
-    if (terminal) fmt::print("\r{:<60}\r{}", "", words), std::fflush(stdout);
+    if (terminal) program::redraw(stdout, words);
   };
   Side side;
   std::optional<NetOptions> kind;
@@ -117,7 +118,7 @@ void print_comparison(const Side& side, const Side& baseline, const heed::Robust
 }  // namespace
 
 int evaluate_corruptions(const EvaluateOptions& options, const DataSource& data) {
-  const Index all = data.images.test.size(), count = std::min(options.images, all);
+  const Index all = data.images.test.size(), count = options.judged(all);
   heed::require(options.against.empty() || options.against.size() == options.models.size(), "--against names ", options.against.size(),
       " models, expected ", options.models.size(), ": for each model one of the same seed");
   std::error_code ignored;
@@ -150,7 +151,7 @@ int evaluate_corruptions(const EvaluateOptions& options, const DataSource& data)
       "rounding differ.\n",
       count, all, data.name());
   if (!options.output.empty()) {
-    heed::write_file(options.output, result.dump(2) + "\n");
+    heed::write_file(options.output, program::json_text(result, 2) + "\n");
     fmt::print("all figures: {}\n", options.output);
   }
   return 0;

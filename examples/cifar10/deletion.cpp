@@ -15,7 +15,7 @@ namespace cifar10 {
 
 int evaluate_deletion(const EvaluateOptions& options, StoredModel& model, const DataSource& data) {
   constexpr Index kBatch = 250;
-  const heed::ImageDataset some = data.images.test.first(std::min(options.images, data.images.test.size()));
+  const heed::ImageDataset some = data.images.test.first(options.judged(data.images.test.size()));
   const Index count = some.size(), side = map_side(model.options);
   auto images = heed::Tensor<float, 4>::uninitialized(heed::image_shape(count, 32, 32, 3));
   auto relevance = heed::Tensor<float, 3>::uninitialized({count, side, side});

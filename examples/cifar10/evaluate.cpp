@@ -42,13 +42,14 @@ int evaluate(const EvaluateOptions& options) {
   const DataSource data = find_data(options.data);
   require_own_data(model, path, data);
   if (options.deletion) return evaluate_deletion(options, model, data);
+  const heed::ImageDataset images = data.images.test.first(options.judged(data.images.test.size()));
   const heed::Evaluation result = heed::evaluate(
-      model.net, data.images.test, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});
+      model.net, images, {.views = options.views, .normalization = model.normalization, .keep_logits = !options.logits.empty()});
   fmt::print("{}\n", confusion_text(result.confusion, model.class_names));
-  fmt::print("{} on {} test images of {}, {} view{}: loss {:.4f}, accuracy {:.2f} %\n", words_of(model.options), data.images.test.size(),
-      data.name(), options.views, options.views == 1 ? "" : "s", result.loss, 100 * result.accuracy);
+  fmt::print("{} on {} test images of {}, {} view{}: loss {:.4f}, accuracy {:.2f} %\n", words_of(model.options), images.size(), data.name(),
+      options.views, options.views == 1 ? "" : "s", result.loss, 100 * result.accuracy);
   if (!options.logits.empty()) {
-    save_logits(options.logits, result.logits, data.images.test, model);
+    save_logits(options.logits, result.logits, images, model);
     fmt::print("logits: {}\n", options.logits);
   }
   return 0;

@@ -11,7 +11,7 @@
 
 namespace {
 
-using program::add_threads, program::add_whole, program::add_within, program::at_least, program::share;
+using program::add_threads, program::add_whole, program::add_within, program::at_least, program::between, program::share;
 
 std::vector<std::string> words(const auto& list) { return {list.begin(), list.end()}; }
 
@@ -60,7 +60,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
       ->add_option("--attention-weight-decay", o.attention_weight_decay, "That of the attention block (--weight-decay, but at most 0.02)")
       ->check(at_least(0, "a number from 0"));
   command->add_option("--logit-scale", o.net.logit_scale, "A factor of the logits")
-      ->check(CLI::Range(1e-3, 1e3))
+      ->check(between(1e-3, 1e3, "a number from 0.001 to 1000"))
       ->type_name("FLOAT")
       ->capture_default_str();
   command
@@ -117,9 +117,10 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
       ->type_name("MODEL...");
   command->add_option("--data", o.data, "Folder with the binary version of CIFAR-10 ($CIFAR10_DIR, data/cifar-10-batches-bin)")
       ->type_name("DIR");
-  command->add_option("--views", o.views, "Views of each image that are averaged: 1, 2 (mirrored) or 6 (mirrored, shifted)")
-      ->check(CLI::IsMember({1, 2, 6}))
-      ->capture_default_str();
+  CLI::Option* views =
+      command->add_option("--views", o.views, "Views of each image that are averaged: 1, 2 (mirrored) or 6 (mirrored, shifted)")
+          ->check(CLI::IsMember({1, 2, 6}))
+          ->capture_default_str();
   CLI::Option* logits = command->add_option("--logits", o.logits, "Write what the net says about every image, averaged over the views")
                             ->type_name("OUT.safetensors");
   CLI::Option* corruptions = command->add_flag(
@@ -131,12 +132,11 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
       ->type_name("MODEL...");
   CLI::Option* deletion = command->add_flag(
       "--deletion", o.deletion, "Judge with a fifth of each image blanked: where attention says it matters most, at random, and least");
-  add_whole(command, "--images", o.images, 1, "With --corruptions or --deletion: the first N test images")
-      ->capture_default_str()
+  add_whole(command, "--images", o.images, 1, "Judge by the first N test images (all; with --corruptions or --deletion 2000)")
       ->type_name("N");
   command->add_option("--output", o.output, "With --corruptions: write all figures")->needs(corruptions)->type_name("OUT.json");
   for (CLI::Option* other : {logits, deletion}) corruptions->excludes(other);
-  deletion->excludes(logits);
+  for (CLI::Option* other : {logits, views}) deletion->excludes(other);
   add_convolution(command, o.convolution);
   add_threads(command, o.threads);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -97,6 +98,9 @@ struct TrainOptions {
   Index checkpoint_every = 0;  ///< steps; 0: no checkpoints
   bool resume = false;         ///< go on from the checkpoint in `output`
   bool anomaly = false;        ///< look for the layer that gives the first NaN or infinity
+
+  /// How many of `all` training images are trained on.
+  Index trained(Index all) const { return train_images > 0 ? train_images : all - validation; }
 };
 
 /// Options of `cifar10 study`: what a table compares, each from some seeds.
@@ -117,9 +121,12 @@ struct EvaluateOptions {
   int threads = 0;
   bool corruptions = false;          ///< judge under all corruptions and severities instead
   bool deletion = false;             ///< judge with the patches blanked that attention says matter most, and least, instead
-  Index images = 2000;               ///< the first so many test images, for corruptions and deletion
+  Index images = 0;                  ///< the first so many test images; 0: all, for corruptions and deletion 2000
   std::vector<std::string> against;  ///< models to compare with, as many
   std::string output;                ///< a JSON file to write; empty: none
+
+  /// How many test images out of `all` are judged.
+  Index judged(Index all) const { return std::min(images > 0 ? images : corruptions || deletion ? 2000 : all, all); }
 };
 
 /// Options of `cifar10 report`.

@@ -77,6 +77,19 @@ inline Json recipe_words(const TrainOptions& options) {
       {"relative_bias", options.net.relative_bias}, {"logit_scale", options.net.logit_scale}};
 }
 
+/// All that runs must have in common to be compared, as their logs say it: the recipe and the data.
+inline Json compared_words(const TrainOptions& options, std::string_view dataset, Index training_images) {
+  Json words = recipe_words(options);
+  words.update({{"dataset", dataset}, {"training_images", training_images}});
+  return words;
+}
+/// The same from the start of a log; null for what it does not say.
+inline Json compared_words(const Json& start) {
+  Json words = compared_words(TrainOptions(), "", 0);
+  for (auto& [key, value] : words.items()) value = start.value(key, Json());
+  return words;
+}
+
 /// The optimiser of a run over the parameters of its net.
 template <class T>
 std::unique_ptr<heed::Optimizer<T>> make_optimizer(const TrainOptions& options, const std::vector<heed::NamedParameter<T>>& parameters) {

@@ -10,10 +10,12 @@
 #include <heed/train/calibration.hpp>
 #include <heed/train/evaluate.hpp>
 
+#include "../program/json_text.hpp"
 #include "../program/picture_file.hpp"
 #include "../program/threads.hpp"
 #include "arms.hpp"
 #include "data_source.hpp"
+#include "recipe.hpp"
 #include "report_page.hpp"
 #include "stored_model.hpp"
 #include "token_scores.hpp"
@@ -92,14 +94,14 @@ Json heads_of(StoredModel& model, const heed::ImageDataset& images) {
   return result;
 }
 
-/// What stands in the place of attention: a row an arm, if there are several.
-Json rows_of_arms(const Json& runs) {
-  std::vector<Json> results;
-  for (const Json& run : runs)
-    if (!run["result"].is_null()) results.push_back(run["result"]);
-  const std::vector<Arm> arms = arms_of(results);
+/// What stands in the place of attention: a row an arm, if there are several. `left_out` gets a sentence for each run that is not compared.
+Json rows_of_arms(const std::vector<FinishedRun>& runs, std::vector<std::string>& left_out) {
   Json rows = Json::array();
-  if (arms.size() < 2) return rows;
+  const auto other_arm = [&](const FinishedRun& run) {
+    return run.result.at("net") != runs.front().result.at("net") || run.result.at("attention") != runs.front().result.at("attention");
+  };
+  if (std::none_of(runs.begin(), runs.end(), other_arm)) return rows;
+  const std::vector<Arm> arms = arms_of(comparable(runs, left_out));
   for (const Arm& arm : arms) {
     const Arm* full = attending(arms, arm);
     Json& row =
@@ -159,7 +161,8 @@ Json run_of(const std::string& folder, const DataSource& data) {
   const fs::path name = fs::path(folder).lexically_normal();
   return {{"name", (name.has_filename() ? name : name.parent_path()).filename().string()}, {"net", model.options.net},
       {"attention", model.options.attention}, {"seed", start.value("seed", Json())}, {"parameters", start.value("parameters", Json(0))},
-      {"epochs", std::move(epochs)}, {"result", std::move(result)}, {"seen", seen(model, data.images.test)}};
+      {"recipe", compared_words(start)}, {"epochs", std::move(epochs)}, {"result", std::move(result)},
+      {"seen", seen(model, data.images.test)}};
 }
 
 /// The models of a file that `evaluate --corruptions --output` wrote.
@@ -191,8 +194,13 @@ int report(const ReportOptions& options) {
     all["runs"].push_back(run_of(folder, data));
   }
 
-  all["arms"] = rows_of_arms(all["runs"]);
-  std::string text = all.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::vector<FinishedRun> finished;
+  for (const Json& run : all["runs"])
+    if (!run["result"].is_null()) finished.push_back({run["name"], run["recipe"], run["result"]});
+  std::vector<std::string> left_out;
+  all["arms"] = rows_of_arms(finished, left_out);
+  all["left_out"] = left_out;
+  std::string text = program::json_text(all);
   for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos;)
     text.replace(at, 1, "\\u003c");  // no name of a folder ends the script
   constexpr std::string_view kPlace = "@DATA@";

@@ -31,4 +31,11 @@ inline std::vector<Json> records_of(const std::string& folder) {
   return records;
 }
 
+/// The first key of which `found` does not say what `expected` does; empty if there is none.
+inline std::string first_difference(const Json& expected, const Json& found) {
+  for (const auto& [key, value] : expected.items())
+    if (found.value(key, Json()) != value) return key;
+  return "";
+}
+
 }  // namespace cifar10

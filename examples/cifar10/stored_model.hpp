@@ -16,8 +16,8 @@ struct StoredModel : ModelWords {
   Net<float> net;
 };
 
-/// Writes the net with its metadata. Appears whole or not at all. Throws FileError.
-inline void save(const std::string& path, const StoredModel& model) { heed::io::save(path, model.net, metadata_of(model)); }
+/// Writes the net with its metadata: see program::save_finite.
+inline void save(const std::string& path, const StoredModel& model) { program::save_finite(path, model.net, metadata_of(model)); }
 
 /// Reads what `save` wrote. Throws FileError for a file that is damaged, or of another program or net.
 inline StoredModel load(const heed::SafetensorsReader& file, const std::string& convolution = "automatic") {

@@ -12,6 +12,7 @@
 
 #include "../program/ranks.hpp"
 #include "arms.hpp"
+#include "data_source.hpp"
 #include "options.hpp"
 #include "recipe.hpp"
 #include "run_log.hpp"
@@ -32,20 +33,32 @@ struct Cell {
   std::string folder(const std::string& study) const { return (fs::path(study) / fmt::format("{}-{}-{}", net, arm, seed)).string(); }
 };
 
-/// The result of a finished run. Throws FileError if that run was of another recipe than the study's.
-std::optional<Json> result_of(const Cell& cell, const StudyOptions& study) {
+/// A study whose data are found, once for all runs.
+struct Study : StudyOptions {
+  std::string dataset;
+  Index images;  ///< for training
+
+  explicit Study(const StudyOptions& options) : StudyOptions(options) {
+    const DataSource data = find_data(training.data);
+    training.data = data.folder, dataset = data.name(), images = data.images.train.size();
+  }
+};
+
+/// The result of a finished run. Throws FileError if that run was of another recipe than the study's, or of other data.
+std::optional<Json> result_of(const Cell& cell, const Study& study) {
   const std::string folder = cell.folder(study.output);
   const std::vector<Json> records = records_of(folder);
   if (records.empty() || records.back()["event"] != "result") return std::nullopt;
-  const Json expected = recipe_words(options_of_run(study.training, cell.net));
-  for (const auto& [key, value] : expected.items())
-    heed::require<heed::FileError>(records.front().value(key, Json()) == value, folder, ": the run that is there was made with ", key, " ",
-        records.front().value(key, Json()).dump(), ", the study asks for ", value.dump(), "; choose another --output");
+  const Json expected = compared_words(options_of_run(study.training, cell.net), study.dataset, study.training.trained(study.images));
+  if (const std::string key = first_difference(expected, records.front()); !key.empty())
+    heed::fail<heed::FileError>(folder, ": the run that is there was made with ", key, " ", records.front().value(key, Json()).dump(),
+        ", the study asks for ", expected.at(key).dump(), "; choose another --output",
+        key == "dataset" || key == "training_images" ? ", or name the data of that run with --data" : "");
   return records.back();
 }
 
 /// Trains what is missing, or goes on with it. Returns the exit code of the run.
-int make(const Cell& cell, const StudyOptions& study) {
+int make(const Cell& cell, const Study& study) {
   TrainOptions options = study.training;
   options.net.net = cell.net, options.net.attention = cell.arm;
   options.seed = cell.seed;
@@ -82,8 +95,9 @@ std::string tables(const std::vector<Json>& results) {
 
 }  // namespace
 
-int study(const StudyOptions& options) {
+int study(const StudyOptions& asked) {
   heed::require(!program::started_by_mpirun(), "study: the runs follow one another in one process; start it without mpirun");
+  const Study options(asked);
   // Seed after seed: an unfinished study has as many of each arm.
   std::vector<Cell> cells;
   for (std::uint64_t seed = 0; seed < static_cast<std::uint64_t>(options.seeds); ++seed)

@@ -60,7 +60,7 @@ class Run {
     const Index left = all - options_.validation;
     heed::require(
         options_.train_images <= left, "--train-images ", options_.train_images, ": there are only ", left, " images to train on");
-    train_ = data_.images.train.first(options_.train_images > 0 ? options_.train_images : left);
+    train_ = data_.images.train.first(options_.trained(all));
     images_hash_ = heed::dataset_hash(train_);
     validation_ = data_.images.train.last(options_.validation);
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),
@@ -235,11 +235,11 @@ class Run {
         "the ranks have different weights after epoch ", report.epoch + 1, "; do all run the same program?");
     if (!folder_.writes()) return true;
     const Result weights(*this);
-    keep();  // what ends the program from outside costs an epoch at most
     const heed::Evaluation result = look_at(judged(), 1).front();
     if (InterruptScope::requested()) return false;
     heed::require<heed::AnomalyError>(std::isfinite(result.loss), "the loss of the ", judged_name(), " images is ", result.loss,
         " after epoch ", report.epoch + 1, "; a smaller --learning-rate may help");
+    keep();  // what ends the program from outside costs an epoch at most
     fmt::print("epoch {:>2}/{}  loss {:.4f}  training accuracy {:.2f} %  {} accuracy {:.2f} %  {:.0f} images/s  {}\n", report.epoch + 1,
         options_.epochs, report.loss(), 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),
         clock_time(report.seconds));

@@ -68,10 +68,10 @@ struct Model {
 /// The layout of model.safetensors that this program writes and reads.
 inline constexpr std::string_view kFormat = "heed-image-folder", kFormatVersion = "1";
 
-/// Writes the net and, as metadata, what rebuilds it. Appears whole or not at all. Throws FileError.
+/// Writes the net and, as metadata, what rebuilds it: see program::save_finite.
 inline void save(const std::string& path, const Model& model) {
   using program::as_json;
-  heed::io::save(path, model.net,
+  program::save_finite(path, model.net,
       {{"format", std::string(kFormat)}, {"format_version", std::string(kFormatVersion)}, {"size", heed::text(model.options.size)},
           {"width", heed::text(model.options.width)}, {"mean", as_json(model.normalization.mean)},
           {"deviation", as_json(model.normalization.deviation)}, {"class_names", as_json(model.class_names)}});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <string>
 
 #include <fmt/core.h>
@@ -91,15 +92,16 @@ int train(const TrainOptions& options) {
       });
       stopped = report.stopped;
       progress.clear();
-      fmt::print("epoch {:>3}/{}  loss {:.3f}  right {:5.1f} %", epoch + 1, options.epochs, report.loss(), 100 * report.accuracy());
       nlohmann::ordered_json record{{"event", "epoch"}, {"epoch", epoch + 1}, {"training_loss", report.loss()},
           {"training_accuracy", report.accuracy()}, {"train_seconds", seconds()}};
       if (held_out.size() > 0) {
         judged = heed::evaluate(model.net, held_out, {.normalization = model.normalization});
-        fmt::print("  held out {:5.1f} %", 100 * judged.accuracy);
+        heed::require<heed::AnomalyError>(std::isfinite(judged.loss), "the loss of the held-out pictures is ", judged.loss, " after epoch ",
+            epoch + 1, "; a smaller --learning-rate may help");
         record["loss"] = judged.loss, record["accuracy"] = judged.accuracy;
       }
-      fmt::print("  {}\n", program::clock_time(seconds()));
+      fmt::print("epoch {:>3}/{}  loss {:.3f}  right {:5.1f} %{}  {}\n", epoch + 1, options.epochs, report.loss(), 100 * report.accuracy(),
+          held_out.size() > 0 ? fmt::format("  held out {:5.1f} %", 100 * judged.accuracy) : "", program::clock_time(seconds()));
       std::fflush(stdout);
       folder.log(record);
     }

@@ -15,25 +15,23 @@ namespace program {
 
 inline constexpr int kBadInput = 2;  ///< the exit code of everything that ends with a sentence
 
-/// A check that reads as the library's sentences do.
-inline CLI::Validator at_least(double least, const std::string& what) {
-  return {[least, what](std::string& given) {
+/// A check that reads as the library's sentences do: of a number that `fits`, which NaN must not do.
+template <class Fits>
+CLI::Validator number_that(const Fits& fits, const std::string& what) {
+  return {[fits, what](std::string& given) {
             double value = 0;
-            if (!CLI::detail::lexical_cast(given, value) || !(value >= least) || value > 1e15)
-              return fmt::format("{} expected, '{}' given", what, given);
-            return std::string();
+            return CLI::detail::lexical_cast(given, value) && fits(value) ? std::string()
+                                                                          : fmt::format("{} expected, '{}' given", what, given);
           },
       what};
 }
+inline CLI::Validator between(double least, double most, const std::string& what) {
+  return number_that([least, most](double value) { return value >= least && value <= most; }, what);
+}
+inline CLI::Validator at_least(double least, const std::string& what) { return between(least, 1e15, what); }
 /// 0 ... 1, without 1.
 inline CLI::Validator share() {
-  return {[](std::string& given) {
-            double value = 0;
-            return CLI::detail::lexical_cast(given, value) && value >= 0 && value < 1
-                       ? std::string()
-                       : fmt::format("a number from 0 to below 1 expected, '{}' given", given);
-          },
-      "0 ... 1"};
+  return number_that([](double value) { return value >= 0 && value < 1; }, "a number from 0 to below 1");
 }
 
 /// An option that is a whole number from `least`.

@@ -1,29 +1,25 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <csignal>
+#include <cstddef>
 
 namespace program {
 
 inline constexpr int kInterrupted = 130;  ///< the exit code of a program that ends on Ctrl-C: 128 + SIGINT
 
-/// While it lives, the first Ctrl-C (or SIGTERM, or the end of the terminal) only sets a mark; a second one ends the program at once.
+/// While it lives, the first Ctrl-C (or SIGTERM, or the end of the terminal) only sets a mark; a second one ends the program at once. A signal that whoever started
+/// the program let it ignore stays ignored, as that of the terminal's end under nohup.
 class InterruptScope {
  public:
   InterruptScope() {
     mark() = 0;
-    old_int_ = std::signal(SIGINT, &handle);
-    old_term_ = std::signal(SIGTERM, &handle);
-#ifdef SIGHUP
-    old_hup_ = std::signal(SIGHUP, &handle);
-#endif
+    for (std::size_t i = 0; i < kSignals.size(); ++i)
+      if ((old_[i] = std::signal(kSignals[i], &handle)) == SIG_IGN) std::signal(kSignals[i], SIG_IGN);
   }
   ~InterruptScope() {
-    std::signal(SIGINT, old_int_);
-    std::signal(SIGTERM, old_term_);
-#ifdef SIGHUP
-    std::signal(SIGHUP, old_hup_);
-#endif
+    for (std::size_t i = 0; i < kSignals.size(); ++i) std::signal(kSignals[i], old_[i]);
   }
   InterruptScope(const InterruptScope&) = delete;
   InterruptScope& operator=(const InterruptScope&) = delete;
@@ -32,6 +28,11 @@ class InterruptScope {
 
  private:
   using Handler = void (*)(int);
+#ifdef SIGHUP
+  static constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
+#else
+  static constexpr std::array kSignals{SIGINT, SIGTERM};
+#endif
   static volatile std::sig_atomic_t& mark() {
     static volatile std::sig_atomic_t value = 0;  // constant initialisation: safe in a handler
     return value;
@@ -41,10 +42,7 @@ class InterruptScope {
     std::signal(signal, SIG_DFL);
   }
 
-  Handler old_int_, old_term_;
-#ifdef SIGHUP
-  Handler old_hup_;
-#endif
+  std::array<Handler, kSignals.size()> old_;
 };
 
 }  // namespace program

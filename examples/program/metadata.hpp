@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <heed/core/anomaly.hpp>
 #include <heed/data/normalize.hpp>
 #include <heed/io/json.hpp>
 #include <heed/io/model_file.hpp>
@@ -119,6 +120,16 @@ class MetadataReader {
   const heed::SafetensorsReader& file_;
   std::string writer_;
 };
+
+/// Writes the net with its metadata. Appears whole or not at all; AnomalyError, before anything is written, if a number is NaN or infinite. Throws FileError, too.
+template <class Net>
+void save_finite(const std::string& path, const Net& net, const heed::Metadata& metadata) {
+  for (const auto& tensor : heed::detail::model_tensors(net))
+    if (const Index place = heed::first_anomaly(tensor.data, tensor.shape.size()); place >= 0)
+      heed::fail<heed::AnomalyError>(path, ": nothing is written: ", tensor.name, " holds ", tensor.data[place], " at element ", place,
+          " of ", tensor.shape, "; a smaller --learning-rate may help");
+  heed::io::save(path, net, metadata);
+}
 
 /// Fills the net from the file and refuses numbers that are not finite. Throws FileError.
 template <class Net>

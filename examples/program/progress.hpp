@@ -11,10 +11,12 @@
 #include <fmt/core.h>
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <sys/ioctl.h>
 #include <unistd.h>
 #endif
 
 #include <heed/core/shape.hpp>
+#include <heed/io/utf8.hpp>
 
 namespace program {
 
@@ -25,6 +27,37 @@ inline bool is_terminal(std::FILE* stream) {
   static_cast<void>(stream);
   return false;
 #endif
+}
+
+/// Columns that a line of a terminal may take: all but the last, behind which many go on to the next row. Of 80 where it does not say.
+inline std::size_t terminal_columns([[maybe_unused]] std::FILE* stream) {
+#if defined(TIOCGWINSZ)
+  if (winsize size{}; ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 1) return size.ws_col - 1u;
+#endif
+  return 79;
+}
+
+/// As much of the UTF-8 `text` as has at most so many characters.
+inline std::string_view first_characters(std::string_view text, std::size_t characters) {
+  std::size_t end = 0;
+  while (end < text.size() && characters-- > 0) end += std::max<std::size_t>(1, heed::utf8_length(text.substr(end)));
+  return text.substr(0, end);
+}
+
+/// A bar of which `part` of `whole` is full, and the text; the text alone if both do not fit into so many columns.
+inline std::string bar_line(heed::Index part, heed::Index whole, std::string_view text, std::size_t columns) {
+  constexpr heed::Index kWidth = 24;
+  if (text.size() + kWidth + 1 > columns) return std::string(text);
+  const heed::Index full = kWidth * part / std::max<heed::Index>(whole, 1);
+  std::string line;
+  for (heed::Index i = 0; i < kWidth; ++i) line += i < full ? "━" : "─";
+  return fmt::format("{} {}", line, text);
+}
+
+/// Writes the line in the place of the one that the cursor of the terminal is in, as much of it as fits: of one that goes on in the next row the first would stay.
+inline void redraw(std::FILE* terminal, std::string_view line) {
+  fmt::print(terminal, "\r\033[K{}", first_characters(line, terminal_columns(terminal)));
+  std::fflush(terminal);
 }
 
 /// "1:02:03", "2:03"
@@ -65,8 +98,7 @@ class Progress {
   }
   /// Removes the bar, so that other lines can be printed.
   void clear() {
-    if (terminal_) fmt::print(out_, "\r\033[K");
-    std::fflush(out_);
+    if (terminal_) redraw(out_, "");
   }
 
  private:
@@ -80,15 +112,8 @@ class Progress {
     const std::string epoch = epochs_ > 1 ? fmt::format("epoch {}/{}  ", epoch_ + 1, epochs_) : "";
     const std::string text = fmt::format("{}{:>4}/{}  loss {:.3f}  accuracy {:5.2f} %  {:5.0f} {}/s  {} left", epoch, step_, steps_, loss_,
         accuracy, speed, unit_, clock_time(left));
-    if (!terminal_) {
-      fmt::print(out_, "{}\n", text);
-    } else {
-      constexpr heed::Index kWidth = 24;
-      const auto full = static_cast<std::size_t>(kWidth * step_ / std::max<heed::Index>(steps_, 1));
-      std::string bar;
-      for (std::size_t i = 0; i < static_cast<std::size_t>(kWidth); ++i) bar += i < full ? "━" : "─";
-      fmt::print(out_, "\r\033[K{} {}", bar, text);
-    }
+    if (terminal_) return redraw(out_, bar_line(step_, steps_, text, terminal_columns(out_)));
+    fmt::print(out_, "{}\n", text);
     std::fflush(out_);
   }
 

@@ -12,6 +12,8 @@
 
 #include <heed/io/atomic_file.hpp>
 
+#include "json_text.hpp"
+
 namespace program {
 
 /// The folder of one training run: log.jsonl, one JSON record a line, model.safetensors, and while the run is not finished checkpoint.safetensors, if it
@@ -109,7 +111,7 @@ class RunFolder {
   /// Adds a record to the log. The whole file is written again, so that a reader never sees half a line.
   void log(const nlohmann::ordered_json& record) {
     if (!writes_) return;
-    text_ += record.dump() + '\n';
+    text_ += json_text(record) + '\n';
     heed::write_file(writing_path(), text_);
   }
 

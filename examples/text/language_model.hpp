@@ -50,9 +50,9 @@ struct LanguageModel {
   LanguageModel(const ModelOptions& o, Vocabulary v) : options(o), vocabulary(std::move(v)), net(make_net<float>(o, vocabulary.size())) {}
 };
 
-/// Writes the net and, as metadata, what rebuilds it. Appears whole or not at all. Throws FileError.
+/// Writes the net and, as metadata, what rebuilds it: see program::save_finite.
 inline void save(const std::string& path, const LanguageModel& model) {
-  heed::io::save(path, model.net, metadata_of({model.options, model.vocabulary.characters()}));
+  program::save_finite(path, model.net, metadata_of({model.options, model.vocabulary.characters()}));
 }
 
 /// Reads what `save` wrote. Throws FileError for a file that is damaged, or of another program.

@@ -101,7 +101,6 @@ class Run {
       const bool last = step + 1 == options_.steps;
       if (last || (step + 1) * kReports / options_.steps > step * kReports / options_.steps) {
         progress.clear();
-        keep();
         judge(step + 1, loss / static_cast<double>(since), seconds());
         loss = 0, since = 0;
       }
@@ -165,6 +164,7 @@ class Run {
     const double held_out = held_out_loss(), speed = static_cast<double>(step * options_.batch_size * options_.model.context) / seconds;
     heed::require<std::runtime_error>(std::isfinite(held_out), "the loss of the held-out text is ", held_out, " after step ", step,
         "; a smaller --learning-rate may help");
+    keep();
     fmt::print("step {:>5}/{}  loss {:.3f}  held-out loss {:.3f}  {:.0f} characters/s  {}\n", step, options_.steps, loss, held_out, speed,
         program::clock_time(seconds));
     std::fflush(stdout);

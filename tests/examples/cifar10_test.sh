@@ -71,6 +71,11 @@ rm -r bits-*
 expect 2 "learning rate" "$program" train --net article --epochs 1 --batch-size 32 --data part --output run --overwrite --learning-rate 1e12 \
   --optimizer sgd
 [[ $(hash_of run) == "$(hash_of again)" ]] || fault "a failed run took the place of a good one: $(tail -n 1 run/log.jsonl)"
+# So does it where the last step alone spoils the weights.
+model=$(cksum <run/model.safetensors)
+expect 2 "after epoch 1; a smaller --learning-rate may help" "$program" train --net article --epochs 1 --batch-size 320 --data part --output run --overwrite \
+  --learning-rate 1e14
+[[ $(cksum <run/model.safetensors) == "$model" ]] || fault "weights that are no numbers took the place of good ones"
 grep -q '"event":"failed"' run/log.jsonl.new || fault "the failed run left no word: $(ls run)"
 expect 0 "accuracy" "$program" evaluate run/model.safetensors --data part
 
@@ -120,6 +125,9 @@ expect 0 "3 of 4 runs are there" "${compared[@]}" --epochs 1
 [[ $(hash_of compared/article-full-1) == "$hash" && $(sed 's/[0-9]* |$//' compared/study.md) == "$(sed 's/[0-9]* |$//' <<<"$tables")" ]] || fault "a study is not repeated: $(cat compared/study.md)"
 expect 2 "the run that is there was made with epochs 1, the study asks for 2" "${compared[@]}" --epochs 2
 [[ $(hash_of compared/article-full-1) == "$hash" ]] || fault "a refused study changed a run"
+expect 2 "the run that is there was made with training_images 320, the study asks for " "${compared[@]/part/$whole}" --epochs 1
+sed -i "s/\"dataset\":\"$kind\"/\"dataset\":\"other\"/" compared/article-full-0/log.jsonl
+expect 2 "the run that is there was made with dataset \"other\", the study asks for \"$kind\"" "${compared[@]}" --epochs 1
 
 # --- using the model -----------------------------------------------------------------------------------------------------------------
 accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | cut -d: -f2)
@@ -127,6 +135,8 @@ expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$prog
 expect 0 "logits: said.safetensors" "$program" evaluate run/model.safetensors --data part --logits said.safetensors
 grep -aq '"logits":{"dtype":"F64","shape":\[50,10\]' said.safetensors || fault "the logits: $(head -c 400 said.safetensors)"
 grep -aq "$(hash_of run)" said.safetensors || fault "the logits are of other weights"
+expect 0 "article with attention full on 20 test images of $kind, 1 view" "$program" evaluate run/model.safetensors --data part --images 20 --logits said.safetensors
+grep -aq '"logits":{"dtype":"F64","shape":\[20,10\]' said.safetensors || fault "the logits of 20 images: $(head -c 400 said.safetensors)"
 expect 0 "all figures: figures.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 9 --against arm-none/model.safetensors \
   --output figures.json
 [[ $output == *"gaussian_noise"*"against article with attention none (arm-none/model.safetensors)"*"The first 9 of 50 test images"* ]] ||
@@ -134,6 +144,13 @@ expect 0 "all figures: figures.json" "$program" evaluate run/model.safetensors -
 for words in "$(hash_of run | cut -d\" -f4)" "$(hash_of arm-none | cut -d\" -f4)" '"attention": "none"' '"clean_accuracy"' '"mean_ce"' '"mean_relative_ce"' '"elastic_transform"'; do
   grep -q "$words" figures.json || fault "figures.json does not hold $words"
 done
+# Names of files are any bytes, and JSON is UTF-8.
+ln -s part $'caf\xe9'
+expect 0 "test accuracy" "$program" train --net article --epochs 1 --batch-size 160 --data $'caf\xe9' --output $'run\xe9'
+expect 0 "all figures: said.json" "$program" evaluate $'run\xe9/model.safetensors' --data part --corruptions --images 2 --output said.json
+[[ $(head -n 1 $'run\xe9/log.jsonl') == *'"data":"caf�"'* && $(<said.json) == *'"model": "run�/model.safetensors"'* ]] || fault "names: $(head -n 1 $'run\xe9/log.jsonl')"
+expect 0 "the page: said.html" "$program" report $'run\xe9' --data part --output said.html
+rm -r $'caf\xe9' $'run\xe9' said.json said.html
 expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
 expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20
 expect 0 "article with attention full (run/model.safetensors, other/model.safetensors), mean: " "$program" evaluate run/model.safetensors \
@@ -143,6 +160,12 @@ for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' 
   grep -q "$words" page.html || fault "page.html does not hold $words"
 done
 grep -qE 'src="?https?:|href="?https?:|@DATA@|@REPORT' page.html && fault "the page needs other files"
+# Runs of two recipes are not compared.
+expect 0 "the page: mixed.html" "$program" report run again arm-none --data part --output mixed.html
+for words in '"arms":\[{"net":"article","attention":"full","n":1' "run is left out: again has the same net, attention and seed, and comes later." "arm-none is left out: it was made with epochs 1, run with 2."; do
+  grep -q "$words" mixed.html || fault "mixed.html does not hold $words"
+done
+grep -q '"attention":"none","n":1' mixed.html && fault "a run of another recipe is compared"
 printf 'P6\n40 30\n255\n' >picture.ppm
 head -c 3600 part/test_batch.bin >>picture.ppm
 head -c 2000 picture.ppm >short.ppm
@@ -166,6 +189,11 @@ expect 2 "holds a run" "$program" train --net article --data part --output run
 expect 2 "--net" "$program" train --net huge --data part --output run --overwrite
 expect 2 "--epochs" "$program" train --epochs 0 --data part --output run --overwrite
 expect 2 "--label-smoothing" "$program" train --label-smoothing 1.5 --data part --output run --overwrite
+for number in learning-rate weight-decay attention-learning-rate attention-weight-decay logit-scale label-smoothing average; do
+  for wrong in nan inf -1; do
+    expect 2 "expected, '$wrong' given" "$program" train "--$number" "$wrong" --data part --output run --overwrite
+  done
+done
 expect 2 "--average" "$program" train --average 1 --data part --output run --overwrite
 expect 2 "--translate" "$program" train --translate -1 --data part --output run --overwrite
 expect 2 "translate is 32, expected 0 to 31" "$program" train --translate 32 --data part --output run --overwrite
@@ -178,6 +206,7 @@ expect 2 "cifar10" "$program"
 expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --logits run/model.safetensors
 expect 2 "--deletion" "$program" evaluate run/model.safetensors --data part --corruptions --deletion
+expect 2 "--views" "$program" evaluate run/model.safetensors --data part --deletion --views 6
 expect 2 "trained with --attention none" "$program" evaluate arm-none/model.safetensors --data part --deletion
 expect 2 "--logits" "$program" evaluate run/model.safetensors --data part --corruptions --logits logits.safetensors
 expect 2 "expected one" "$program" evaluate run/model.safetensors again/model.safetensors --data part
@@ -226,6 +255,19 @@ expect 0 "" "$program" train --net article --epochs 1 --batch-size 160 --data pa
 interrupt '"event":"epoch"' "$program" train --net article --epochs 100000 --batch-size 32 --data part --output stopped
 expect 0 "accuracy" "$program" evaluate stopped/model.safetensors --data part
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
+# What was ignored when it started stays so: under nohup a run outlives its terminal.
+for signal in HUP INT; do
+  (trap "" "$signal"; exec "$program" train --net article --epochs 100000 --batch-size 32 --data part --output "ignoring-$signal") >ignoring.txt 2>&1 &
+  for _ in $(seq 100); do grep -q '"event":"epoch"' "ignoring-$signal/log.jsonl" 2>/dev/null && break; sleep 0.1; done
+  epochs=$(grep -c '"event":"epoch"' "ignoring-$signal/log.jsonl")
+  kill "-$signal" $!
+  for _ in $(seq 100); do (($(grep -c '"event":"epoch"' "ignoring-$signal/log.jsonl") > epochs + 2)) && break; sleep 0.1; done
+  kill -0 $! || fault "SIG$signal was to be ignored: $(tail -n 3 ignoring.txt)"
+  kill -TERM $!
+  status=0
+  wait $! || status=$?
+  [[ $status == 130 ]] || fault "SIGTERM beside an ignored SIG$signal ended with $status: $(tail -n 3 ignoring.txt)"
+done
 
 # A rank of a program without MPI would train for itself.
 if [[ -z ${HEED_MPIEXEC:-} ]]; then

@@ -15,7 +15,27 @@ right=$(paste <(cut -d' ' -f1 answers.txt) "$made/labels.txt" | awk '$1 == $2 { 
 echo "$right of 500 right"
 ((right >= 425)) || { echo "expected at least 425"; exit 1; }  # 462 when it was written; chance gives 50
 awk '{ if (!($2 > 0.1 && $2 <= 1)) exit 1 }' answers.txt || { echo "a confidence is not between 0.1 and 1"; exit 1; }
-[[ -z $(head -c 3000 "$made/frames.rgb" | "$program") ]] || { echo "it answers to a piece of a frame"; exit 1; }
+status=0
+head -c 4000 "$made/frames.rgb" | "$program" >cut.txt || status=$?
+[[ $status == 1 && $(cat cut.txt) == "$(head -n 1 answers.txt)" ]] || { echo "a frame and a piece of one: $status, $(cat cut.txt)"; exit 1; }
+status=0
+"$program" <"$folder" >cut.txt || status=$?
+[[ $status == 1 ]] || { echo "what cannot be read ends with $status"; exit 1; }
+if [[ -w /dev/full ]]; then
+  status=0
+  "$program" <"$made/frames.rgb" >/dev/full || status=$?
+  [[ $status == 1 ]] || { echo "a full disk ends with $status"; exit 1; }
+fi
+# Whoever sends the next frame after the answer to the last gets one.
+coproc "$program"
+pid=$COPROC_PID
+for i in 1 2 3; do
+  dd if="$made/frames.rgb" bs=3072 skip=$((i - 1)) count=1 status=none >&"${COPROC[1]}"
+  read -r -t 60 answer <&"${COPROC[0]}" || { echo "no answer to frame $i"; exit 1; }
+  [[ $answer == "$(sed -n "${i}p" answers.txt)" ]] || { echo "frame $i: $answer"; exit 1; }
+done
+eval "exec ${COPROC[1]}>&-"
+wait "$pid"
 
 if [[ $(uname -sm) == "Linux x86_64" ]] && command -v strip >/dev/null && ! nm "$program" | grep -q __asan_init; then
   strip -o stripped "$program"

@@ -21,8 +21,10 @@ expect() {
 interrupt() {
   local words=$1 status=0 running
   shift
+  set -m  # a job of its own: others do not hear SIGINT
   "$@" >stopped.txt 2>&1 &
   running=$!
+  set +m
   for _ in $(seq 100); do
     grep -q "$words" stopped/log.jsonl 2>/dev/null && break
     sleep 0.2

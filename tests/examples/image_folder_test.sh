@@ -85,6 +85,11 @@ expect 2 "expected a multiple of 8" "$program" predict odd.safetensors pictures/
 sed 's/heed-image-folder/heed-image-holder/' run/model.safetensors >holder.safetensors
 expect 2 "heed-image-holder" "$program" predict holder.safetensors pictures/disc/0.PPM
 [[ ! -e fresh ]] || fault "a run that was refused left a folder"
+before=$(cksum <run/model.safetensors)
+for share in 0 0.2; do
+  expect 2 "a smaller --learning-rate may help" "$program" train pictures "${small[@]}" --epochs 1 --batch-size 1000 --held-out $share --learning-rate 1e14 --output run --overwrite
+done
+[[ $(cksum <run/model.safetensors) == "$before" ]] || fault "weights that are no numbers took the place of good ones"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
 interrupt '"event":"start"' "$program" train pictures "${small[@]}" --epochs 1000000 --output stopped

@@ -44,7 +44,9 @@ cmp whole/model.safetensors killed/model.safetensors || fault "a killed run has 
 [[ -z $(find killed -name '*.part-*') ]] || fault "the killed run left $(find killed -name '*.part-*')"
 
 # Ctrl-C writes a checkpoint, too.
+set -m  # a job of its own: others do not hear SIGINT
 "$program" train "${endless[@]}" --output stopped --checkpoint-every 100000 >stopped.txt 2>&1 &
+set +m
 for _ in $(seq 100); do grep -q '"event":"epoch"' stopped/log.jsonl 2>/dev/null && break; sleep 0.1; done
 kill -INT $!
 status=0

@@ -25,6 +25,7 @@ cat >"$repository/program.cpp" <<'CPP'
 #include <cstdlib>
 #include <filesystem>
 int main(int count, char** words) {
+  std::printf("called:");
   for (int i = 1; i < count; ++i) std::printf("[%s]", words[i]);
   const char* data = std::getenv("CIFAR10_DIR");
   std::printf(" data=%s in=%s\n", data ? data : "none", std::filesystem::current_path().filename().string().c_str());
@@ -54,21 +55,25 @@ expect() {
   fi
 }
 
-expect 7 "[train] data=none in=elsewhere" $nowhere
+expect 7 "called:[train] data=none in=elsewhere" $nowhere
 expect 7 "going on without the real pictures" $nowhere train
-expect 7 "[train][--net][small][--output][my run] data=none" $nowhere --net small --output "my run"
-expect 7 "[train][--data][/some/where] data=none" $nowhere --data /some/where
+expect 7 "called:[train][--net][small][--output][my run] data=none" $nowhere --net small --output "my run"
+expect 7 "called:[train][--data][/some/where] data=none" $nowhere --data /some/where
 cp -r "$folder/pack" "$folder/elsewhere/data"  # data in the current folder: no download
-expect 7 "[train] data=$folder/elsewhere/data/cifar-10-batches-bin in=elsewhere" $nowhere
+expect 7 "called:[train] data=$folder/elsewhere/data/cifar-10-batches-bin in=elsewhere" $nowhere
 rm -r "$folder/elsewhere/data"
-expect 7 "[--help] data=none" $nowhere --help
-expect 7 "[predict][model][a picture.png] data=none" $nowhere predict model "a picture.png"
+expect 7 "called:[--help] data=none" $nowhere --help
+expect 7 "called:[predict][model][a picture.png] data=none" $nowhere predict model "a picture.png"
+expect 7 "called:[report][runs/demo-1] data=none" $nowhere report runs/demo-1
+expect 7 "called:[export][steps] data=none" $nowhere export steps
+expect 7 "called:[study][--output][compared] data=none" $nowhere study --output compared
+sha=0000 expect 2 "not the official one" "file://$folder/good.tar.gz" study
 sha=0000 expect 2 "not the official one" "file://$folder/good.tar.gz" train
 [[ ! -e $repository/data ]] || { echo "FAILED: a failed download left data/ behind"; failures=$((failures + 1)); }
-CIFAR10_DIR=/mine expect 7 "[evaluate][model] data=/mine" $nowhere evaluate model
-expect 7 "[train] data=$repository/data/cifar-10-batches-bin in=elsewhere" "file://$folder/good.tar.gz"
-expect 7 "[evaluate][model] data=$repository/data/cifar-10-batches-bin" $nowhere evaluate model
-expect 7 "[predict][model] data=none" $nowhere predict model
+CIFAR10_DIR=/mine expect 7 "called:[evaluate][model] data=/mine" $nowhere evaluate model
+expect 7 "called:[train] data=$repository/data/cifar-10-batches-bin in=elsewhere" "file://$folder/good.tar.gz"
+expect 7 "called:[evaluate][model] data=$repository/data/cifar-10-batches-bin" $nowhere evaluate model
+expect 7 "called:[predict][model] data=none" $nowhere predict model
 
 mv "$repository" "$folder/moved"
 repository=$folder/moved

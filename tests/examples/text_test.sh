@@ -73,6 +73,9 @@ expect 2 "\"heads\"" "$program" generate none.safetensors
 sed 's/heed-text/heed-cake/' run/model.safetensors >cake.safetensors
 expect 2 "heed-cake" "$program" generate cake.safetensors
 [[ ! -e fresh ]] || fault "a run that was refused left a folder"
+before=$(cksum <run/model.safetensors)
+expect 2 "a smaller --learning-rate may help" "$program" train --data notes "${small[@]}" --steps 1 --learning-rate 1e14 --output run --overwrite
+[[ $(cksum <run/model.safetensors) == "$before" ]] || fault "weights that are no numbers took the place of good ones"
 
 # --overwrite replaces.
 expect 0 "" "$program" train --data notes "${small[@]}" --steps 8 --output run --overwrite

@@ -6,7 +6,7 @@
 
 #include "catch.hpp"
 
-using cifar10::Arm, cifar10::arms_of, cifar10::attending, cifar10::Json, cifar10::kMeasures;
+using cifar10::Arm, cifar10::arms_of, cifar10::attending, cifar10::comparable, cifar10::FinishedRun, cifar10::Json, cifar10::kMeasures;
 using cifar10::mean_and_deviation, cifar10::mean_and_interval;
 
 namespace {
@@ -41,6 +41,24 @@ TEST_CASE("of two runs from one seed the later counts") {
   const std::vector<Arm> arms = arms_of({result("demo", "full", 1, 0.70), result("demo", "full", 1, 0.80)});
   REQUIRE(arms.size() == 1);
   CHECK(arms[0].accuracy(kMeasures[0]).mean == Approx(80));
+}
+
+TEST_CASE("a table compares runs of one recipe, of each seed the last, and names the others") {
+  const auto run = [](const char* name, const char* net, const char* attention, int seed, double accuracy, const Json& recipe) {
+    return FinishedRun{name, recipe, result(net, attention, seed, accuracy)};
+  };
+  const Json recipe{{"epochs", 16}, {"dataset", "cifar10"}}, shorter{{"epochs", 3}, {"dataset", "cifar10"}}, silent{{"epochs", 16}};
+  std::vector<std::string> left_out;
+  const std::vector<Json> results = comparable(
+      {run("a", "demo", "full", 1, 0.1, recipe), run("b", "demo", "none", 1, 0.2, shorter), run("c", "demo", "none", 1, 0.3, recipe),
+          run("d", "small", "full", 1, 0.4, shorter), run("e", "demo", "full", 1, 0.5, recipe), run("f", "demo", "full", 2, 0.6, silent)},
+      left_out);
+  std::vector<double> kept;
+  for (const Json& one : results) kept.push_back(one[kMeasures[0]]);
+  CHECK(kept == std::vector<double>{0.5, 0.3, 0.4});
+  CHECK(left_out == std::vector<std::string>{"b is left out: it was made with epochs 3, a with 16.",
+                        "a is left out: e has the same net, attention and seed, and comes later.",
+                        "f is left out: it was made with dataset null, a with \"cifar10\"."});
 }
 
 TEST_CASE("a result that lacks something is an error") {

@@ -27,11 +27,11 @@ heed::SafetensorsReader file_of(const heed::Metadata& metadata) {
   return {heed::read_file(folder.file("model")), "f"};
 }
 
-template <class Call>
+template <class Error = heed::FileError, class Call>
 std::string message_of(const Call& call) {
   try {
     call();
-  } catch (const heed::FileError& error) {
+  } catch (const Error& error) {
     return error.what();
   }
   return "no error";
@@ -77,6 +77,22 @@ TEST_CASE("lists of strings, and words out of a list") {
   const auto ask = [](const MetadataReader& reader) { reader.strings("key"); };
   CHECK(said_of("[\"a\",1]", ask) == "f: the metadata's \"key\" holds a whole number, expected strings");
   CHECK(said_of("3", ask) == "f: the metadata's \"key\" is a whole number, expected an array");
+}
+
+TEST_CASE("a net is written with finite numbers alone, and else the file stays what it was") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("model");
+  heed::BatchNorm1d<float> net({.num_features = 3});
+  program::save_finite(path, net, {{"key", "word"}});
+  const std::string good = heed::read_file(path);
+  for (const bool buffer : {false, true}) {
+    auto spoiled = net;
+    (buffer ? heed::named_buffers(spoiled)[1].buffer->data() : spoiled.bias().value())[2] = std::numeric_limits<float>::infinity();
+    CHECK(message_of<heed::AnomalyError>([&] { program::save_finite(path, spoiled, {}); }) ==
+          heed::text(path, ": nothing is written: ", buffer ? "running_var" : "bias",
+              " holds inf at element 2 of 3; a smaller --learning-rate may help"));
+    CHECK(heed::read_file(path) == good);
+  }
 }
 
 TEST_CASE("a net is filled from a file with finite numbers alone") {
