@@ -73,5 +73,5 @@ for page in sorted((tree.ROOT / "docs").rglob("*.md")):
         check(page, part.split("\n\n")[0], candidates, faults)
         tables += 1
 if tables == 0:
-    faults.append(f"no page has a table of options")
+    faults.append("no page has a table of options")
 tree.finish("options", faults, f"{tables} tables")
