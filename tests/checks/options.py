@@ -4,12 +4,14 @@ import re
 
 import tree
 
+REQUIRED = "must be given"
 TABLE = "| option | default | meaning |\n"
 
 
 def structs(header):
-    """[(name, {option: default})] of the header's ...Options."""
-    text = tree.without_comments(header.read_text())
+    """[(name, {option: default})] of the header's ...Options. The default of an option that must be given is written so: it is 0 or empty, and no comment says what 0 means."""
+    commented = header.read_text()
+    text = tree.without_comments(commented)
     found = []
     for name, body in re.findall(r"struct (\w*Options)(?: : \w+)? \{(.*?)\n\};", text, re.S):
         members = re.findall(r"^  (?!\S.*\()[\w:<>, *]+?\s(\w+)(?:\s*=\s*|\s*(?=[{;]))(.*?);", body, re.M | re.S)
@@ -18,6 +20,8 @@ def structs(header):
             default, *others = re.split(r", (?=\w+ = )", " ".join(default.split()))  # Index height = 0, width = 0;
             options[option] = default
             options.update(other.split(" = ") for other in others)
+            if options[option] in ("0", "{}", "") and not re.search(rf"\b{option}\b[^\n]*///<[^\n]*\b(?:0|none|empty):", commented):
+                options[option] = REQUIRED
         found.append((name, options))
     return found
 
@@ -30,12 +34,14 @@ def words(default):
         try:
             result.append(float(word))
         except ValueError:
-            result.append({"must be given": 0.0, "none": "", "{}": "", "nullopt": ""}.get(word, word))
+            result.append({"none": "", "nullopt": ""}.get(word, word))
     return result
 
 
 def agrees(page, header):
     """Whether the default that a page names is the header's. What an empty one means, or one that is computed, is for the page to say."""
+    if header == REQUIRED:  # or 0 is what it says
+        return page in (REQUIRED, "0", "none") or not re.fullmatch(r"[-\d.]+|`\w+`", page)
     said, is_so = words(page), words(header)
     if is_so == [""] or re.search(r"[?{]", header.strip("{}")):
         return True

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # .ci/release in a clone: what is not ready is refused with a sentence, what is ready is tagged and packed.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd -P)
 [[ $(git -C "$root" rev-parse --show-toplevel 2>/dev/null) == "$root" ]] || { echo "no git repository: skipped"; exit 77; }
 command -v python3 >/dev/null || exit 77
 folder=$(mktemp -d)

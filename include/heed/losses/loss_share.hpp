@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <span>
-
 #include <heed/losses/class_targets.hpp>
 #include <heed/losses/loss_base.hpp>
 
