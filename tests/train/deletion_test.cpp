@@ -156,6 +156,7 @@ TEST_CASE("at least one token is deleted, and what does not fit is refused") {
   CHECK(check(labels, relevance, {.share = 1}).deleted == 4);
   CHECK_THROWS_WITH(check(more, relevance, {}), contains("labels are 3"));
   CHECK_THROWS_WITH(check(labels, Tensor<double, 3>({1, 2, 2}), {}), contains("the relevance is 1x2x2"));
+  CHECK_THROWS_WITH(check(labels, Tensor<double, 3>({3, 2, 2}), {}), contains("the relevance is 3x2x2"));
   CHECK_THROWS_WITH(check(labels, relevance, {.share = 0}), contains("share is 0"));
   CHECK_THROWS_WITH(check(labels, relevance, {.share = 1.5}), contains("share is 1.5"));
   CHECK_THROWS_WITH(check(labels, relevance, {.batch_size = 0}), contains("batch_size is 0"));
