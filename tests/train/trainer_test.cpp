@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include <heed/compose/sequential.hpp>
@@ -49,6 +50,7 @@ TEST_CASE("training lowers the loss, and the same steps give the same weights") 
     CHECK(last.images == 320);
     CHECK(last.steps == 5);
     CHECK(last.loss() < 0.9 * first.loss());
+    CHECK(last.loss() == Approx(std::accumulate(losses.end() - 5, losses.end(), 0.0) / 5));  // of batches of one size
     CHECK(last.accuracy() > first.accuracy());
     CHECK(trainer.next_step() == 50);
     return losses;
