@@ -3,6 +3,8 @@
 
 #include <heed/io/onnx.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/multi_head_attention.hpp>
+#include <heed/layers/output_projection.hpp>
 
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
@@ -89,6 +91,16 @@ TEST_CASE("write_onnx: a layer without counterpart is named, and a user can give
   options.emitters["Linear"] = options.emitters["Twice"];
   CHECK_THROWS_AS(written_onnx(net, {{1, 2}}, options), heed::ShapeError);  // not what the model gives
   CHECK_THROWS_WITH(written_onnx(Wrong(), {{1, 2}}), "write_onnx: the graph's output is 1x2, the model's 7");
+}
+
+TEST_CASE("write_onnx: one, two or three inputs under the names that are asked for") {
+  const heed::OutputProjection<float> joined({.context_features = 2, .input_features = 3, .out_features = 4});
+  const heed::MultiHeadAttention<float> attention({.embed_dim = 4, .num_heads = 2, .kdim = 3, .vdim = 5});
+  OnnxOptions options;
+  options.input_names = {"c", "x"};
+  CHECK(!heed::io::onnx_bytes(joined, {{5, 2}, {5, 3}}, options).empty());
+  options.input_names = {"q", "k", "v"};
+  CHECK(!heed::io::onnx_bytes(attention, {{1, 2, 4}, {1, 6, 3}, {1, 6, 5}}, options).empty());
 }
 
 TEST_CASE("write_onnx: inputs that the model does not take") {

@@ -207,6 +207,7 @@ TEST_CASE("attention fusion names its parameters and says what does not fit") {
   CHECK(layer.activation_products({2, 3, 3, 8}) == 2.0 * 2 * 9 * 9 * 8);
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 4, 8}), contains("PositionalEncoding: input is 2x3x4x8"));
   CHECK_THROWS_WITH(layer.output_shape({9, 8}), contains("AttentionFusion: input 9x8 is neither"));
+  CHECK_THROWS_WITH(layer.output_shape({2, 1, 3, 3, 8}), contains("AttentionFusion: input 2x1x3x3x8 is neither"));
   CHECK_THROWS_WITH(AttentionFusion<float>({.features = 9, .num_heads = 2, .tokens = 3}), contains("features (9) must be a multiple"));
   CHECK_THROWS(AttentionFusion<float>({.features = 8, .num_heads = 2, .tokens = 3, .dropout = 2}));
 }

@@ -88,6 +88,9 @@ TEST_CASE("BatchNorm2d: shards are normalised alone, a short last one joins its 
     const auto alone = whole.forward(part, part_cache);
     CHECK(std::equal(alone.data(), alone.data() + alone.size(), y.slice(cuts[s], cuts[s + 1]).data()));
   }
+  const auto pixels = ramp({6, 1, 1, 3});  // 4 + 2 images of one pixel: half a shard of two rows is one
+  shards.forward(pixels, cache);
+  CHECK(cache.mean.shape() == Shape{2, 3});
 }
 
 TEST_CASE("BatchNorm2d: a shard is never a single row, which has no variance") {

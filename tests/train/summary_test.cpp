@@ -6,6 +6,7 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/compose/stack.hpp>
 #include <heed/layers/embedding.hpp>
+#include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/train/summary.hpp>
@@ -44,6 +45,39 @@ class Closed : public LayerBase<Closed> {
 
  private:
   Linear<float> linear_{LinearOptions{.in_features = 8, .out_features = 8}};
+};
+
+/// Begins with a layer of half as many rows, and never asks its second child for a shape.
+class Halved : public LayerBase<Halved> {
+ public:
+  using scalar = float;
+  [[maybe_unused]] static constexpr int input_rank = kAnyRank;
+  struct Cache {};
+  Shape output_shape(const Shape& in) const {
+    child_shape("half", half_, {in.rows() / 2, in.features()});
+    return in;
+  }
+  template <int Rank>
+  Tensor<float, Rank> forward(const TensorView<const float, Rank>& x) const {
+    return Tensor<float, Rank>(x);
+  }
+  template <int Rank>
+  Tensor<float, Rank> forward(const TensorView<const float, Rank>& x, Cache&) const {
+    return Tensor<float, Rank>(x);
+  }
+  template <int Rank>
+  Tensor<float, Rank> backward(const TensorView<const float, Rank>& dy, Cache&) {
+    return Tensor<float, Rank>(dy);
+  }
+  template <class Self, class V>
+  static void describe_members(Self& self, V& visitor) {
+    visitor.kind("Halved");
+    visitor.child("half", self.half_);
+    visitor.child("other", self.other_);
+  }
+
+ private:
+  Linear<float> half_{LinearOptions{.in_features = 8, .out_features = 8}}, other_{LinearOptions{.in_features = 8, .out_features = 8}};
 };
 
 const LayerSummary& layer_of(const ModelSummary& summary, const std::string& path) {
@@ -110,6 +144,16 @@ TEST_CASE("numbers of a summary are short and have units") {
   CHECK(detail::short_number(999.9e3) == "1.00 M");
   CHECK(detail::grouped(1234567) == "1,234,567");
   CHECK(detail::grouped(123) == "123");
+}
+
+TEST_CASE("a layer whose shape nobody asks for has the rows of the layer around it, not of the one before it") {
+  const ModelSummary summary = summarize(Halved(), {10, 8});
+  CHECK(layer_of(summary, "half").multiply_adds == 5.0 * 64);
+  CHECK(layer_of(summary, "other").multiply_adds == 10.0 * 64);
+
+  const Sequential model(
+      named("first", Linear<float>({.in_features = 4, .out_features = 4})), named("flat", Flatten<float, 3>()), named("halved", Halved()));
+  CHECK(layer_of(summarize(model, token_shape(4, 2, 4)), "halved.other").multiply_adds == 4.0 * 64);  // not 8, which the first layer has
 }
 
 TEST_CASE("tables that are looked up cost no products") {
