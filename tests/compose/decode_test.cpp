@@ -132,3 +132,21 @@ TEST_CASE("Layers that read tokens together with some options are refused with t
   CHECK_NOTHROW(decode(LogSoftmax<float>({.dim = 2})));
   CHECK_NOTHROW(decode(BatchNorm1d<float>({.num_features = 4})));
 }
+
+TEST_CASE("when a layer refuses its tokens, the ones before it forget them, too") {
+  const auto model = with_random_parameters(
+      Sequential(PositionalEncoding<double>({.features = 4, .tokens = 9}),
+          Stack(std::vector{TransformerEncoderLayer<double>({.d_model = 4, .nhead = 2, .dim_feedforward = 3, .causal = true})})),
+      3);
+  const auto x = random_tensor<double, 3>({2, 5, 4}, 1);
+  auto state = model.decode_state(2, 5), other = model.decode_state(2, 5);
+  for (auto* each : {&state, &other}) static_cast<void>(model.decode(tokens(x, 0, 3), *each));
+  CHECK(state.length() == 3);
+  CHECK_THROWS_WITH(model.decode(random_tensor<double, 3>({2, 4, 4}, 2), state), contains("do not fit"));
+  CHECK(state.length() == 3);
+  CHECK(largest_difference(model.decode(tokens(x, 3, 5), state), model.decode(tokens(x, 3, 5), other)) == 0);
+  CHECK(state.length() == 5);
+
+  state.truncate(3);  // and a caller may drop tokens
+  CHECK(largest_difference(model.decode(tokens(x, 3, 5), state), tokens(model.forward(x), 3, 5)) <= 1e-12);
+}

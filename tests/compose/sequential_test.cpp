@@ -400,3 +400,17 @@ TEST_CASE("convolution and max-pooling as a pair have the gradients and the erro
   CHECK_THROWS_WITH(model.backward(x, cache), contains("pool: MaxPool2d: dy is 1x6x6x16"));
   CHECK(layer_path().empty());
 }
+
+TEST_CASE("a cache that looks into itself moves, and is not copied") {
+  using Model = Sequential<Linear<float>, Gelu<float>, Linear<float>>;
+  static_assert(!std::is_copy_constructible_v<Model::Cache> && std::is_move_constructible_v<Model::Cache>);
+  static_assert(!std::is_copy_assignable_v<Model::Cache> && std::is_move_assignable_v<Model::Cache>);
+  Model model(Linear<float>({.in_features = 2, .out_features = 3}), Gelu<float>(), Linear<float>({.in_features = 3, .out_features = 2}));
+  const auto x = reference::random_tensor<float, 2>({4, 2}, 1), dy = reference::random_tensor<float, 2>({4, 2}, 2);
+  Model::Cache cache, first;
+  model.forward(x, cache);
+  const auto dx = model.backward(dy, cache);
+  model.forward(x, first);
+  Model::Cache moved = std::move(first);
+  CHECK(reference::largest_difference(model.backward(dy, moved), dx) == 0);
+}

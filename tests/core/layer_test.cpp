@@ -159,7 +159,10 @@ TEST_CASE("parameters, buffers and frozen marks go to a model over another scala
   CHECK(named_parameters(to)[1].parameter->frozen());
   CHECK((*named_buffers(to)[0].buffer)[0] == 4);
   Pair<double> misfit(2, 3);
-  CHECK_THROWS_WITH(copy_parameters(from, misfit), contains("second.weight is 2, second.weight is 3"));
+  named_parameters(misfit)[0].parameter->value()[1] = 7;
+  CHECK_THROWS_WITH(copy_parameters(from, misfit),
+      contains("second.weight is 2 in the model that is copied, second.weight is 3 in the other; nothing is copied"));
+  CHECK(named_parameters(misfit)[0].parameter->value()[1] == 7);
   Scale<double> other(2);
   CHECK_THROWS_WITH(copy_parameters(from, other), contains("3 and 1 parameters"));
 }
@@ -183,11 +186,11 @@ TEST_CASE("the check of backward names the layer and both shapes") {
 
 TEST_CASE("a cache that no forward has filled is noticed, be it of views, shapes, tensors or a mark") {
   TensorView<const float, 2> view;  // rows() and features() of nothing are 1
-  CHECK_THROWS_WITH(require_gradient_shape("Scale", {1, 1}, {1, 1}, view), contains("Scale: backward follows one forward(x, cache)"));
+  CHECK_THROWS_WITH(require_gradient_shape("Scale", {1, 1}, {1, 1}, view, 1), contains("Scale: backward follows one forward(x, cache)"));
   const float element = 0;
   view = {&element, {1, 1}};
-  CHECK_NOTHROW(require_gradient_shape("Scale", {1, 1}, {1, 1}, view));
-  CHECK_THROWS_AS(require_gradient_shape("Scale", {2, 1}, {2, 1}, view), ShapeError);
+  CHECK_NOTHROW(require_gradient_shape("Scale", {1, 1}, {1, 1}, view, 1));
+  CHECK_THROWS_AS(require_gradient_shape("Scale", {2, 1}, {2, 1}, view, 1), ShapeError);
   CHECK_THROWS(require_filled("Scale", Shape()));
   CHECK_NOTHROW(require_filled("Scale", Shape{0}));
   Tensor<float, 2> kept({0, 3});
@@ -196,4 +199,7 @@ TEST_CASE("a cache that no forward has filled is noticed, be it of views, shapes
   CHECK_THROWS(require_filled("Scale", kept));
   CHECK_THROWS(require_filled("Scale", false));
   CHECK_NOTHROW(require_filled("Scale", true));
+
+  CHECK_THROWS_WITH(
+      require_gradient_shape("Scale", {1, 1}, {1, 1}, view, 2), contains("has seen an input of 1 features, this layer takes 2"));
 }

@@ -198,3 +198,47 @@ TEST_CASE("numbers that are none are no checkpoint: the one before stays") {
   spoiled(own.optimizer.named_state().front().tensor->data()[0], "optimizer.first.weight.exp_avg holds inf");
   spoiled(own.average.named_averages().front().buffer->data()[0], "average.first.weight holds inf");
 }
+
+TEST_CASE("a checkpoint is not taken, and not given back, while the averages are in the model") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  Training<float> own(1);
+  own.run(0, 2);
+  io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+  const auto before = own.all();
+  {
+    AverageScope scope(own.average);
+    CHECK_THROWS_WITH(io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average), contains("end the AverageScope first"));
+    CHECK_THROWS_WITH(io::load_checkpoint(path, own.model, own.optimizer, &own.average), contains("end the AverageScope first"));
+  }
+  CHECK(own.all() == before);
+  io::load_checkpoint(path, own.model, own.optimizer, &own.average);
+  CHECK(own.all() == before);
+}
+
+TEST_CASE("a parameter that has made steps and is frozen now keeps its state in a checkpoint") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  Training<float> whole(1), fresh(2);
+  whole.run(0, 3);
+  whole.model.get<0>().freeze();
+  whole.run(3, 5);
+  io::save_checkpoint(path, whole.model, whole.optimizer, {}, &whole.average);
+  fresh.model.get<0>().freeze();
+  io::load_checkpoint(path, fresh.model, fresh.optimizer, &fresh.average);
+  for (Training<float>* training : {&whole, &fresh}) {
+    training->model.get<0>().freeze(false);
+    training->run(5, 8);
+  }
+  CHECK(fresh.all() == whole.all());
+
+  Training<float> never(1);  // what has never moved has none
+  never.model.get<0>().freeze();
+  never.run(0, 2);
+  io::save_checkpoint(path, never.model, never.optimizer);
+  CHECK_FALSE(SafetensorsReader(path).contains("optimizer.first.weight.step"));
+  Training<float> other(2);
+  other.model.get<0>().freeze();
+  io::load_checkpoint(path, other.model, other.optimizer);
+  CHECK(weights_hash(other.model) == weights_hash(never.model));
+}

@@ -119,4 +119,10 @@ TEST_CASE("embedding says what does not fit") {
   layer.forward(x, cache);
   CHECK_THROWS_AS(layer.backward(Tensor<float, 3>({1, 3, 2}), cache), ShapeError);
   CHECK_THROWS_AS(layer.backward(Tensor<float, 3>({1, 2, 3}), cache), ShapeError);
+
+  Embedding<float> large({.num_embeddings = 50000, .embedding_dim = 2});
+  const auto far = tokens({40000});
+  large.forward(far, cache);
+  CHECK_THROWS_WITH(layer.backward(Tensor<float, 3>({1, 1, 2}), cache),
+      contains("Embedding: the cache has seen ids outside of the table's rows 0 ... 2"));
 }

@@ -100,4 +100,11 @@ TEST_CASE("Linear refuses a cache that no forward has filled") {
   const Tensor<float, 2> dy({1, 1});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("Linear: backward follows one forward"));
   CHECK_THROWS_WITH(Linear<float>({.in_features = -1, .out_features = 3}), contains("Linear: in_features (-1)"));
+
+  Linear<float> narrow({.in_features = 2, .out_features = 1}), wide({.in_features = 1000, .out_features = 1});
+  const Tensor<float, 2> x({1, 2});
+  narrow.forward(x, cache);
+  CHECK_THROWS_WITH(wide.backward(dy, cache), contains("Linear: the cache has seen an input of 2 features, this layer takes 1000"));
+  CHECK_THROWS_AS(wide.forward(x, cache), ShapeError);
+  CHECK_THROWS_AS(wide.backward(dy, cache), ShapeError);  // of a forward pass that refused
 }

@@ -490,4 +490,15 @@ TEST_CASE("MultiHeadAttention refuses a cache that no forward has filled") {
   CHECK_THROWS_WITH(layer.backward_cross(dy, cache), contains("MultiHeadAttention: backward follows one forward"));
   CHECK_THROWS_WITH(MultiHeadAttention<float>({.embed_dim = 4, .kdim = -3}), contains("MultiHeadAttention: kdim (-3)"));
   CHECK_THROWS_WITH(MultiHeadAttention<float>({.embed_dim = 4, .vdim = -3}), contains("vdim (-3)"));
+
+  layer.forward(dy, cache);
+  layer.backward(dy, cache);
+  CHECK_THROWS_WITH(layer.backward(dy, cache), contains("has been used already"));
+  layer.forward(dy, dy, dy, {}, cache);
+  float nothing = 0;
+  const auto before = std::as_const(layer.out_proj()).bias().gradient()[0];
+  CHECK_THROWS_WITH(layer.backward_cross(dy, cache, {.d_bias = &nothing}), contains("forward had none"));
+  CHECK(std::as_const(layer.out_proj()).bias().gradient()[0] == before);  // what is refused adds nothing
+  layer.backward_cross(dy, cache);
+  CHECK_THROWS_WITH(layer.backward_cross(dy, cache), contains("has been used already"));
 }

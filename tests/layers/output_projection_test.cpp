@@ -66,4 +66,12 @@ TEST_CASE("OutputProjection refuses a cache that no forward has filled") {
   OutputProjection<float>::Cache cache;
   const Tensor<float, 2> dy({1, 1});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("OutputProjection: backward follows one forward"));
+
+  OutputProjection<float> other({.context_features = 1, .input_features = 40, .out_features = 1}),
+      third({.context_features = 40, .input_features = 1, .out_features = 1});
+  layer.forward(dy, dy, cache);
+  CHECK_THROWS_WITH(
+      other.backward(dy, cache), contains("OutputProjection: the cache has seen an input of 1 features, this layer takes 40"));
+  CHECK_THROWS_WITH(
+      third.backward(dy, cache), contains("OutputProjection: the cache has seen an input of 1 features, this layer takes 40"));
 }

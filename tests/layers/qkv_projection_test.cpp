@@ -62,4 +62,9 @@ TEST_CASE("QkvProjection refuses a cache that no forward has filled") {
   QkvProjection<float>::Cache cache;
   const Tensor<float, 2> dy({1, 3});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("QkvProjection: backward follows one forward"));
+
+  QkvProjection<float> other({.in_features = 40, .model_width = 1});
+  const Tensor<float, 2> x({1, 1});
+  layer.forward(x, cache);
+  CHECK_THROWS_WITH(other.backward(dy, cache), contains("QkvProjection: the cache has seen an input of 1 features, this layer takes 40"));
 }

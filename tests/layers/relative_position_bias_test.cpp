@@ -238,3 +238,18 @@ TEST_CASE("RelativePositionBias says what does not fit", "[relative_position_bia
   CHECK_THROWS_WITH(line.d_bias(never), contains("RelativePositionBias: backward follows one forward"));
   CHECK_THROWS_WITH(line.backward(never), contains("RelativePositionBias: backward follows forward and attention's backward"));
 }
+
+TEST_CASE("a table of relative positions is looked up, on a map, too: it costs no products") {
+  for (const Options& options : {Options{.num_heads = 2, .max_distance = 3}, Options{.num_heads = 2, .height = 2, .width = 2}}) {
+    struct Tables final : Visitor<float> {
+      std::string found;
+      using Visitor<float>::table;
+      using Visitor<float>::parameter;
+      void table(std::string_view name, const Parameter<float>&) override { found += name; }
+      void parameter(std::string_view name, const Parameter<float>&) override { found += "no table: " + std::string(name); }
+    } tables;
+    const RelativePositionBias<float> layer(options);
+    layer.describe(tables);
+    CHECK(tables.found == (options.height > 0 ? "relative_position_bias_table" : "weight"));
+  }
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <array>
+#include <limits>
 
 #include <heed/layers/scaled_dot_product_attention.hpp>
 #include <heed/testing/check_gradients.hpp>
@@ -593,4 +594,15 @@ TEMPLATE_TEST_CASE("ScaledDotProductAttention: very low scores are scores, as fa
     typename ScaledDotProductAttention<TestType>::Cache cache;
     CHECK(layer.forward(q, k, v, cache)[0] == Approx(mean));
   }
+}
+
+TEST_CASE("ScaledDotProductAttention: a cache serves one backward pass, and no cap is 0") {
+  ScaledDotProductAttention<float> layer;
+  ScaledDotProductAttention<float>::Cache cache;
+  const auto q = random_tensor<float, 4>({1, 1, 3, 2}, 1);
+  layer.forward(q, q, q, cache);
+  layer.backward(q, cache);
+  CHECK_THROWS_WITH(layer.backward(q, cache), contains("has been used already"));
+  CHECK_THROWS_WITH(ScaledDotProductAttention<float>({.softcap = std::numeric_limits<double>::infinity()}),
+      "ScaledDotProductAttention: softcap is inf, it must be finite and not negative; 0 is none");
 }

@@ -126,4 +126,20 @@ TEST_CASE("TransformerEncoderLayer refuses a cache that no forward has filled") 
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("TransformerEncoderLayer: backward follows one forward"));
   CHECK_THROWS_WITH(TransformerEncoderLayer<float>({.d_model = 2, .dim_feedforward = -3}),
       contains("TransformerEncoderLayer: dim_feedforward (-3) must be positive"));
+
+  for (bool norm_first : {false, true}) {
+    TransformerEncoderLayer<float> twice({.d_model = 2, .dim_feedforward = 3, .norm_first = norm_first});
+    const auto x = random_tensor<float, 3>({1, 2, 2}, 1);
+    twice.forward(x, cache);
+    twice.backward(x, cache);
+    std::vector<float> gradients;
+    const auto list = [&] {
+      gradients.clear();
+      for (const auto& [name, p] : named_parameters(twice)) gradients.insert(gradients.end(), p->gradient(), p->gradient() + p->size());
+      return gradients;
+    };
+    const auto once = list();
+    CHECK_THROWS_WITH(twice.backward(x, cache), contains("TransformerEncoderLayer") && contains("has been used already"));
+    CHECK(list() == once);
+  }
 }

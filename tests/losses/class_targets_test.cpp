@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -39,6 +40,9 @@ TEST_CASE("what does not fit gets a sentence") {
   CHECK_THROWS_WITH(labels(none, {0}), "Loss: the input has 2 rows, but there are 1 labels");
   CHECK_THROWS_AS(labels(none, {0}), ShapeError);
   CHECK_THROWS_WITH(labels(two, {0, 0}), "Loss: the input has 3 classes, weight has 2");
-  CHECK_THROWS_WITH((ClassWeights{negative, 0}.check("Loss")), "Loss: class weights must not be negative, one is -2");
+  CHECK_THROWS_WITH((ClassWeights{negative, 0}.check("Loss")), "Loss: class weights must be finite and not negative, one is -2");
   CHECK_NOTHROW((ClassWeights{two, 0}.check("Loss")));
+
+  const std::vector<double> endless = {1, std::numeric_limits<double>::infinity()};
+  CHECK_THROWS_WITH((ClassWeights{endless, 0}.check("Loss")), contains("one is inf"));
 }

@@ -351,5 +351,5 @@ TEST_CASE("mistakes with losses get a sentence") {
   CHECK_THROWS_AS(weighted(logits, Tensor<float, 2>({2, 3}), d), ShapeError);
   CHECK(message_of({.label_smoothing = 1.5}) == "CrossEntropyLoss: label_smoothing must lie in [0, 1], is 1.5");
   CHECK(message_of({.label_smoothing = -0.5}) == "CrossEntropyLoss: label_smoothing must lie in [0, 1], is -0.5");
-  CHECK(message_of({.weight = {1, -2}}) == "CrossEntropyLoss: class weights must not be negative, one is -2");
+  CHECK(message_of({.weight = {1, -2}}) == "CrossEntropyLoss: class weights must be finite and not negative, one is -2");
 }

@@ -142,7 +142,7 @@ TEST_CASE("mistakes get a sentence") {
   Tensor<float, 2> dx;
   CHECK_THROWS_WITH(NLLLoss<float>()(Tensor<float, 2>({2, 3}), std::vector<int>{0, 3}, dx),
       "NLLLoss: label 3 of row 1 is not in 0 ... 2 and not ignore_index (-100)");
-  CHECK_THROWS_WITH(NLLLoss<float>({.weight = {1, -2}}), "NLLLoss: class weights must not be negative, one is -2");
+  CHECK_THROWS_WITH(NLLLoss<float>({.weight = {1, -2}}), "NLLLoss: class weights must be finite and not negative, one is -2");
   CHECK_THROWS_WITH(NLLLoss<float>({.weight = {1, 2}}).value(Tensor<float, 2>({2, 3}), std::vector<int>{0, 0}),
       "NLLLoss: the input has 3 classes, weight has 2");
 }

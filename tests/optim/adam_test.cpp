@@ -119,12 +119,15 @@ TEST_CASE("a NaN in one gradient spoils one element") {
 }
 
 TEST_CASE("options of Adam out of range get a sentence") {
-  CHECK(message_of<Adam<float>>({.learning_rate = -1}) == "Adam: learning_rate must not be negative, is -1");
+  CHECK(message_of<Adam<float>>({.learning_rate = -1}) == "Adam: learning_rate must be finite and not negative, is -1");
   CHECK(message_of<Adam<float>>({.beta1 = 1}) == "Adam: beta1 must lie in [0, 1), is 1");
   CHECK(message_of<Adam<float>>({.beta1 = -0.5}) == "Adam: beta1 must lie in [0, 1), is -0.5");
   CHECK(message_of<Adam<float>>({.beta2 = 1}) == "Adam: beta2 must lie in [0, 1), is 1");
   CHECK(message_of<Adam<float>>({.beta2 = -0.5}) == "Adam: beta2 must lie in [0, 1), is -0.5");
   CHECK(message_of<Adam<float>>({.eps = -1}) == "Adam: eps must not be negative, is -1");
-  CHECK(message_of<Adam<float>>({.weight_decay = -1}) == "Adam: weight_decay must not be negative, is -1");
+  CHECK(message_of<Adam<float>>({.weight_decay = -1}) == "Adam: weight_decay must be finite and not negative, is -1");
   CHECK(message_of<Adam<float>>({.learning_rate = 0, .beta1 = 0, .beta2 = 0, .eps = 0}) == "");
+
+  CHECK(message_of<Adam<float>>({.learning_rate = std::numeric_limits<double>::infinity()}) ==
+        "Adam: learning_rate must be finite and not negative, is inf");
 }

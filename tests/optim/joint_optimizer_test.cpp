@@ -121,7 +121,11 @@ TEST_CASE("gradients of all members end, and a refused factor moves none") {
 TEST_CASE("a parameter belongs to one member") {
   Training training;
   AdamW<float> all(named_parameters(training.model));
-  CHECK_THROWS_WITH((JointOptimizer<float>({&training.muon, &all})), contains("two of the optimisers count \"hidden.weight.step\""));
+  CHECK_THROWS_WITH((JointOptimizer<float>({&training.muon, &all})), contains("two of the optimisers step \"hidden.weight\""));
+  auto renamed = named_parameters(training.model);  // one weight under two names
+  for (auto& own : renamed) own.name += "_too", own.parameter->freeze();
+  AdamW<float> same(renamed);
+  CHECK_THROWS_WITH((JointOptimizer<float>({&training.muon, &same})), contains("two of the optimisers step \"hidden.weight_too\""));
   CHECK_THROWS_WITH((JointOptimizer<float>({&training.muon, nullptr})), contains("an optimiser is null"));
   CHECK_THROWS_WITH(JointOptimizer<float>(std::vector<Optimizer<float>*>()), contains("there are no optimisers"));
 }

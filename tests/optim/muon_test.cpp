@@ -219,15 +219,17 @@ TEST_CASE("vectors belong to another optimiser, frozen or fixed ones may stay") 
   Muon<float> optimizer(weights.named());
   optimizer.step();
   weights.parameters[0]->freeze(false);
+  const auto before = weights.value(1);
   CHECK_THROWS_WITH(optimizer.step(),
-      "Muon: a parameter that was thawed is a vector (10), the rule is for matrices and convolutions; give vectors to a second optimiser, "
-      "AdamW for example");
+      "Muon: w0 is a vector (10), the rule is for matrices and convolutions; give vectors to a second optimiser, AdamW for example");
+  CHECK(weights.value(1) == before);  // nothing has moved
+  for (const auto& [name, count] : optimizer.named_step_counts()) CHECK(*count == (name == "w1.step" ? 1 : 0));
 }
 
 TEST_CASE("options of Muon out of range get a sentence") {
   const Shape square{2, 2};
-  CHECK(message_of(square, {.learning_rate = -1}) == "Muon: learning_rate must not be negative, is -1");
-  CHECK(message_of(square, {.weight_decay = -1}) == "Muon: weight_decay must not be negative, is -1");
+  CHECK(message_of(square, {.learning_rate = -1}) == "Muon: learning_rate must be finite and not negative, is -1");
+  CHECK(message_of(square, {.weight_decay = -1}) == "Muon: weight_decay must be finite and not negative, is -1");
   CHECK(message_of(square, {.momentum = 1}) == "Muon: momentum must lie in [0, 1), is 1");
   CHECK(message_of(square, {.momentum = -0.5}) == "Muon: momentum must lie in [0, 1), is -0.5");
   CHECK(message_of(square, {.eps = 0}) == "Muon: eps must be positive, is 0");

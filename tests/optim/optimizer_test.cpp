@@ -240,3 +240,26 @@ TEST_CASE("one thread and two give the same bits, and later steps allocate nothi
   CHECK(BufferPool::instance().acquired() == acquired);
   for (std::size_t k = 0; k < sizes.size(); ++k) CHECK(one.value(k) == two.value(k));
 }
+
+TEST_CASE("a parameter that was replaced by one of another size is refused before anything moves") {
+  Parameter<float> first({4}), second({4});
+  Adam<float> optimizer({{"first", &first}, {"second", &second}});
+  for (Parameter<float>* p : {&first, &second}) p->gradient()[0] = 1;
+  optimizer.step();
+  second = Parameter<float>({400});
+  second.gradient()[0] = 1;
+  const float before = first.value()[0];
+  CHECK_THROWS_WITH(optimizer.step(), contains("Adam: second had 4 elements and is 400 now"));
+  CHECK(first.value()[0] == before);
+  CHECK(*optimizer.named_step_counts()[0].count == 1);
+}
+
+TEST_CASE("an optimiser names its parameters, frozen ones too, each once") {
+  Parameter<float> first({4}), second({2});
+  second.freeze();
+  Adam<float> optimizer({{"first", &first}, {"tied", &first}, {"second", &second}});
+  const auto own = optimizer.named_parameters();
+  REQUIRE(own.size() == 2);
+  CHECK(own[0].name == "first");
+  CHECK(own[1].parameter == &second);
+}

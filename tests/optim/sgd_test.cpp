@@ -66,11 +66,11 @@ TEST_CASE("rules change any option of Sgd") {
 }
 
 TEST_CASE("options of Sgd out of range get a sentence") {
-  CHECK(message_of<Sgd<float>>({.learning_rate = -1}) == "SGD: learning_rate must not be negative, is -1");
+  CHECK(message_of<Sgd<float>>({.learning_rate = -1}) == "SGD: learning_rate must be finite and not negative, is -1");
   CHECK(message_of<Sgd<float>>({.momentum = -1}) == "SGD: momentum must not be negative, is -1");
   CHECK(message_of<Sgd<float>>({.dampening = 1.5}) == "SGD: dampening must lie in [0, 1], is 1.5");
   CHECK(message_of<Sgd<float>>({.dampening = -0.1}).find("dampening must lie") != std::string::npos);
-  CHECK(message_of<Sgd<float>>({.weight_decay = -1}) == "SGD: weight_decay must not be negative, is -1");
+  CHECK(message_of<Sgd<float>>({.weight_decay = -1}) == "SGD: weight_decay must be finite and not negative, is -1");
   CHECK(message_of<Sgd<float>>({.nesterov = true}) == "SGD: nesterov needs momentum and no dampening, they are 0 and 0");
   CHECK(message_of<Sgd<float>>({.momentum = 0.9, .dampening = 0.1, .nesterov = true}) ==
         "SGD: nesterov needs momentum and no dampening, they are 0.9 and 0.1");

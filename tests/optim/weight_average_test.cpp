@@ -95,6 +95,14 @@ TEST_CASE("the averages go into the model for a scope, and out again") {
     CHECK_THROWS_AS(average.update(), std::invalid_argument);
     CHECK_THROWS_AS(average.copy_to_model(), std::invalid_argument);
   }
+  {
+    AverageScope outer(average);
+    {
+      AverageScope inner(average);  // of a helper, say
+      CHECK(model.value(0) == start);
+    }
+    CHECK(model.value(0) == start);
+  }
   CHECK_FALSE(average.swapped());
   CHECK(model.value(0) == moved);
   CHECK(buffer[1] == 1);
@@ -151,6 +159,10 @@ TEST_CASE("mistakes with averages get a sentence") {
   WeightAverage<float> average(model.named(), {{"running_var", &buffer}});
   buffer.resize({3});
   CHECK_THROWS_AS(average.update(), ShapeError);
+  Parameter<float> weight({3});
+  WeightAverage<float> replaced({{"weight", &weight}}, {});
+  weight = Parameter<float>({2});
+  CHECK_THROWS_WITH(replaced.update(), "WeightAverage: weight had 3 elements and has 2");
 }
 
 TEST_CASE("one thread and two average to the same bits") {

@@ -173,3 +173,12 @@ TEST_CASE("a baseline without errors has no ratio, and what does not fit togethe
   CHECK_THROWS_WITH(
       compared({by_hand(1, 0, [](int, Index) { return true; })}, {by_hand(1, 0, [](int, Index) { return true; })}), contains("0 images"));
 }
+
+TEST_CASE("a corruption or a severity that there is not is refused") {
+  const Robustness two = by_hand(2, 10, [](int, Index) { return true; });
+  CHECK(two.accuracy(1, 5) == 0);
+  CHECK_THROWS_WITH(
+      two.accuracy(0, 6), "Robustness: corruption 0 at severity 6 asked for, there are 2 corruptions at the severities 1 ... 5");
+  CHECK_THROWS_WITH(two.accuracy(0, 0), contains("severity 0 asked for"));
+  CHECK_THROWS_WITH(two.accuracy(2, 1), contains("corruption 2 at severity 1"));
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
+#include "reference/random_tensor.hpp"
 
 #include <limits>
 #include <numeric>
@@ -8,6 +9,7 @@
 #include <heed/compose/sequential.hpp>
 #include <heed/data/batches.hpp>
 #include <heed/data/generated.hpp>
+#include <heed/io/model_file.hpp>
 #include <heed/layers/dropout.hpp>
 #include <heed/layers/embedding.hpp>
 #include <heed/layers/flatten.hpp>
@@ -15,6 +17,7 @@
 #include <heed/layers/linear.hpp>
 #include <heed/optim/adam.hpp>
 #include <heed/optim/schedule.hpp>
+#include <heed/optim/sgd.hpp>
 #include <heed/train/evaluate.hpp>
 #include <heed/train/trainer.hpp>
 
@@ -165,4 +168,58 @@ TEST_CASE("labels that the loss ignores are no images, and never right") {
     CHECK(report.images == 2);
     CHECK(report.correct == 2);
   }
+}
+
+TEST_CASE("a part of a model is trained as if the rest were frozen: gradients that nobody steps do not pile up") {
+  const auto run = [](bool frozen) {
+    auto net = small_net();
+    net.get<1>().freeze(frozen);
+    std::vector<NamedParameter<float>> head;
+    for (const auto& own : named_parameters(net))
+      if (own.name.starts_with("head.")) head.push_back(own);
+    Sgd<float> optimizer(head, {.learning_rate = 0.01});
+    Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
+    const auto x = reference::random_tensor<float, 4>({8, 32, 32, 3}, 1);
+    std::vector<double> norms;
+    for (int step = 0; step < 3; ++step) {
+      trainer.step(x, std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7});
+      double sum = 0;
+      const Parameter<float>& body = net.get<1>().weight();
+      for (Index i = 0; i < body.size(); ++i) sum += std::abs(static_cast<double>(net.get<1>().weight().gradient()[i]));
+      norms.push_back(sum);
+    }
+    return std::pair(weights_hash(net), norms);
+  };
+  const auto [part, norms] = run(false);
+  CHECK(part == run(true).first);
+  CHECK(norms[0] > 0);
+  CHECK(norms[2] < 1.5 * norms[0]);
+}
+
+TEST_CASE("the loss of a step is a mean, whatever the loss function gives") {
+  auto one = small_net(), two = small_net();
+  AdamW<float> first(named_parameters(one)), second(named_parameters(two));
+  Trainer mean(one, CrossEntropyLoss<float>(), first), sum(two, CrossEntropyLoss<float>({.reduction = Reduction::sum}), second);
+  const auto x = reference::random_tensor<float, 4>({6, 32, 32, 3}, 1);
+  const std::vector<int> labels{0, 1, 2, 3, 4, 5};
+  CHECK(sum.step(x, labels).loss == Approx(mean.step(x, labels).loss).epsilon(1e-6));
+}
+
+TEST_CASE("options of a trainer that are out of range, and a stop that is taken back") {
+  auto net = small_net();
+  AdamW<float> optimizer(named_parameters(net));
+  const auto made = [&](const TrainerOptions& options) {
+    return Trainer(net, CrossEntropyLoss<float>(), optimizer, ConstantSchedule{}, options).next_step();
+  };
+  CHECK_THROWS_WITH(made({.max_gradient_norm = std::numeric_limits<double>::quiet_NaN()}), contains("max_gradient_norm is nan, expected"));
+  CHECK_THROWS_WITH(made({.max_gradient_norm = -std::numeric_limits<double>::infinity()}), contains("max_gradient_norm is -inf"));
+  CHECK_THROWS_WITH(made({.first_step = -7}), contains("first_step is -7, expected 0 or more"));
+  CHECK_THROWS_WITH(made({.shards = 0}), contains("shards is 0"));
+  CHECK(made({.max_gradient_norm = 0, .first_step = 3}) == 3);
+
+  Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
+  trainer.request_stop();
+  CHECK(trainer.stop_requested());
+  trainer.clear_stop();
+  CHECK_FALSE(trainer.stop_requested());
 }

@@ -18,6 +18,9 @@ namespace heed::inline HEED_ABI {
 ///     auto state = model.decode_state(1, 256);
 ///     auto logits = model.decode(prompt, state);                          // (1, T) tokens, then
 ///     logits = model.decode(next, state);                                 // (1, 1) token after token
+///
+/// A state that has `Index length() const`, the tokens it has seen, and `void truncate(Index length)`, which forgets those behind, as KeyValueCache has them, can
+/// be taken back: when a later layer refuses its input, composers leave all states as they were; and a caller may drop tokens.
 template <class L>
 concept Decoder = requires(const L& layer) {
   typename L::DecodeState;
@@ -44,6 +47,39 @@ DecodeStateOf<L> decode_state([[maybe_unused]] const L& layer, [[maybe_unused]] 
   else
     return {};
 }
+
+/// Tokens that a layer's state has seen; 0 where it does not count them.
+template <class State>
+Index decoded_length([[maybe_unused]] const State& state) {
+  if constexpr (requires { state.length(); })
+    return state.length();
+  else
+    return 0;
+}
+/// Forgets what came behind the first `length` tokens, where the state counts them.
+template <class State>
+void truncate_decoded([[maybe_unused]] State& state, [[maybe_unused]] Index length) {
+  if constexpr (requires { state.truncate(length); })
+    if (state.length() > length) state.truncate(length);
+}
+
+/// Takes a composer's state back to the tokens that it had, unless the last of its layers was `done`.
+template <class State>
+class DecodeScope {
+ public:
+  explicit DecodeScope(State& state) : state_(&state), length_(state.length()) {}
+  ~DecodeScope() {
+    if (state_) state_->truncate(length_);
+  }
+  DecodeScope(const DecodeScope&) = delete;
+  DecodeScope& operator=(const DecodeScope&) = delete;
+  /// All layers have decoded.
+  void done() { state_ = nullptr; }
+
+ private:
+  State* state_;
+  Index length_;
+};
 
 /// What composers call: forward, or decode where there is a state.
 template <class L, class X>

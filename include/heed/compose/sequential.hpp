@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <tuple>
@@ -115,6 +116,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     std::tuple<typename First::Cache, typename Rest::Cache...> layers;  ///< each layer's own
     std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1; empty where one runs both
     bool filled = false;                                ///< forward has come to its end, and no backward has followed
+    [[no_unique_address]] MoveOnly looks_into_itself;
   };
 
   /// From layers, some perhaps `named`. Throws std::invalid_argument for names that are empty, hold a dot or occur twice.
@@ -138,6 +140,15 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   struct DecodeState {
     std::tuple<detail::DecodeStateOf<First>, detail::DecodeStateOf<Rest>...>
         layers;  ///< each layer's own; nothing for layers that look at one token at a time
+
+    /// Tokens seen so far, of each sequence.
+    Index length() const {
+      return std::apply([](const auto&... layer) { return std::max({Index(0), detail::decoded_length(layer)...}); }, layers);
+    }
+    /// Forgets all tokens but the first `length`.
+    void truncate(Index length) {
+      std::apply([&](auto&... layer) { (detail::truncate_decoded(layer, length), ...); }, layers);
+    }
   };
   DecodeState decode_state(Index sequences, Index capacity) const {
     return std::apply([&](const auto&... layer) { return DecodeState{{detail::decode_state(layer, sequences, capacity)...}}; }, layers_);
@@ -145,7 +156,10 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   /// Inference of the tokens that follow those in `state` (see `Decoder`).
   template <int Rank>
   auto decode(const TensorView<const input_scalar, Rank>& x, DecodeState& state) const {
-    return infer<kBehind<0>>(infer_one<0>(x, state), state);
+    detail::DecodeScope scope(state);
+    auto y = infer<kBehind<0>>(infer_one<0>(x, state), state);
+    scope.done();
+    return y;
   }
 
   template <int Rank>

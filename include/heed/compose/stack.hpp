@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +46,17 @@ class Stack : public LayerBase<Stack<Block>> {
 
   struct DecodeState {
     std::vector<detail::DecodeStateOf<Block>> blocks;  ///< each block's own
+
+    /// Tokens seen so far, of each sequence.
+    Index length() const {
+      Index most = 0;
+      for (const auto& block : blocks) most = std::max(most, detail::decoded_length(block));
+      return most;
+    }
+    /// Forgets all tokens but the first `length`.
+    void truncate(Index length) {
+      for (auto& block : blocks) detail::truncate_decoded(block, length);
+    }
   };
   DecodeState decode_state(Index sequences, Index capacity) const {
     DecodeState state;
@@ -56,7 +68,10 @@ class Stack : public LayerBase<Stack<Block>> {
   Tensor<scalar, Rank> decode(const TensorView<const scalar, Rank>& x, DecodeState& state) const {
     require(state.blocks.size() == blocks_.size(), "Stack: the state was made for a stack of ", state.blocks.size(),
         " blocks, this one has ", blocks_.size());
-    return infer(x, state);
+    detail::DecodeScope scope(state);
+    auto y = infer(x, state);
+    scope.done();
+    return y;
   }
 
   template <int Rank>

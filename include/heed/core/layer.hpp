@@ -142,10 +142,12 @@ void copy_parameters(const From& from, To& to) {
   require(source.size() == target.size() && source_buffers.size() == target_buffers.size(),
       "copy_parameters: the models differ: ", source.size(), " and ", target.size(), " parameters, ", source_buffers.size(), " and ",
       target_buffers.size(), " buffers");
+  for (std::size_t i = 0; i < source.size(); ++i)  // all of them before the first is copied
+    require<ShapeError>(source[i].parameter->shape() == target[i].parameter->shape(), "copy_parameters: ", source[i].name, " is ",
+        source[i].parameter->shape(), " in the model that is copied, ", target[i].name, " is ", target[i].parameter->shape(),
+        " in the other; nothing is copied");
   using U = typename To::scalar;
   for (std::size_t i = 0; i < source.size(); ++i) {
-    require<ShapeError>(source[i].parameter->shape() == target[i].parameter->shape(), "copy_parameters: ", source[i].name, " is ",
-        source[i].parameter->shape(), ", ", target[i].name, " is ", target[i].parameter->shape());
     for (Index j = 0; j < source[i].parameter->size(); ++j)
       target[i].parameter->value()[j] = static_cast<U>(source[i].parameter->value()[j]);
     target[i].parameter->freeze(source[i].parameter->frozen());
@@ -194,12 +196,23 @@ inline void require_gradient_shape(std::string_view layer, const Shape& dy, cons
   require<ShapeError>(dy == expected && dy.rows() == rows, layer, ": dy is ", dy, ", the forward pass of this cache gave ", rows,
       " rows of ", expected.features(), " features; backward takes the gradient of that output, once a forward");
 }
-/// The same where the cache keeps a view of x, with the rows of y: a cache that no forward has filled is refused.
+/// The same where the cache keeps a view of x, with the rows of y and `features` of the layer: a cache that no forward has filled is refused, and so is that of
+/// another layer, or of a forward pass that refused its input.
 template <class T, int Rank>
-void require_gradient_shape(std::string_view layer, const Shape& dy, const Shape& expected, const TensorView<const T, Rank>& seen) {
+void require_gradient_shape(
+    std::string_view layer, const Shape& dy, const Shape& expected, const TensorView<const T, Rank>& seen, Index features) {
   require_filled(layer, seen);
+  require<ShapeError>(seen.features() == features, layer, ": the cache has seen an input of ", seen.features(),
+      " features, this layer takes ", features, "; backward takes the cache of a forward pass of its own layer");
   require_gradient_shape(layer, dy, expected, seen.rows());
 }
+
+/// A member of caches that look into themselves. They may be moved, but not copied: a copy would look into the original.
+struct MoveOnly {
+  MoveOnly() = default;
+  MoveOnly(MoveOnly&&) noexcept = default;
+  MoveOnly& operator=(MoveOnly&&) noexcept = default;
+};
 
 /// Sees what shapes a composed model asks of its children while it lives: `model.output_shape(in)` becomes a list of all layers with
 /// their shapes, in the order in which they run. `heed::summarize` is written on it.

@@ -32,11 +32,14 @@ struct CheckpointTensor {
 };
 
 /// Everything that a checkpoint holds: "model.<parameter or buffer>", "optimizer.<parameter>.<state>", "optimizer.<parameter>.step" and "average.<parameter or
-/// buffer>". `average` may be null. Counts are kept by `counts` as 64-bit numbers, in the order of the walk.
+/// buffer>". `average` may be null. Counts are kept by `counts` as 64-bit numbers, in the order of the walk. Throws std::invalid_argument while the averages are
+/// in the model.
 template <class Model, class Optimizer, class Average>
 std::vector<CheckpointTensor> checkpoint_tensors(
     const Model& model, Optimizer& optimizer, Average* average, std::deque<std::int64_t>& counts) {
   using T = typename Model::scalar;
+  require(!average || !average->swapped(),
+      "checkpoint: the averages are in the model, and its own weights are not; end the AverageScope first");
   std::vector<CheckpointTensor> result;
   for (const auto& tensor : heed::detail::model_tensors(model))
     result.push_back({"model." + tensor.name, dtype_of<T>(), tensor.shape, tensor.data});
@@ -57,6 +60,7 @@ struct NoAverage {
     Tensor<float, 1>* buffer;
   };
   std::vector<Named> named_averages() { return {}; }
+  bool swapped() const { return false; }
   Index updates() const { return 0; }
   void set_updates(Index) {}
 };
@@ -119,6 +123,8 @@ void load_checkpoint(const SafetensorsReader& file, Model& model, Optimizer& opt
     seen = static_cast<Index>(number.as_integer());
   }
 
+  // A parameter that is frozen now may have made steps before.
+  optimizer.list_frozen([&](std::string_view name) { return file.find(text("optimizer.", name, ".step")) != nullptr; });
   std::deque<std::int64_t> counts;
   const auto expected = detail::checkpoint_tensors(model, optimizer, average, counts);
   std::string problems;

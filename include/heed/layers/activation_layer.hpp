@@ -41,7 +41,7 @@ class ActivationLayer : public LayerBase<Derived> {
   /// y = f(x): dx = dy ⊙ f′(x).
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    require_gradient_shape(Derived::kKind, dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x);
+    require_gradient_shape(Derived::kKind, dy.shape(), replace_features(dy.shape(), cache.x.features()), cache.x, cache.x.features());
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     self().with_activation(
         [&](const auto& activation) { kernels::activation_backward(dy.size(), cache.x.data(), dy.data(), dx.data(), activation); });

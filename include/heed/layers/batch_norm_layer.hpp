@@ -97,7 +97,7 @@ class BatchNormLayer : public LayerBase<Derived> {
   }
   template <int Rank, class Next>
   Tensor<T, Rank> backward_then(const Next& next, const TensorView<const T, Rank>& dy, Cache& cache, typename Next::Cache&) {
-    require_gradient_shape(Next::kKind, dy.shape(), replace_features(dy.shape(), options_.num_features), cache.x);
+    require_gradient_shape(Next::kKind, dy.shape(), replace_features(dy.shape(), options_.num_features), cache.x, options_.num_features);
     return with(next, [&](const auto& activation) { return gradients(dy, cache, activation); });
   }
 

@@ -77,6 +77,9 @@ class Embedding : public LayerBase<Embedding<T>> {
   Tensor<T, Rank - 1> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     require_filled("Embedding", cache.x);
     require_gradient_shape("Embedding", dy.shape(), replace_features(dy.shape(), options_.embedding_dim), cache.x.size());
+    require(kernels::first_outside(cache.x.size(), cache.x.data(), options_.num_embeddings) == cache.x.size(),
+        "Embedding: the cache has seen ids outside of the table's rows 0 ... ", options_.num_embeddings - 1,
+        "; backward takes the cache of a forward pass of its own layer");
     if (T* d_weight = weight_.gradient_unless_frozen())
       kernels::embedding_backward(
           cache.x.size(), options_.embedding_dim, cache.x.data(), dy.data(), options_.padding_idx.value_or(-1), d_weight);

@@ -67,7 +67,7 @@ class GroupNorm : public LayerBase<GroupNorm<T>> {
   /// over the group.
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    require_gradient_shape("GroupNorm", dy.shape(), output_shape(dy.shape()), cache.x);
+    require_gradient_shape("GroupNorm", dy.shape(), output_shape(dy.shape()), cache.x, options_.num_channels);
     auto dx = Tensor<T, Rank>::uninitialized(dy.shape());
     if (dx.empty()) return dx;
     require_filled("GroupNorm", cache.mean);

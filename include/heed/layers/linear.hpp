@@ -65,7 +65,7 @@ class Linear : public LayerBase<Linear<T>> {
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index rows = cache.x.rows();
     const Shape in = replace_features(dy.shape(), options_.in_features);
-    require_gradient_shape("Linear", dy.shape(), replace_features(dy.shape(), options_.out_features), cache.x);
+    require_gradient_shape("Linear", dy.shape(), replace_features(dy.shape(), options_.out_features), cache.x, options_.in_features);
     auto dx = Tensor<T, Rank>::uninitialized(in);
     kernels::linear_backward(sizes(rows), cache.x.data(), weight_.value(), dy.data(), dx.data(), weight_.gradient_unless_frozen(),
         bias_.gradient_unless_frozen());

@@ -69,6 +69,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     Tensor<T, 4> weights;                   ///< (N, heads, T, S + appended) if they were asked for
     DropoutKey dropout;
     typename Linear<T>::Cache out;
+    [[no_unique_address]] MoveOnly looks_into_itself;
   };
 
   explicit MultiHeadAttention(const Options& options)
@@ -394,10 +395,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     const kernels::Attention<T>& a = cache.problem;
     const Index e = options_.embed_dim;
     require_gradient_shape("MultiHeadAttention", dy.shape(), cache.q.shape(), cache.context.rows());
-    const auto d_context = out_proj_.backward(dy, cache.out);
     kernels::AttentionGradients<T> g;
-    g.y = heads<const T>(cache.context.data(), a.queries, e), g.dy = heads<const T>(d_context.data(), a.queries, e);
-    g.log_sum = cache.log_sum.data();
+    g.y = heads<const T>(cache.context.data(), a.queries, e), g.log_sum = cache.log_sum.data();
     g.dq = dq, g.dk = dk, g.dv = dv;
     if (more.d_weights) {
       require(a.empty() || !cache.weights.empty(),
@@ -417,12 +416,15 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
     require(!more.d_slopes || a.slopes, "MultiHeadAttention: the gradient of slopes is asked for, but forward had none, or appended keys");
     g.d_slopes = more.d_slopes;
+    const auto d_context = out_proj_.backward(dy, cache.out);
+    g.dy = heads<const T>(d_context.data(), a.queries, e);
     if (appended() == 0) {
       show_attention_gradient(a, g);
       kernels::attention_backward(a, g);
     } else {
       cache.appended.backward(a, g, appended(), bias_k_.gradient_unless_frozen(), bias_v_.gradient_unless_frozen());
     }
+    release(cache.projected, cache.projected_k, cache.projected_v, cache.context, cache.log_sum);
   }
 
   Options options_;

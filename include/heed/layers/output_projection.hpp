@@ -86,7 +86,9 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
   template <int Rank>
   std::pair<Tensor<T, Rank>, Tensor<T, Rank>> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index rows = cache.x.rows(), split = options_.context_features;
-    require_gradient_shape("OutputProjection", dy.shape(), replace_features(dy.shape(), options_.out_features), cache.x);
+    const Shape expected = replace_features(dy.shape(), options_.out_features);
+    require_gradient_shape("OutputProjection", dy.shape(), expected, cache.x, options_.input_features);
+    require_gradient_shape("OutputProjection", dy.shape(), expected, cache.context, split);
     auto d_context = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.context_features));
     auto dx = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.input_features));
     T *w = weight_.value(), *d_weight = weight_.gradient_unless_frozen();

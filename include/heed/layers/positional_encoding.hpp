@@ -7,6 +7,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/elementwise.hpp>
+#include <heed/layers/key_value_cache.hpp>
 
 namespace heed::inline HEED_ABI {
 
@@ -82,9 +83,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
     return encode(x, 0);
   }
 
-  struct DecodeState {
-    Index position = 0;  ///< of the next token
-  };
+  using DecodeState = DecodePosition;
   DecodeState decode_state(Index /*sequences*/, Index /*capacity*/) const { return {}; }
   /// Inference of the tokens x (..., T, C) that follow `state.position` others. Throws ShapeError when the table has no rows for them.
   template <int Rank>
@@ -110,7 +109,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
   template <int Rank>
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
     const Index period = tokens_of(dy.shape()) * options_.features, sequences = period > 0 ? dy.size() / period : 0;
-    require_gradient_shape("PositionalEncoding", dy.shape(), cache.shape, cache.x);
+    require_gradient_shape("PositionalEncoding", dy.shape(), cache.shape, cache.x, options_.features);
     const bool multiplied = options_.use == PositionUse::multiplied;
     if (options_.kind == PositionKind::learned && !weight_.frozen()) {
       if (multiplied)

@@ -102,7 +102,7 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
   template <int Rank>
   void backward_to(const TensorView<const T, Rank>& dy, Cache& cache, const TensorView<T, Rank>& dx, bool add) {
     const Index rows = cache.x.rows();
-    require_gradient_shape("QkvProjection", dy.shape(), output_shape(dx.shape()), cache.x);
+    require_gradient_shape("QkvProjection", dy.shape(), output_shape(dx.shape()), cache.x, options_.in_features);
     kernels::linear_backward(sizes(rows), cache.x.data(), weight_.value(), dy.data(), dx.data(), weight_.gradient_unless_frozen(),
         bias_.gradient_unless_frozen(), add);
   }

@@ -131,7 +131,7 @@ class RelativePositionBias : public LayerBase<RelativePositionBias<T>> {
     visitor.option("num_heads", o.num_heads);
     if (self.is_map()) {
       visitor.option("map", text(o.height, "x", o.width));
-      visitor.parameter("relative_position_bias_table", self.weight_);
+      visitor.table("relative_position_bias_table", self.weight_);
       return;
     }
     visitor.option("max_distance", o.max_distance);

@@ -6,6 +6,7 @@
 
 #include <heed/core/layer.hpp>
 #include <heed/kernels/rotary_embedding.hpp>
+#include <heed/layers/key_value_cache.hpp>
 
 namespace heed::inline HEED_ABI {
 
@@ -76,9 +77,7 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
     return forward(x, RotaryPositions(), cache);
   }
 
-  struct DecodeState {
-    Index position = 0;  ///< of the next token
-  };
+  using DecodeState = DecodePosition;
   DecodeState decode_state(Index /*sequences*/, Index /*capacity*/) const { return {}; }
   /// Inference of the tokens x that follow `state.position` others. Throws ShapeError beyond max_positions.
   template <int Rank>

@@ -75,7 +75,8 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     require(std::isfinite(options.scale), "ScaledDotProductAttention: scale is ", options.scale, ", it must be a number");
     require(options.dropout >= 0 && options.dropout <= 1, "ScaledDotProductAttention: dropout is ", options.dropout,
         ", it must lie in 0 ... 1");
-    require(options.softcap >= 0, "ScaledDotProductAttention: softcap is ", options.softcap, ", it must not be negative");
+    require(options.softcap >= 0 && std::isfinite(options.softcap), "ScaledDotProductAttention: softcap is ", options.softcap,
+        ", it must be finite and not negative; 0 is none");
   }
 
   /// Throws ShapeError unless the three fit.
@@ -155,7 +156,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
   std::tuple<Tensor<T, Rank>, Tensor<T, Rank>, Tensor<T, Rank>> backward(
       const TensorView<const T, Rank>& dy, Cache& cache, const More& more = {}) {
     const kernels::Attention<T>& a = cache.problem;
-    require_filled("ScaledDotProductAttention", cache.q);
+    require_filled("ScaledDotProductAttention", cache.y);
     require_gradient_shape("ScaledDotProductAttention", dy.shape(), output_shape(cache.q, cache.k, cache.v),
         cache.y.size() / std::max<Index>(dy.features(), 1));
     auto dq = Tensor<T, Rank>::uninitialized(cache.q), dk = Tensor<T, Rank>::uninitialized(cache.k),
@@ -179,6 +180,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     g.dv = heads<T>(dv.data(), cache.v, a.kv_heads, a.value_width);
     show_attention_gradient(a, g);
     kernels::attention_backward(a, g);
+    release(cache.y, cache.log_sum);
     return {std::move(dq), std::move(dk), std::move(dv)};
   }
 

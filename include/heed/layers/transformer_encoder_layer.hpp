@@ -45,6 +45,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   static constexpr int input_rank = 3;
 
   struct Cache {
+    [[no_unique_address]] MoveOnly looks_into_itself;
     typename LayerNorm<T>::Cache norm1, norm2;
     typename MultiHeadAttention<T>::Cache self_attn;
     typename Linear<T>::Cache linear1, linear2;
@@ -124,12 +125,14 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
       norm2_.backward_add(feed_forward_backward(dy, cache), cache.norm2, d_sum1.view());
       const Tensor<T, 3> d_normed1 = attend_backward(d_sum1, cache);  // sum1 = x + attend(norm1(x))
       norm1_.backward_add(d_normed1, cache.norm1, d_sum1.view());
+      release(cache.normed1, cache.normed2, cache.sum1, cache.hidden, cache.active);
       return d_sum1;
     }
     Tensor<T, 3> d_sum2 = norm2_.backward(dy, cache.norm2);  // y = norm2(sum2), sum2 = normed1 + feed_forward(normed1)
     add(feed_forward_backward(d_sum2, cache), d_sum2);
     Tensor<T, 3> dx = norm1_.backward(d_sum2, cache.norm1);  // normed1 = norm1(sum1), sum1 = x + attend(x)
     add(attend_backward(dx, cache), dx);
+    release(cache.normed1, cache.sum1, cache.sum2, cache.hidden, cache.active);
     return dx;
   }
 

@@ -37,8 +37,10 @@ class BCEWithLogitsLoss : public LossBase<T, BCEWithLogitsLoss<T>> {
 
   /// Throws std::invalid_argument for a negative weight.
   explicit BCEWithLogitsLoss(BCEWithLogitsLossOptions options = {}) : options_(std::move(options)) {
-    for (double w : options_.weight) require(w >= 0, "BCEWithLogitsLoss: weights must not be negative, one is ", w);
-    for (double w : options_.pos_weight) require(w >= 0, "BCEWithLogitsLoss: pos_weights must not be negative, one is ", w);
+    for (double w : options_.weight)
+      require(w >= 0 && std::isfinite(w), "BCEWithLogitsLoss: weights must be finite and not negative, one is ", w);
+    for (double w : options_.pos_weight)
+      require(w >= 0 && std::isfinite(w), "BCEWithLogitsLoss: pos_weights must be finite and not negative, one is ", w);
   }
 
   const BCEWithLogitsLossOptions& options() const { return options_; }

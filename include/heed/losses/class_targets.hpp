@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <iterator>
 #include <string_view>
@@ -41,7 +42,7 @@ struct ClassWeights {
 
   /// The check of a loss's constructor.
   void check(std::string_view loss) const {
-    for (double w : weight) require(w >= 0, loss, ": class weights must not be negative, one is ", w);
+    for (double w : weight) require(w >= 0 && std::isfinite(w), loss, ": class weights must be finite and not negative, one is ", w);
   }
   /// The check of a call.
   void check(std::string_view loss, Index classes) const {

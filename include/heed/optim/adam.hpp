@@ -131,11 +131,13 @@ class BasicAdam final : public ParameterOptimizer<T> {
   }
 
   void check(const Options& o) const {
-    require(o.learning_rate >= 0, kind(), ": learning_rate must not be negative, is ", o.learning_rate);
+    require(o.learning_rate >= 0 && std::isfinite(o.learning_rate), kind(), ": learning_rate must be finite and not negative, is ",
+        o.learning_rate);
     require(o.beta1 >= 0 && o.beta1 < 1, kind(), ": beta1 must lie in [0, 1), is ", o.beta1);
     require(o.beta2 >= 0 && o.beta2 < 1, kind(), ": beta2 must lie in [0, 1), is ", o.beta2);
     require(o.eps >= 0, kind(), ": eps must not be negative, is ", o.eps);
-    require(o.weight_decay >= 0, kind(), ": weight_decay must not be negative, is ", o.weight_decay);
+    require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), kind(), ": weight_decay must be finite and not negative, is ",
+        o.weight_decay);
   }
 
   std::vector<Options> options_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -21,20 +22,21 @@ namespace heed::inline HEED_ABI {
 ///     Trainer trainer(model, CrossEntropyLoss<float>(), both, schedule);
 ///
 /// A step, a factor of the learning rates and the end of the gradients go to all, one after another; states and step counts are those of all, in their order.
-/// The bits are those of the optimisers stepped by themselves. A weight that is tied under two names must be left to one of them: names alone are compared.
+/// The bits are those of the optimisers stepped by themselves.
 template <class T>
 class JointOptimizer final : public Optimizer<T> {
  public:
-  /// Throws std::invalid_argument if there is none, one is null, or a parameter's name stands in two of them.
+  /// Throws std::invalid_argument if there is none, one is null, or a parameter or its name stands in two of them.
   explicit JointOptimizer(std::vector<Optimizer<T>*> optimizers) : optimizers_(std::move(optimizers)) {
     require(!optimizers_.empty(), "JointOptimizer: there are no optimisers");
-    std::unordered_set<std::string> states;
+    std::unordered_set<std::string> names;
+    std::unordered_set<const Parameter<T>*> parameters;
     for (Optimizer<T>* one : optimizers_) {
       require(one != nullptr, "JointOptimizer: an optimiser is null");
       kind_ += (kind_.empty() ? "" : " + ") + std::string(one->kind());
-      for (const NamedStepCount& count : one->named_step_counts())
-        require(states.insert(count.name).second, "JointOptimizer: two of the optimisers count \"", count.name,
-            "\"; each parameter belongs to one of them");
+      for (const NamedParameter<T>& own : one->named_parameters())
+        require(names.insert(own.name).second && parameters.insert(own.parameter).second, "JointOptimizer: two of the optimisers step \"",
+            own.name, "\"; each parameter belongs to one of them");
     }
   }
 
@@ -42,20 +44,34 @@ class JointOptimizer final : public Optimizer<T> {
   std::string_view kind() const override { return kind_; }
 
   void step(double learning_rate_factor = 1) override {
+    check_step(learning_rate_factor);  // all of them step, or none
     for (Optimizer<T>* one : optimizers_) one->step(learning_rate_factor);
+  }
+  void check_step(double learning_rate_factor = 1) const override {
+    for (const Optimizer<T>* one : optimizers_) one->check_step(learning_rate_factor);
   }
   void zero_gradients() override {
     for (Optimizer<T>* one : optimizers_) one->zero_gradients();
   }
-  std::vector<NamedState<T>> named_state() override { return joined(&Optimizer<T>::named_state); }
-  std::vector<NamedStepCount> named_step_counts() override { return joined(&Optimizer<T>::named_step_counts); }
+  std::vector<NamedParameter<T>> named_parameters() const override {
+    return joined([](const Optimizer<T>& one) { return one.named_parameters(); });
+  }
+  std::vector<NamedState<T>> named_state() override {
+    return joined([](Optimizer<T>& one) { return one.named_state(); });
+  }
+  std::vector<NamedStepCount> named_step_counts() override {
+    return joined([](Optimizer<T>& one) { return one.named_step_counts(); });
+  }
+  void list_frozen(const std::function<bool(std::string_view name)>& wanted) override {
+    for (Optimizer<T>* one : optimizers_) one->list_frozen(wanted);
+  }
 
  private:
-  template <class Entry>
-  std::vector<Entry> joined(std::vector<Entry> (Optimizer<T>::*list)()) {
-    std::vector<Entry> all;
+  template <class List>
+  auto joined(const List& list) const {
+    decltype(list(*optimizers_.front())) all;
     for (Optimizer<T>* one : optimizers_)
-      for (Entry& entry : (one->*list)()) all.push_back(std::move(entry));
+      for (auto& entry : list(*one)) all.push_back(std::move(entry));
     return all;
   }
 

@@ -106,6 +106,10 @@ class Muon final : public ParameterOptimizer<T> {
     return keys;
   }
   bool elementwise() const override { return false; }
+  void check_parameter(std::string_view name, const Shape& shape) const override {
+    require(shape.rank() >= 2, "Muon: ", name, " is a vector (", shape,
+        "), the rule is for matrices and convolutions; give vectors to a second optimiser, AdamW for example");
+  }
 
   void update(const Piece& weight) const override;
 
@@ -116,13 +120,11 @@ class Muon final : public ParameterOptimizer<T> {
     return std::sqrt(rule == AdjustLr::original ? std::max(1.0, ratio) : ratio);
   }
 
-  static void check_matrix(std::string_view name, const Shape& shape) {
-    require(shape.rank() >= 2, "Muon: ", name, " is a vector (", shape,
-        "), the rule is for matrices and convolutions; give vectors to a second optimiser, AdamW for example");
-  }
   static void check(const Options& o) {
-    require(o.learning_rate >= 0, "Muon: learning_rate must not be negative, is ", o.learning_rate);
-    require(o.weight_decay >= 0, "Muon: weight_decay must not be negative, is ", o.weight_decay);
+    require(o.learning_rate >= 0 && std::isfinite(o.learning_rate), "Muon: learning_rate must be finite and not negative, is ",
+        o.learning_rate);
+    require(
+        o.weight_decay >= 0 && std::isfinite(o.weight_decay), "Muon: weight_decay must be finite and not negative, is ", o.weight_decay);
     require(o.momentum >= 0 && o.momentum < 1, "Muon: momentum must lie in [0, 1), is ", o.momentum);
     require(o.eps > 0, "Muon: eps must be positive, is ", o.eps);
     require(o.ns_steps >= 0, "Muon: ns_steps must not be negative, is ", o.ns_steps);
@@ -135,13 +137,12 @@ template <class T>
 Muon<T>::Muon(const std::vector<NamedParameter<T>>& parameters, const Options& options, const Rules& rules)
     : ParameterOptimizer<T>(parameters, rules), options_(group_options(options, rules)) {
   for (const Options& o : options_) check(o);
-  this->each_trainable([](const std::string& name, const Parameter<T>& parameter) { check_matrix(name, parameter.shape()); });
+  this->each_trainable([&](const std::string& name, const Parameter<T>& parameter) { Muon::check_parameter(name, parameter.shape()); });
 }
 
 template <class T>
 void Muon<T>::update(const Piece& weight) const {
   const Options& o = options_[weight.group];
-  check_matrix("a parameter that was thawed", *weight.shape);
   const Index rows = (*weight.shape)[0], cols = weight.count / rows;
   T* buffer = weight.state[0];
   const detail::Blend<T> follow{T(o.momentum), T(1 - o.momentum)};

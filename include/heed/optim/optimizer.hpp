@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -84,14 +85,23 @@ class Optimizer {
   /// or not finite, before anything is changed.
   virtual void step(double learning_rate_factor = 1) = 0;
 
+  /// Throws what `step(learning_rate_factor)` would throw, and changes nothing.
+  virtual void check_step(double learning_rate_factor = 1) const = 0;
+
   /// Sets the gradients of all parameters to zero, frozen ones included.
   virtual void zero_gradients() = 0;
 
-  /// All state of the parameters that are not frozen, in their order, for checkpoints: read it to save, write it to restore (with the
-  /// step counts). State that no step has made yet is made here, as zeros. The pointers are valid as long as the optimiser is not moved.
+  /// The parameters that it steps, frozen ones included, each once.
+  virtual std::vector<NamedParameter<T>> named_parameters() const = 0;
+
+  /// The state of the parameters, in their order, for checkpoints: read it to save, write it to restore (with the step counts). State that no step has
+  /// made yet is made here, as zeros. A frozen parameter is left out unless it has made a step. The pointers are valid as long as the
+  /// optimiser is not moved.
   virtual std::vector<NamedState<T>> named_state() = 0;
-  /// The step counts, for checkpoints: written back, they set where bias corrections and schedules go on.
+  /// The step counts of the same parameters, for checkpoints: written back, they set where bias corrections and schedules go on.
   virtual std::vector<NamedStepCount> named_step_counts() = 0;
+  /// For checkpoints: from now on the two list frozen parameters that have made no step, too, if `wanted(name)` says so.
+  virtual void list_frozen(const std::function<bool(std::string_view name)>& wanted) = 0;
 
  protected:
   Optimizer() = default;
@@ -115,9 +125,12 @@ template <class T>
 class ParameterOptimizer : public Optimizer<T> {
  public:
   void step(double learning_rate_factor = 1) override;
+  void check_step(double learning_rate_factor = 1) const override;
   void zero_gradients() override;
+  std::vector<NamedParameter<T>> named_parameters() const override;
   std::vector<NamedState<T>> named_state() override;
   std::vector<NamedStepCount> named_step_counts() override;
+  void list_frozen(const std::function<bool(std::string_view name)>& wanted) override;
 
  protected:
   /// What `update` is given: a part of one parameter.
@@ -129,7 +142,7 @@ class ParameterOptimizer : public Optimizer<T> {
     require(!parameters.empty(), "Optimizer: there are no parameters");
     const Tensor<bool, 1> repeated = repeated_entries(parameters, &NamedParameter<T>::parameter);
     for (std::size_t k = 0; k < parameters.size(); ++k)
-      if (!repeated[static_cast<Index>(k)]) entries_.push_back({parameters[k].name, parameters[k].parameter, 0, 0, {}});
+      if (!repeated[static_cast<Index>(k)]) entries_.push_back({parameters[k].name, parameters[k].parameter, 0, 0, false, {}});
     const std::vector<std::size_t> groups = assign_groups(entries_, rules);
     for (std::size_t k = 0; k < entries_.size(); ++k) entries_[k].group = groups[k];
   }
@@ -148,6 +161,8 @@ class ParameterOptimizer : public Optimizer<T> {
   /// A method whose update looks at whole parameters says no: then each piece is one, and they come one after another on the calling
   /// thread, so that the update may be parallel inside.
   virtual bool elementwise() const { return true; }
+  /// Throws std::invalid_argument for a parameter that the method has no rule for; asked before each step, as a parameter may have been thawed.
+  virtual void check_parameter(std::string_view /*name*/, const Shape& /*shape*/) const {}
   /// Calls `f(name, parameter)` for what is not frozen, for checks of a constructor.
   template <class F>
   void each_trainable(const F& f) const {
@@ -174,10 +189,12 @@ class ParameterOptimizer : public Optimizer<T> {
     Parameter<T>* parameter;
     std::size_t group;
     Index steps;
+    bool listed;  // asked for by a checkpoint
     std::vector<Tensor<T, 1>> state;
   };
 
   static bool moves(const Entry& e) { return !e.parameter->frozen() && e.parameter->has_gradient(); }
+  static bool has_state(const Entry& e) { return !e.parameter->frozen() || e.steps > 0 || e.listed; }
 
   void make_state(Entry& e) const {
     if (!e.state.empty()) return;
@@ -191,9 +208,21 @@ class ParameterOptimizer : public Optimizer<T> {
 // Behind the class, so that files which do not compile them (HEED_COMPILED) need not look at them: a compiler instantiates what is written inside, to inline it.
 
 template <class T>
-void ParameterOptimizer<T>::step(double learning_rate_factor) {
+void ParameterOptimizer<T>::check_step(double learning_rate_factor) const {
   require(std::isfinite(learning_rate_factor) && learning_rate_factor >= 0, this->kind(),
       ": the learning rate's factor of a step must be finite and not negative, is ", learning_rate_factor);
+  for (const Entry& e : entries_) {
+    if (!moves(e)) continue;
+    check_parameter(e.name, e.parameter->shape());
+    for (const Tensor<T, 1>& state : e.state)
+      require<ShapeError>(state.size() == e.parameter->size(), this->kind(), ": ", e.name, " had ", state.size(), " elements and is ",
+          e.parameter->shape(), " now; a model that was replaced by one of other sizes needs a new optimiser");
+  }
+}
+
+template <class T>
+void ParameterOptimizer<T>::step(double learning_rate_factor) {
+  check_step(learning_rate_factor);
   for (Entry& e : entries_) {
     if (!moves(e)) continue;
     ++e.steps;
@@ -223,10 +252,17 @@ void ParameterOptimizer<T>::zero_gradients() {
 }
 
 template <class T>
+std::vector<NamedParameter<T>> ParameterOptimizer<T>::named_parameters() const {
+  std::vector<NamedParameter<T>> found;
+  for (const Entry& e : entries_) found.push_back({e.name, e.parameter});
+  return found;
+}
+
+template <class T>
 std::vector<NamedState<T>> ParameterOptimizer<T>::named_state() {
   std::vector<NamedState<T>> found;
   for (Entry& e : entries_) {
-    if (e.parameter->frozen()) continue;
+    if (!has_state(e)) continue;
     make_state(e);
     for (std::size_t s = 0; s < e.state.size(); ++s) found.push_back({text(e.name, '.', state_keys(e.group)[s]), &e.state[s]});
   }
@@ -237,8 +273,13 @@ template <class T>
 std::vector<NamedStepCount> ParameterOptimizer<T>::named_step_counts() {
   std::vector<NamedStepCount> found;
   for (Entry& e : entries_)
-    if (!e.parameter->frozen()) found.push_back({e.name + ".step", &e.steps});
+    if (has_state(e)) found.push_back({e.name + ".step", &e.steps});
   return found;
+}
+
+template <class T>
+void ParameterOptimizer<T>::list_frozen(const std::function<bool(std::string_view name)>& wanted) {
+  for (Entry& e : entries_) e.listed = wanted(e.name);
 }
 
 HEED_COMPILE_CLASS_ONCE(ParameterOptimizer);

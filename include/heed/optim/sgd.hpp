@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <optional>
 
 #include <heed/optim/optimizer.hpp>
@@ -115,10 +116,11 @@ class Sgd final : public ParameterOptimizer<T> {
   }
 
   static void check(const Options& o) {
-    require(o.learning_rate >= 0, "SGD: learning_rate must not be negative, is ", o.learning_rate);
+    require(
+        o.learning_rate >= 0 && std::isfinite(o.learning_rate), "SGD: learning_rate must be finite and not negative, is ", o.learning_rate);
     require(o.momentum >= 0, "SGD: momentum must not be negative, is ", o.momentum);
     require(o.dampening >= 0 && o.dampening <= 1, "SGD: dampening must lie in [0, 1], is ", o.dampening);
-    require(o.weight_decay >= 0, "SGD: weight_decay must not be negative, is ", o.weight_decay);
+    require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "SGD: weight_decay must be finite and not negative, is ", o.weight_decay);
     require(!o.nesterov || (o.momentum > 0 && o.dampening == 0), "SGD: nesterov needs momentum and no dampening, they are ", o.momentum,
         " and ", o.dampening);
   }

@@ -100,6 +100,7 @@ class WeightAverage {
     Tensor<T, 1>* buffer;
     Tensor<T, 1> average;
     T* weight() const { return parameter ? parameter->value() : buffer->data(); }
+    Index size() const { return parameter ? parameter->size() : buffer->size(); }
   };
 
   void add(const std::string& name, Parameter<T>* parameter, Tensor<T, 1>* buffer, Index size) {
@@ -109,8 +110,8 @@ class WeightAverage {
   template <class Body>
   void each_piece(const Body& body) {
     for (const Entry& e : entries_)
-      require<ShapeError>(!e.buffer || e.buffer->size() == e.average.size(), "WeightAverage: ", e.name, " had ", e.average.size(),
-          " elements and has ", e.buffer ? e.buffer->size() : 0);
+      require<ShapeError>(
+          e.size() == e.average.size(), "WeightAverage: ", e.name, " had ", e.average.size(), " elements and has ", e.size());
     const auto size_of = [&](std::size_t k) { return entries_[k].average.size(); };
     parallel_for(line_length(entries_.size(), size_of), kPieceElements, [&](Index begin, Index end) {
       for_each_piece(
@@ -124,18 +125,22 @@ class WeightAverage {
   bool swapped_ = false;
 };
 
-/// The model works with its averaged weights until the end of the scope.
+/// The model works with its averaged weights until the end of the scope. A scope inside of another changes nothing.
 template <class T>
 class AverageScope {
  public:
   /// Exchanges the weights for the averages; the end of the scope exchanges them back.
-  explicit AverageScope(WeightAverage<T>& average) : average_(average) { average_.swap(); }
-  ~AverageScope() { average_.swap(); }
+  explicit AverageScope(WeightAverage<T>& average) : average_(average.swapped() ? nullptr : &average) {
+    if (average_) average_->swap();
+  }
+  ~AverageScope() {
+    if (average_) average_->swap();
+  }
   AverageScope(const AverageScope&) = delete;
   AverageScope& operator=(const AverageScope&) = delete;
 
  private:
-  WeightAverage<T>& average_;
+  WeightAverage<T>* average_;  // null inside of another scope
 };
 
 }  // namespace heed::inline HEED_ABI

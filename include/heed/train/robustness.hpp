@@ -37,7 +37,7 @@ class Robustness {
   std::span<std::uint8_t> clean() { return row(0); }
   /// The same, to read.
   std::span<const std::uint8_t> clean() const { return row(0); }
-  /// The same after corruption number k at severity 1 ... 5.
+  /// The same after corruption number k at severity 1 ... 5; throws std::invalid_argument for another.
   std::span<std::uint8_t> corrupted(std::size_t k, int severity) { return row(place(k, severity)); }
   /// The same, to read.
   std::span<const std::uint8_t> corrupted(std::size_t k, int severity) const { return row(place(k, severity)); }
@@ -54,7 +54,11 @@ class Robustness {
   }
 
  private:
-  static Index place(std::size_t k, int severity) { return 1 + kSeverities * static_cast<Index>(k) + severity - 1; }
+  Index place(std::size_t k, int severity) const {
+    require(k < corruptions_.size() && 1 <= severity && severity <= kSeverities, "Robustness: corruption ", k, " at severity ", severity,
+        " asked for, there are ", corruptions_.size(), " corruptions at the severities 1 ... ", int{kSeverities});
+    return 1 + kSeverities * static_cast<Index>(k) + severity - 1;
+  }
   std::span<std::uint8_t> row(Index r) { return {right_.data() + r * images(), static_cast<std::size_t>(images())}; }
   std::span<const std::uint8_t> row(Index r) const { return {right_.data() + r * images(), static_cast<std::size_t>(images())}; }
   static double share(std::span<const std::uint8_t> right) {

@@ -11,6 +11,7 @@
 #include <span>
 #include <stdexcept>
 #include <type_traits>
+#include <unordered_set>
 
 #include <heed/core/anomaly.hpp>
 #include <heed/core/context.hpp>
@@ -27,10 +28,11 @@ namespace heed::inline HEED_ABI {
 
 struct TrainerOptions {
   std::uint64_t seed = 0;  ///< of dropout
-  double max_gradient_norm =
-      std::numeric_limits<double>::infinity();  ///< of all parameters together, 2-norm; longer gradients are scaled down to it
-  Index first_step = 0;                         ///< number of the first step, for a run that goes on
-  /// Parts of each batch that run forward and backward one after another, with batch statistics of their own; see ShardedGradients.
+  /// Of all the model's parameters that are not frozen together, 2-norm; longer gradients are scaled down to it. 0 or more; infinity: none are.
+  double max_gradient_norm = std::numeric_limits<double>::infinity();
+  Index first_step = 0;  ///< number of the first step, for a run that goes on; 0 or more
+  /// Parts of each batch that run forward and backward one after another, with batch statistics of their own; see ShardedGradients. A batch of fewer images has
+  /// as many shards as images: mind a short last batch, of whose shards of one row BatchNorm1d has no variance.
   Index shards = 1;
   /// Processes that share the shards; null: this one has all. The result is the same to the bit for any number of them. Must outlive the trainer.
   Communicator* communicator = nullptr;
@@ -40,7 +42,7 @@ struct TrainerOptions {
 struct StepReport {
   Index step = 0;                   ///< 0, 1, ... over all epochs
   Index images = 0;                 ///< in the batch (or tokens: labels), without those whose label the loss ignores
-  double loss = 0;                  ///< mean over the images of the batch
+  double loss = 0;                  ///< mean over the images of the batch, also where the loss function gives their sum
   Index correct = 0;                ///< of the training pass, before the update
   double learning_rate_factor = 1;  ///< the schedule's
 };
@@ -79,7 +81,8 @@ class Trainer {
  public:
   using T = typename Model::scalar;  ///< what the model computes in
 
-  /// Looks at `model` and `optimizer`. `schedule` gives each step's factor of the learning rate. Throws std::invalid_argument for fewer shards than 1.
+  /// Looks at `model` and `optimizer`, which may step a part of the model. `schedule` gives each step's factor of the learning rate. Throws std::invalid_argument
+  /// for options out of range.
   Trainer(Model& model, Loss loss, Optimizer<T>& optimizer, std::function<double(Index)> schedule = ConstantSchedule{},
       const TrainerOptions& options = {})
       : model_(model),
@@ -90,6 +93,13 @@ class Trainer {
         parameters_(named_parameters(model)),
         step_(options.first_step) {
     require(options.shards >= 1, "Trainer: shards is ", options.shards, ", expected at least 1");
+    require(options.max_gradient_norm >= 0, "Trainer: max_gradient_norm is ", options.max_gradient_norm,
+        ", expected a number from 0 on, or infinity for none");
+    require(options.first_step >= 0, "Trainer: first_step is ", options.first_step, ", expected 0 or more");
+    std::unordered_set<const Parameter<T>*> stepped;
+    for (const NamedParameter<T>& own : optimizer.named_parameters()) stepped.insert(own.parameter);
+    for (const NamedParameter<T>& own : parameters_)
+      if (!stepped.contains(own.parameter)) others_.push_back(own.parameter);
     Communicator* ranks = options.communicator ? options.communicator : &alone_;
     if (options.shards > 1 || ranks->size() > 1)
       sharded_ = std::make_unique<ShardedGradients<T>>(parameters_, named_buffers(model), options.shards, *ranks);
@@ -103,8 +113,9 @@ class Trainer {
   StepReport step(const X& x, const Labels& labels) {
     StepReport report{.step = step_, .images = counted_labels(loss_, labels), .learning_rate_factor = schedule_(step_)};
     optimizer_.zero_gradients();
+    for (Parameter<T>* other : others_) other->zero_gradient();
     const ShardReport made = sharded_ ? in_shards(x, labels) : pass(x, labels, 0, 1);
-    report.loss = made.loss;
+    report.loss = is_sum() && report.images > 0 ? made.loss / static_cast<double>(report.images) : made.loss;
     report.correct = made.correct;
     ranks_stop_ = made.stop;
     require<AnomalyError>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
@@ -158,12 +169,22 @@ class Trainer {
   void request_stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
   /// Whether a stop was requested.
   bool stop_requested() const noexcept { return stop_.load(std::memory_order_relaxed); }
+  /// Forgets it: the next `run_epoch` runs to its end.
+  void clear_stop() noexcept { stop_.store(false, std::memory_order_relaxed); }
 
   /// The number of the next step.
   Index next_step() const { return step_; }
 
  private:
   static_assert(std::atomic<bool>::is_always_lock_free);
+
+  /// Whether the loss function adds up its examples in the place of their mean.
+  bool is_sum() const {
+    if constexpr (requires { loss_.options().reduction; })
+      return loss_.options().reduction == Reduction::sum;
+    else
+      return false;
+  }
 
   /// Adds the gradient of `share` times the loss. If the loss is not finite, there is no gradient. Dropout draws otherwise in each shard.
   template <class X, class Labels>
@@ -222,6 +243,7 @@ class Trainer {
   std::function<double(Index)> schedule_;
   TrainerOptions options_;
   std::vector<NamedParameter<T>> parameters_;
+  std::vector<Parameter<T>*> others_;  // those that the optimiser does not step: what backward adds to them must not pile up
   SingleProcess alone_;
   std::unique_ptr<ShardedGradients<T>> sharded_;  ///< null: one shard, one process
   bool ranks_stop_ = false;
