@@ -191,3 +191,34 @@ TEMPLATE_TEST_CASE("batch norm with an activation gives the bits of the two kern
             CHECK(std::equal(sums[0][which].data(), sums[0][which].data() + r.features, sums[1][which].data()));
         }
 }
+
+TEST_CASE("a feature with NaN or infinity has no variance that is a number") {
+  const BatchNormRows r{40, 3, 1, 40};
+  for (float odd : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    Problem<float> p(r, 0, 1);
+    p.x[7 * 3 + 1] = odd;
+    p.statistics(kEps);
+    CHECK(std::isnan(p.variance[1]));
+    CHECK(std::isfinite(p.variance[0]));
+    CHECK(std::isfinite(p.variance[2]));
+  }
+}
+
+TEST_CASE("batch norm of very wide rows agrees with the formulas, on one thread and on more") {
+  const BatchNormRows r{37, 5000, 1, 37};
+  std::vector<float> variances[2];
+  for (int threads : {1, 3}) {
+    heed::ThreadScope scope(threads);
+    Problem<float> p(r, 0.5, 2);
+    p.statistics(kEps);
+    for (Index j = 0; j < r.features; j += 499) {
+      double sum = 0, squares = 0;
+      for (Index i = 0; i < r.rows; ++i) sum += static_cast<double>(p.x[i * r.features + j]);
+      const double mean = sum / 37;
+      for (Index i = 0; i < r.rows; ++i) squares += std::pow(static_cast<double>(p.x[i * r.features + j]) - mean, 2);
+      REQUIRE(p.variance[j] == Approx(squares / 37).epsilon(1e-5));
+    }
+    variances[threads / 3].assign(p.variance.data(), p.variance.data() + r.features);
+  }
+  CHECK(variances[0] == variances[1]);
+}

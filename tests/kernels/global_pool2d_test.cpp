@@ -54,3 +54,12 @@ TEST_CASE("the global maximum passes NaN on") {
   CHECK(std::isnan(y[4]));
   CHECK(y[5] == 0);
 }
+
+TEST_CASE("the mean of a large image keeps its digits") {
+  Tensor<float, 1> x({Index{1} << 24}), y({1});
+  x.fill(0.1f);
+  for (Index pixels : {1024, 1025, 3 << 20, 1 << 24}) {
+    heed::kernels::global_avg_pool2d_forward(1, pixels, 1, x.data(), y.data());
+    CHECK(y[0] == Approx(0.1).epsilon(2e-5));
+  }
+}

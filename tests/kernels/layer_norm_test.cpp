@@ -150,3 +150,18 @@ TEST_CASE("layer norm runs on any number-like type") {
   kernels::layer_norm_forward<double>({3, 5, nullptr, nullptr, 1e-5}, x.data(), y.data(), nullptr, nullptr);
   CHECK(reference::largest_difference(y, y_wide) < 1e-15);
 }
+
+TEST_CASE("NaN in a row makes all of it NaN, with a mean taken off and without, in narrow rows and in wide ones") {
+  for (bool centered : {false, true})
+    for (Index width : {4, 40, 400}) {
+      heed::Tensor<float, 2> x({3, width}), y({3, width});
+      heed::Tensor<float, 1> mean({3}), inv_std({3});
+      const heed::kernels::LayerNormShape<float> shape{3, width, nullptr, nullptr, 1e-6, centered};
+      x.fill(1), x(1, 0) = std::numeric_limits<float>::quiet_NaN();
+      heed::kernels::layer_norm_forward<float>(shape, x.data(), y.data(), mean.data(), inv_std.data());
+      CHECK(std::isnan(inv_std[1]));
+      for (Index j = 0; j < width; ++j) REQUIRE(std::isnan(y(1, j)));
+      CHECK(std::isfinite(y(0, 0)));
+      CHECK(std::isfinite(y(2, width - 1)));
+    }
+}

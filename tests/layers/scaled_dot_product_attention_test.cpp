@@ -606,3 +606,63 @@ TEST_CASE("ScaledDotProductAttention: a cache serves one backward pass, and no c
   CHECK_THROWS_WITH(ScaledDotProductAttention<float>({.softcap = std::numeric_limits<double>::infinity()}),
       "ScaledDotProductAttention: softcap is inf, it must be finite and not negative; 0 is none");
 }
+
+TEMPLATE_TEST_CASE("ScaledDotProductAttention: a query without a key gives no gradient, whatever it and its dy hold", "", float, double) {
+  using T = TestType;
+  const T nan = std::numeric_limits<T>::quiet_NaN(), infinity = std::numeric_limits<T>::infinity();
+  for (Index keys : {3, 600}) {  // one chunk of keys, and two
+    ScaledDotProductAttention<T> layer;
+    auto q = random_tensor<T, 4>({1, 2, 4, 8}, 1), dy = random_tensor<T, 4>({1, 2, 4, 5}, 2);
+    const auto k = random_tensor<T, 4>({1, 2, keys, 8}, 3), v = random_tensor<T, 4>({1, 2, keys, 5}, 4);
+    Tensor<bool, 2> attend({4, keys});
+    Tensor<T, 2> bias({4, keys});
+    for (Index j = 0; j < attend.size(); ++j) attend[j] = j / keys != 1, bias[j] = j / keys != 1 ? T(0) : -infinity;
+    for (const AttentionMask<T>& mask : {AttentionMask<T>{.attend = attend}, AttentionMask<T>{.bias = bias}}) {
+      typename ScaledDotProductAttention<T>::Cache cache;
+      const auto run = [&] {
+        layer.forward(q, k, v, mask, cache);
+        return layer.backward(dy, cache);
+      };
+      const auto [dq, dk, dv] = run();
+      const auto clean_q = q, clean_dy = dy;
+      for (Index h = 0; h < 2; ++h) q[h * 32 + 8] = nan, q[h * 32 + 9] = infinity, dy[h * 20 + 5] = nan;
+      CHECK(layer.forward(q, k, v, mask)[5] == 0);
+      const auto [dq_too, dk_too, dv_too] = run();
+      CHECK(same_bits(dq_too, dq));
+      CHECK(same_bits(dk_too, dk));
+      CHECK(same_bits(dv_too, dv));
+      for (Index d = 8; d < 16; ++d) CHECK(dq_too[d] == 0);
+      q = clean_q, dy = clean_dy;
+    }
+  }
+}
+
+TEST_CASE("ScaledDotProductAttention: a bias of -inf hides a key that holds NaN from one query, as a mask does") {
+  const ScaledDotProductAttention<float> layer;
+  const auto q = random_tensor<float, 4>({1, 1, 2, 4}, 1), v = random_tensor<float, 4>({1, 1, 3, 4}, 3);
+  auto k = random_tensor<float, 4>({1, 1, 3, 4}, 2);
+  k[0] = std::numeric_limits<float>::quiet_NaN();
+  Tensor<bool, 2> attend({2, 3});
+  Tensor<float, 2> bias({2, 3});
+  attend.fill(true), attend[0] = false, bias[0] = -std::numeric_limits<float>::infinity();
+  const auto masked = layer.forward(q, k, v, {.attend = attend}), biased = layer.forward(q, k, v, {.bias = bias});
+  CHECK(std::isfinite(masked[0]));
+  CHECK(std::equal(biased.data(), biased.data() + 4, masked.data()));
+  CHECK(std::isnan(biased[4]));                       // the other query attends it
+  bias[0] = std::numeric_limits<float>::quiet_NaN();  // a bias that is no number is no mask
+  CHECK(std::isnan(layer.forward(q, k, v, {.bias = bias})[0]));
+}
+
+TEST_CASE("ScaledDotProductAttention: zeros keep their sign on one thread and on two") {
+  ScaledDotProductAttention<float> layer({.scale = 1});
+  Tensor<float, 4> q({1, 1, 1, 1}), dy({1, 1, 1, 1}), k({1, 1, 1024, 1}), v({1, 1, 1024, 1});
+  q[0] = 1, dy[0] = -1e-25f;
+  for (Index j = 0; j < 1024; ++j) k[j] = j % 2 == 0 ? 1e-20f : -1e-20f, v[j] = j == 0 ? 3 : 1;
+  const auto run = [&](int threads) {
+    const ThreadScope scope(threads);
+    ScaledDotProductAttention<float>::Cache cache;
+    layer.forward(q, k, v, cache);
+    return std::get<0>(layer.backward(dy, cache));
+  };
+  CHECK(std::signbit(run(1)[0]) == std::signbit(run(2)[0]));
+}

@@ -22,6 +22,8 @@ inline constexpr Index kBackwardKeys = 512;
 inline constexpr Index kBackwardTiles = 4;
 /// Batches that share one bias are cut into at most so many shards, whose sums are folded in order.
 inline constexpr Index kBiasShards = 8;
+/// The most that parts of dq hold, where a head's chunks of keys run side by side.
+inline constexpr Index kWaveBytes = Index{64} << 20;
 
 /// What flows back into attention, and where the gradients go.
 template <class T>
@@ -61,6 +63,12 @@ struct GradientBlock {
 /// Weights of a row that add up to 1 within so much, some ten roundings, are left as they are.
 template <class T>
 inline constexpr double kSumError = std::is_same_v<T, float> ? 1e-6 : 2e-15;
+
+/// Whether forward found no key for the row with this log-sum.
+template <class T>
+bool is_empty_row(T log_sum) {
+  return log_sum == T(-kMaskedScore);
+}
 
 template <class T>
 struct GradientRows {
@@ -140,6 +148,10 @@ struct GradientRows {
     const MaskRef<const T>& d_weights = x.gradients->d_weights;
     for (Index i = 0; i < block.rows; ++i) {
       T *s = block.scores + i * block.row, *g = x.grad + i * block.row;
+      if (is_empty_row(x.log_sum[i])) {  // no weights and no gradient, whatever q and dy hold there
+        std::fill_n(s, block.padded, T(0)), std::fill_n(g, block.padded, T(0));
+        continue;
+      }
       if (d_weights) {
         const T* from = d_weights.row(block.b, block.h, block.query + i) + block.key * d_weights.key;
         for (Index j = 0; j < block.keys; ++j) g[j] += from[j * d_weights.key] * T(x.gradients->d_weights_factor);
@@ -161,7 +173,7 @@ struct BackwardScratch {
   Tensor<T, 1> memory;
   Tensor<unsigned char, 1> flags;
   T *packed_v, *k, *q, *dy, *grad, *delta;
-  unsigned char* attended;
+  unsigned char *attended, *attending;
 
   BackwardScratch(const Attention<T>& a, const TileSizes<T>& sizes) : score(a, sizes.whole_panels(std::min(a.keys, kBackwardKeys)), sizes) {
     const Index chunk = sizes.whole_panels(std::min(a.keys, kBackwardKeys));
@@ -185,8 +197,15 @@ struct BackwardScratch {
     });
     score.number_keys(chunk);
     for (T* scores : {score.s, grad}) std::fill_n(scores, padded * score.s_row, T(0));  // tiles read what lies between the rows
-    flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk});
-    attended = flags.data(), score.flag_row = attended + chunk;
+    flags = Tensor<unsigned char, 1>::uninitialized({2 * chunk + rows});
+    attended = flags.data(), score.flag_row = attended + chunk, attending = score.flag_row + chunk;
+  }
+
+  /// For each of `count` queries whether it has a key, by its log-sum; null if all have one.
+  const unsigned char* find_attending(const T* log_sum, Index count) {
+    bool all = true;
+    for (Index r = 0; r < count; ++r) attending[r] = !is_empty_row(log_sum[r]), all = all && attending[r];
+    return all ? nullptr : attending;
   }
 };
 
@@ -259,11 +278,12 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       summed.extend(key, key + block_keys, clear);
       const Index padded = sizes.whole_vectors(block_keys);
       const T* dy_rows = g.dy.at(b, h, i);
-      copy_rows(dy_rows, g.dy.row, rows, a.value_width, nullptr, T(1), scratch.dy, scratch.v_row, sizes.with_slack(rows));
-      const RightRows<T> q = right_rows<T>(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, sizes, scratch.q);
+      const Index first_row = (b * a.heads + h) * a.queries + i;
+      const unsigned char* attending = scratch.find_attending(g.log_sum + first_row, rows);
+      copy_rows(dy_rows, g.dy.row, rows, a.value_width, attending, T(1), scratch.dy, scratch.v_row, sizes.with_slack(rows));
+      const RightRows<T> q = right_rows<T>(a.q.at(b, h, i), a.q.row, rows, a.width, attending, sizes, scratch.q);
       const bool whole_rows = a.keys <= kBackwardKeys;  // delta comes from the row itself then
       if (!whole_rows) dispatch<RowDots<T>, T>(rows, a.value_width, dy_rows, g.dy.row, g.y.at(b, h, i), g.y.row, scratch.delta);
-      const Index first_row = (b * a.heads + h) * a.queries + i;
       if (g.d_weights && !whole_rows)
         for (Index r = 0; r < rows; ++r) {
           const T* from = g.d_weights.row(b, h, i + r);
@@ -363,11 +383,12 @@ struct BiasShards {
     }
   }
   void fold() {
-    for (Index s = 0; s < shards && size > 0; ++s)
-      for (Index h = 0; h < heads; ++h)
-        for (Index i = 0; i < rows; ++i)
+    parallel_for(size > 0 ? heads * rows : 0, 1 + 16384 / (shards * cols + 1), [&](Index begin, Index end) {
+      for (Index row = begin; row < end; ++row)
+        for (Index s = 0; s < shards; ++s)
           for (Index j = 0; j < cols; ++j)
-            target.data[h * target.head + i * target.query + j * target.key] += sums[((s * heads + h) * rows + i) * cols + j];
+            target.data[row / rows * target.head + row % rows * target.query + j * target.key] += sums[(s * heads * rows + row) * cols + j];
+    });
   }
 };
 
@@ -420,8 +441,11 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
       for (Index job = begin; job < end; ++job) run(job, job + 1 < end, 0, chunks, g.dq, scratch);
     });
   } else {
-    // Waves of chunks; the parts of dq are added in the order of the chunks, as above, so the length of a wave changes no bit.
-    const Index wave = std::min(chunks, (2 * threads + jobs - 1) / jobs), rows = query_heads * a.queries, part = rows * a.width;
+    // Waves of chunks; the parts of dq are added in the order of the chunks, as above, so the length of a wave changes no bit. It is bounded, as each chunk of
+    // one holds a whole dq.
+    const Index rows = query_heads * a.queries, part = rows * a.width;
+    const Index most = std::max<Index>(1, kWaveBytes / std::max<Index>(1, part * static_cast<Index>(sizeof(T))));
+    const Index wave = std::min({chunks, most, (2 * threads + jobs - 1) / jobs});
     auto parts = Tensor<T, 1>::uninitialized({wave * part});
     for (Index c = 0; c < chunks; c += wave) {
       const Index count = std::min(wave, chunks - c);
@@ -434,8 +458,8 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
       parallel_for(rows, std::max<Index>(1, 16384 / (a.width + 1)), [&](Index begin, Index end) {
         for (Index row = begin; row < end; ++row) {
           T* dq = g.dq.at(row / a.queries / a.heads, row / a.queries % a.heads, row % a.queries);
-          if (c == 0) std::fill_n(dq, a.width, T(0));
-          for (Index s = 0; s < count; ++s)
+          if (c == 0) std::copy_n(parts.data() + row * a.width, a.width, dq);  // not added to zeros: that would turn -0 into 0
+          for (Index s = c == 0 ? 1 : 0; s < count; ++s)
             for (Index d = 0; d < a.width; ++d) dq[d] += parts[s * part + row * a.width + d];
         }
       });

@@ -279,8 +279,11 @@ struct MaskScores {
           bias = x.bias_row;
         }
         const P unit = P::broadcast(T(kLog2E));
-        for (Index j = 0; j < end; j += lanes)  // max in this order keeps NaN
-          P::max(masked, P::fma(P::load_partial(bias + j, end - j), unit, P::load(s + j))).store(s + j);
+        for (Index j = 0; j < end; j += lanes) {
+          const P b = P::load_partial(bias + j, end - j),
+                  sum = P::max(masked, P::fma(b, unit, P::load(s + j)));         // max in this order keeps NaN
+          P::select_greater(b, masked, sum, P::nan_or(b, masked)).store(s + j);  // a bias that masks hides a NaN
+        }
       }
       if (a.mask) {
         const bool* mask = a.mask.row(x.b, x.h, query) + x.key * a.mask.key;

@@ -22,8 +22,9 @@ struct BatchNormRows {
   Index begin(Index group) const { return group * group_rows; }
   /// Rows of a group.
   Index count(Index group) const { return (group + 1 == groups ? rows : (group + 1) * group_rows) - group * group_rows; }
-  /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them; at most 1024, so that sums in float keep their digits.
-  Index chunk_rows() const { return std::clamp<Index>(16384 / features, 1, 1024); }
+  /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them; at most 1024, so that sums in float keep their digits, and at least 16, so
+  /// that the three moments of a chunk are little beside its numbers (with one row of 16384 features each they were three times as many: 71 ms for 17 MB).
+  Index chunk_rows() const { return std::clamp<Index>(16384 / features, 16, 1024); }
   /// Chunks of a group.
   Index chunks_of(Index group) const { return (count(group) + chunk_rows() - 1) / chunk_rows(); }
   /// Chunks of the groups before.
@@ -235,7 +236,7 @@ struct FoldMoments {
       }
     T rounded[P::lanes];
     total.store_numbers(rounded);
-    const P rest = total - P::load_numbers(rounded), spread = P::max(m2, P::zero()) / P::broadcast(Fold(count));
+    const P rest = total - P::load_numbers(rounded), spread = P::max(P::zero(), m2) / P::broadcast(Fold(count));
     for (Index c = column; c < end; ++c)
       total.store_numbers(mean + c), rest.store_numbers(mean_rest + c), spread.store_numbers(variance + c);
   }
@@ -322,14 +323,18 @@ void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_
     const detail::ChunkMoments<T> m{end - begin, f, x + begin * f, out, out + f, out + 2 * f};
     dispatch<detail::ChunkMoments<T>, T>(&m);
   });
-  parallel_for(r.groups, 1 + 1024 / f, [&](Index begin, Index end) {
-    for (Index group = begin; group < end; ++group) {
-      const Index at = group * f;
-      const detail::FoldMoments<T> m{r.joined, f, r.chunks_of(group), r.chunk_rows(), r.count(group),
-          moments.data() + r.chunks_before(group) * 3 * f, mean + at, mean_rest + at, variance + at};
-      dispatch<detail::FoldMoments<T>, T>(&m, Index{0}, r.sets());
-    }
-  });
+  const auto fold = [&](Index group, Index first_set, Index last_set) {
+    const Index at = group * f;
+    const detail::FoldMoments<T> m{r.joined, f, r.chunks_of(group), r.chunk_rows(), r.count(group),
+        moments.data() + r.chunks_before(group) * 3 * f, mean + at, mean_rest + at, variance + at};
+    dispatch<detail::FoldMoments<T>, T>(&m, first_set, last_set);
+  };
+  if (r.groups > 1)
+    parallel_for(r.groups, 1 + 1024 / f, [&](Index begin, Index end) {
+      for (Index group = begin; group < end; ++group) fold(group, 0, r.sets());
+    });
+  else
+    parallel_for(r.sets(), 256, [&](Index begin, Index end) { fold(0, begin, end); });
 }
 HEED_COMPILE_ONCE(batch_norm_statistics);
 
@@ -421,7 +426,7 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
       const detail::ChunkGradientSums<T> s{end - begin, f, x + begin * f, d + begin * f, mean + group * f, out, out + f};
       dispatch<detail::ChunkGradientSums<T>, T>(&s);
     });
-    parallel_for(summed ? r.sets() : 0, 256, [&](Index begin, Index end) {
+    parallel_for(summed ? r.sets() : 0, std::max<Index>(1, 256 / r.joined), [&](Index begin, Index end) {
       for (Index group = 0; group < groups; ++group) {
         const Index at = group * f;
         const detail::FoldGradients<T> g{r.joined, f, r.chunks_of(group), 1 / static_cast<double>(r.count(group) * r.joined),

@@ -31,14 +31,17 @@ namespace detail {
 
 /// Columns of one thread: four cache lines of float, so that threads share none.
 inline constexpr Index kEmbeddingColumns = 64;
+/// Neighbouring rows that belong to one thread, for the same reason where rows are short.
+inline constexpr Index kEmbeddingRows = 16;
 
 template <class T>
 struct AddToTable {
   template <class Isa>
-  HEED_INLINE static void run(Index count, Index width, Index columns, const std::int64_t* numbers, const T* dy, Index skip, T* d_table) {
+  HEED_INLINE static void run(
+      Index count, Index width, Index columns, const std::int64_t* numbers, Index part, Index parts, const T* dy, Index skip, T* d_table) {
     using P = Packet<Isa, T>;
     for (Index i = 0; i < count; ++i, dy += width) {
-      if (numbers[i] == skip) continue;
+      if (numbers[i] == skip || (numbers[i] / kEmbeddingRows & (parts - 1)) != part) continue;
       T* row = d_table + numbers[i] * width;
       for (Index j = 0; j < columns; j += P::lanes)
         (P::load_partial(row + j, columns - j) + P::load_partial(dy + j, columns - j)).store_partial(row + j, columns - j);
@@ -48,12 +51,19 @@ struct AddToTable {
 
 }  // namespace detail
 
-/// d_table[numbers[i]] += dy[i] for each i, but for those whose number is `skip` (-1: none). Parallel over columns, so that each sum is
-/// taken in the order of i, whatever the number of threads, and no two threads write to one place.
+/// d_table[numbers[i]] += dy[i] for each i, but for those whose number is `skip` (-1: none). Parallel over columns and, where those are few, over the rows of
+/// the table, each thread looking at all numbers: so each sum is taken in the order of i, whatever the number of threads, and no two threads write to one place.
 template <class T>
 void embedding_backward(Index count, Index width, const std::int64_t* numbers, const T* dy, Index skip, T* d_table) {
-  parallel_for(width, detail::kEmbeddingColumns, [&](Index begin, Index end) {
-    dispatch<detail::AddToTable<T>, T>(count, width, end - begin, numbers, dy + begin, skip, d_table + begin);
+  const Index blocks = (width + detail::kEmbeddingColumns - 1) / detail::kEmbeddingColumns;
+  Index parts = 1;
+  while (blocks * parts < thread_count() && count * width >= (Index{1} << 16) * parts) parts *= 2;
+  parallel_for(blocks * parts, 1, [&](Index begin, Index end) {
+    for (Index job = begin; job < end; ++job) {
+      const Index first = job / parts * detail::kEmbeddingColumns;
+      dispatch<detail::AddToTable<T>, T>(
+          count, width, std::min(detail::kEmbeddingColumns, width - first), numbers, job % parts, parts, dy + first, skip, d_table + first);
+    }
   });
 }
 HEED_COMPILE_ONCE(embedding_backward);

@@ -35,14 +35,27 @@ struct GlobalAverage {
   Index pixels, channels;
   T* y;
 
+  static constexpr Index kBlock = 1024;
+
+  template <class P>
+  HEED_INLINE P block(Index i, Index end, Index channel) const {
+    P sum0 = P::zero(), sum1 = P::zero();  // two chains hide half the latency of an addition
+    for (; i + 2 <= end; i += 2) sum0 = sum0 + P::load(x + i * channels + channel), sum1 = sum1 + P::load(x + (i + 1) * channels + channel);
+    if (i < end) sum0 = sum0 + P::load(x + i * channels + channel);
+    return sum0 + sum1;
+  }
+
   template <class P>
   HEED_INLINE void at(Index channel) const {
-    P sum0 = P::zero(), sum1 = P::zero();  // two chains hide half the latency of an addition
-    Index i = 0;
-    for (; i + 2 <= pixels; i += 2)
-      sum0 = sum0 + P::load(x + i * channels + channel), sum1 = sum1 + P::load(x + (i + 1) * channels + channel);
-    if (i < pixels) sum0 = sum0 + P::load(x + i * channels + channel);
-    ((sum0 + sum1) / P::broadcast(T(static_cast<double>(pixels)))).store(y + channel);
+    // Blocks of pixels, and blocks of those: in one chain of float a mean of 4096 x 4096 pixels of 0.1 was 6 % off, and sums stand still at 2^24.
+    P sum = P::zero();
+    for (Index i = 0; i < pixels;) {
+      P part = P::zero();
+      for (const Index end = std::min(pixels, i + kBlock * kBlock); i < end; i += kBlock)
+        part = part + block<P>(i, std::min(pixels, i + kBlock), channel);
+      sum = sum + part;
+    }
+    (sum / P::broadcast(T(static_cast<double>(pixels)))).store(y + channel);
   }
   template <class Isa>
   HEED_INLINE static void run(const GlobalAverage* image) {

@@ -42,7 +42,7 @@ struct LayerNormForward {
       deviations<Isa>(width, x, first, off, squares);
       off = shape->centered ? T(off / count) : T(0);
       const T center = first + off, variance = squares / count - off * off;
-      const T scale = T(1) / T(sqrt((variance > T(0) ? variance : T(0)) + T(shape->eps)));
+      const T scale = T(1) / T(sqrt((T(0) > variance ? T(0) : variance) + T(shape->eps)));
       normalize<Isa>(width, x, center, scale, shape->weight, shape->bias, y);
       if (mean) mean[i] = center;
       if (inv_std) inv_std[i] = scale;
@@ -71,7 +71,7 @@ struct LayerNormForward {
         }
         off = shape.centered ? off / count : P::zero();
         center = center + off;
-        const P variance = P::max(squares / count - off * off, P::zero());
+        const P variance = P::max(P::zero(), squares / count - off * off);  // in this order it keeps NaN
         const P scale = P::broadcast(T(1)) / P::sqrt(variance + P::broadcast(T(shape.eps)));
         for (Index j = 0; j < width; ++j) {
           P value = (v.load(i, j) - center) * scale;
