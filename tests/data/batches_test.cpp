@@ -348,3 +348,24 @@ TEST_CASE("After the first epoch a loader asks for no memory", "[data]") {
   }
 }
 #endif
+
+TEST_CASE("The batch after the one in use is made meanwhile, on as many threads as that may take, and only with prefetch", "[data]") {
+  struct Watched {
+    mutable std::atomic<int> fetched{0}, threads{0};
+    Index size() const { return 12; }
+    Shape image_shape() const { return {1, 1, 1}; }
+    int classes() const { return 1; }
+    int label(Index) const { return 0; }
+    void fetch(Index, std::uint8_t* pixels) const { *pixels = 0, threads = thread_count(), ++fetched; }
+  };
+  for (const bool prefetch : {true, false}) {
+    const ThreadScope one(1);
+    const Watched data;
+    Batches<float> batches(data, {.batch_size = 4, .prefetch = prefetch, .prefetch_threads = 3});
+    CHECK(batches.next() != nullptr);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(prefetch ? 10 : 0);
+    while (data.fetched < 8 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    CHECK(data.fetched == (prefetch ? 8 : 4));
+    CHECK(data.threads == (prefetch ? 3 : 1));
+  }
+}

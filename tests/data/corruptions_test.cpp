@@ -379,3 +379,20 @@ TEST_CASE("images of any size are corrupted, but for colour without colours; sev
     CHECK_THROWS_AS(CorruptedDataset(dataset, Corruption::contrast, severity), std::invalid_argument);
   }
 }
+
+TEST_CASE("elastic_transform's fields of rows and columns are two: no direction stays straight") {
+  const Shape shape{64, 64, 1};
+  for (const int severity : {3, 4, 5})
+    for (const int slope : {-1, 1}) {  // ramps along both diagonals: one field for both would leave that of x - y alone
+      const Bytes ramp = picture(shape, [&](Index y, Index x, Index) { return 127 + 2 * (x + slope * y - (slope > 0 ? 63 : 0)); });
+      int largest = 0;
+      for (Index number = 0; number < 10; ++number) {
+        const Bytes found = corrupted(Corruption::elastic_transform, severity, shape, ramp, 0, number);
+        for (std::size_t y = 20; y < 44; ++y)
+          for (std::size_t x = 20; x < 44; ++x)
+            largest = std::max(largest, std::abs(found[y * 64 + x - 8] - 2 * found[y * 64 + x] + found[y * 64 + x + 8]));
+      }
+      CAPTURE(severity, slope, largest);
+      CHECK(largest > 3);
+    }
+}

@@ -157,3 +157,13 @@ TEST_CASE("more ranks than shards or images get a sentence") {
                         }),
       Catch::Matchers::StartsWith("sharded training: a batch of 1 images cannot be shared by 2 ranks"));
 }
+
+TEST_CASE("a buffer or a parameter under two names counts once") {
+  SingleProcess alone;
+  Parts parts;
+  auto buffers = parts.buffers();
+  buffers.push_back({"mean again", &parts.mean});
+  ShardedGradients<float> sharded(parts.parameters(), buffers, 4, alone);
+  sharded(8, false, [&](Index, Index begin, Index end) { return parts.pass(begin, end); });
+  CHECK(parts.bits() == outcome(8, 4, alone).bits);
+}

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #if defined(__unix__)
 #include <sys/resource.h>
 #include <sys/stat.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <heed/io/atomic_file.hpp>
@@ -129,5 +134,34 @@ TEST_CASE("Devices and pipes, which may never end, are not read; a link to a fil
   heed::write_file(folder.file("real"), "bytes");
   fs::create_symlink("real", link);
   CHECK(heed::read_file(link) == "bytes");
+}
+#endif
+
+#if defined(__linux__)
+namespace {
+std::function<void()> on_fsync;
+}
+/// In the place of the system's, which it calls.
+extern "C" int fsync(int file) {
+  if (on_fsync) on_fsync();
+  return static_cast<int>(syscall(SYS_fsync, file));
+}
+
+TEST_CASE("The bytes are on the device before they take the name", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.bin");
+  heed::write_file(path, "old");
+  int flushed = 0;
+  on_fsync = [&] {
+    ++flushed;
+    CHECK(heed::read_file(path) == "old");
+    std::uintmax_t bytes = 0;  // of both files: nothing waits in a buffer of the program
+    for (const auto& entry : fs::directory_iterator(folder.path())) bytes += entry.file_size();
+    CHECK(bytes == 3 + 9);
+  };
+  heed::write_file(path, "new bytes");
+  on_fsync = nullptr;
+  CHECK(flushed == 1);
+  CHECK(heed::read_file(path) == "new bytes");
 }
 #endif

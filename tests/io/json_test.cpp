@@ -121,3 +121,9 @@ TEST_CASE("Changed JSON either reads or gets an error", "[json]") {
   CHECK(accepted > 0);
   CHECK(accepted < 20'000);
 }
+
+TEST_CASE("Every control character of a string comes back, and the common ones have their short form", "[json]") {
+  for (char c = 1; c < 0x20; ++c)
+    CHECK(Json::parse(Json(std::string("a") + c + "b").to_string()).as_string() == std::string("a") + c + "b");
+  CHECK(Json("\n\t\r").to_string() == "\"\\n\\t\\r\"");
+}

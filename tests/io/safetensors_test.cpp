@@ -285,3 +285,22 @@ TEST_CASE("Changed bytes either read or get an error", "[safetensors]") {
   CHECK(accepted > 0);
   CHECK(accepted < kRounds);
 }
+
+TEST_CASE("Tensors of every kind that the format names are read", "[safetensors]") {
+  const struct {  // two elements whose bytes all are 1
+    const char* name;
+    std::size_t width;
+    std::int64_t value;  ///< 0: no whole number
+  } kinds[] = {{"U64", 8, 0x0101010101010101}, {"I64", 8, 0x0101010101010101}, {"F64", 8, 0}, {"F32", 4, 0}, {"U32", 4, 0x01010101},
+      {"I32", 4, 0x01010101}, {"BF16", 2, 0}, {"F16", 2, 0}, {"U16", 2, 0x0101}, {"I16", 2, 0x0101}, {"I8", 1, 1}, {"U8", 1, 1},
+      {"BOOL", 1, 1}};
+  CHECK(std::size(kinds) == std::size(heed::kDtypes));
+  for (const auto& kind : kinds) {
+    INFO(kind.name);
+    const std::string header =
+        heed::text("{\"w\":{\"dtype\":\"", kind.name, "\",\"shape\":[2],\"data_offsets\":[0,", 2 * kind.width, "]}}");
+    const SafetensorsReader file(file_of(header, 2 * kind.width), "f");
+    CHECK(file.values<double>("w").size() == 2);
+    if (kind.value != 0) CHECK(file.values<std::int64_t>("w") == std::vector<std::int64_t>(2, kind.value));
+  }
+}

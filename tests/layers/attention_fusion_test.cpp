@@ -221,3 +221,20 @@ TEST_CASE("fusion refuses a cache that no forward has filled, or that was used")
   CHECK_NOTHROW(layer.backward(x, cache));
   CHECK_THROWS_WITH(layer.backward(x, cache), contains("has been used already"));
 }
+
+TEST_CASE("what a fusion block is asked for reaches its parts, and its projection starts Xavier-uniform") {
+  const SeedScope seed(1);
+  AttentionFusion<double> layer({.features = 32,
+      .num_heads = 2,
+      .tokens = 50,
+      .position = PositionKind::learned,
+      .position_use = PositionUse::multiplied,
+      .out_weight = Initializer::constant,
+      .out_weight_value = 0.5,
+      .eps = 0.25});
+  CHECK(layer.position().options().use == PositionUse::multiplied);
+  CHECK(layer.norm().options().eps == 0.25);
+  CHECK(layer.out().weight().value()[7] == 0.5);
+  const auto& w = layer.qkv().weight();
+  CHECK(*std::max_element(w.value(), w.value() + w.size()) == Approx(std::sqrt(6.0 / (96 + 32))).epsilon(0.01));
+}

@@ -139,9 +139,11 @@ TEST_CASE("Decoding says what it cannot do, and leaves the cache as it was") {
   CHECK(long_cache.length() == 2);
   auto two = layer.decode_state(2, 3);
   CHECK_THROWS_WITH(layer.decode(x, two), contains("the cache is for 2 sequences with keys of 8 features, x is 1x2x8"));
-  for (const MultiHeadAttentionOptions& options : {MultiHeadAttentionOptions{.embed_dim = 8},
-           {.embed_dim = 8, .add_zero_attn = true, .causal = true}, {.embed_dim = 8, .kdim = 3, .causal = true}}) {
-    if (options.kdim == 3) continue;  // refused by its shapes already
+  const Layer other_keys({.embed_dim = 8, .kdim = 3, .causal = true});
+  auto never = other_keys.decode_state(1, 3);
+  CHECK_THROWS_AS(other_keys.decode(x, never), ShapeError);  // self-attention alone is decoded
+  for (const MultiHeadAttentionOptions& options :
+      {MultiHeadAttentionOptions{.embed_dim = 8}, {.embed_dim = 8, .add_zero_attn = true, .causal = true}}) {
     auto state = Layer(options).decode_state(1, 3);
     CHECK_THROWS_WITH(Layer(options).decode(x, state), contains("decode needs causal = true"));
   }

@@ -502,3 +502,39 @@ TEST_CASE("MultiHeadAttention refuses a cache that no forward has filled") {
   layer.backward_cross(dy, cache);
   CHECK_THROWS_WITH(layer.backward_cross(dy, cache), contains("has been used already"));
 }
+
+TEST_CASE("MultiHeadAttention: projections start Xavier-uniform, appended keys Xavier-normal, biases at zero", "[multi_head_attention]") {
+  const SeedScope seed(1);
+  const auto largest = [](const Parameter<double>& p) {
+    double most = 0;
+    for (Index i = 0; i < p.size(); ++i) most = std::max(most, std::abs(p.value()[i]));
+    return most;
+  };
+  MultiHeadAttention<double> packed({.embed_dim = 64, .num_heads = 4, .num_kv_heads = 2}),
+      separate({.embed_dim = 64, .num_heads = 4, .kdim = 30, .vdim = 50}),
+      appended({.embed_dim = 1000, .num_heads = 4, .add_bias_kv = true});
+  for (auto& [name, p] : named_parameters(packed)) {
+    if (name == "in_proj_weight") CHECK(largest(*p) == Approx(std::sqrt(6.0 / (128 + 64))).epsilon(0.01));
+    if (name == "out_proj.weight") CHECK(largest(*p) == Approx(1 / 8.0).epsilon(0.01));
+    if (name.ends_with("bias")) CHECK(largest(*p) == 0);
+  }
+  for (auto& [name, p] : named_parameters(separate)) {
+    if (name == "q_proj_weight") CHECK(largest(*p) == Approx(std::sqrt(6.0 / (64 + 64))).epsilon(0.01));
+    if (name == "k_proj_weight") CHECK(largest(*p) == Approx(std::sqrt(6.0 / (64 + 30))).epsilon(0.01));
+    if (name == "v_proj_weight") CHECK(largest(*p) == Approx(std::sqrt(6.0 / (64 + 50))).epsilon(0.01));
+  }
+  for (auto& [name, p] : named_parameters(appended)) {
+    if (name != "bias_k" && name != "bias_v") continue;
+    double squares = 0;
+    for (Index i = 0; i < 1000; ++i) squares += p->value()[i] * p->value()[i] / 1000;
+    CHECK(std::sqrt(squares) == Approx(1 / std::sqrt(1000.0)).epsilon(0.1));  // (1, 1, 1000): both fans are 1000
+  }
+}
+
+TEST_CASE("MultiHeadAttention: frozen parameters get no gradient, the input does", "[multi_head_attention]") {
+  auto layer = with_random_parameters(MultiHeadAttention<double>({.embed_dim = 6, .num_heads = 2, .add_bias_kv = true}), 3);
+  layer.freeze();
+  const auto report = check_gradients(layer, Shape{2, 4, 6});
+  INFO(report.to_string());
+  CHECK(report.passed());
+}

@@ -106,3 +106,11 @@ TEST_CASE("PositionalEncoding refuses the gradient of as many rows in another sh
   layer.forward(x, cache);
   CHECK_THROWS_AS(layer.backward(Tensor<float, 3>({3, 2, 1}), cache), ShapeError);
 }
+
+TEST_CASE("a learned table that is added starts as N(0, 0.02^2)") {
+  const SeedScope seed(1);
+  const PositionalEncoding<double> layer({.features = 100, .tokens = 100, .kind = PositionKind::learned});
+  double squares = 0;
+  for (Index i = 0; i < 10000; ++i) squares += layer.weight().value()[i] * layer.weight().value()[i] / 10000;
+  CHECK(std::sqrt(squares) == Approx(0.02).epsilon(0.04));
+}

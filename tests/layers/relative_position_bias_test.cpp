@@ -253,3 +253,16 @@ TEST_CASE("a table of relative positions is looked up, on a map, too: it costs n
     CHECK(tables.found == (options.height > 0 ? "relative_position_bias_table" : "weight"));
   }
 }
+
+TEST_CASE("a table of relative positions starts as N(0, 0.02^2), cut at two deviations") {
+  const SeedScope seed(1);
+  const RelativePositionBias<double> layer({.num_heads = 40, .height = 8, .width = 8});
+  const Parameter<double>& table = layer.weight();
+  double squares = 0, largest = 0;
+  for (Index i = 0; i < table.size(); ++i)
+    squares += table.value()[i] * table.value()[i] / static_cast<double>(table.size()),
+        largest = std::max(largest, std::abs(table.value()[i]));
+  CHECK(std::sqrt(squares) == Approx(0.02 * 0.88).epsilon(0.03));
+  CHECK(largest <= 0.04);
+  CHECK(largest > 0.035);
+}

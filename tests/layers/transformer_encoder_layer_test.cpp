@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
+
+#include <array>
+#include <cmath>
+#include <string>
+#include "reference/described.hpp"
 #include "reference/layer_rules.hpp"
 
 #include <heed/layers/transformer_encoder_layer.hpp>
@@ -142,4 +147,45 @@ TEST_CASE("TransformerEncoderLayer refuses a cache that no forward has filled") 
     CHECK_THROWS_WITH(twice.backward(x, cache), contains("TransformerEncoderLayer") && contains("has been used already"));
     CHECK(list() == once);
   }
+}
+
+TEST_CASE("dropout falls on both branches and behind the activation") {
+  TransformerEncoderLayer<double> layer({.d_model = 40, .nhead = 1, .dim_feedforward = 40, .dropout = 0.5, .norm_first = true});
+  const auto x = random_tensor<double, 3>({5, 20, 40}, 1);
+  // All parameters but one bias are zero, so what a branch adds to x is the same number everywhere, dropped or doubled: shares of 0, 2 and 4.
+  const auto shares = [&](const std::string& bias, bool through) {
+    for (auto& [name, p] : named_parameters(layer)) {
+      std::fill_n(p->value(), p->size(), name == bias ? 1.0 : 0.0);
+      for (Index i = 0; i < 40 && through && name == "linear2.weight"; ++i) p->value()[41 * i] = 1;
+    }
+    const StepScope step(1, 1);
+    TransformerEncoderLayer<double>::Cache cache;
+    const auto y = layer.forward(x, cache);
+    std::array<double, 3> found{};
+    for (Index i = 0; i < y.size(); ++i)
+      for (std::size_t k = 0; k < 3; ++k) found[k] += std::abs(y[i] - x[i] - 2.0 * static_cast<double>(k)) < 1e-12 ? 1 / 4000.0 : 0;
+    return found;
+  };
+  const auto near = [](double share) { return Approx(share).margin(0.04); };  // five standard deviations of 4000 draws
+  for (const char* bias : {"self_attn.out_proj.bias", "linear2.bias"}) {
+    const auto found = shares(bias, false);
+    CHECK((found[0] == near(0.5) && found[1] == near(0.5)));
+  }
+  const auto twice = shares("linear1.bias", true);  // behind the activation, and once more as a branch
+  CHECK((twice[0] == near(0.75) && twice[2] == near(0.25)));
+}
+
+TEST_CASE("what an encoder layer is asked for reaches its parts") {
+  const std::string all = reference::described(TransformerEncoderLayer<float>({.d_model = 8,
+      .nhead = 4,
+      .dim_feedforward = 5,
+      .layer_norm_eps = 0.25,
+      .bias = false,
+      .num_kv_heads = 2,
+      .rotary = RotaryEmbeddingOptions{.base = 50},
+      .alibi = true}));
+  INFO(all);
+  for (const char* part : {"num_kv_heads=2 alibi=true ", "RotaryEmbedding head_dim=2 ", "base=50 "}) CHECK_THAT(all, contains(part));
+  const std::string norm = "LayerNorm normalized_shape=8 eps=0.25 elementwise_affine=true bias=false ";
+  CHECK(all.find(norm) != all.rfind(norm));  // both norms
 }

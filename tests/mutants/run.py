@@ -13,7 +13,7 @@ error messages and descriptions are left alone; checks are not. A run can be mad
 import argparse, concurrent.futures, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROOMS = ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io", "train"]
+ROOMS = ["core", "kernels", "layers", "compose", "losses", "optim", "data", "io", "train", "distributed", "testing"]
 NUMBER = r"(?:\d+\.\d+|\d+)"
 ATOM = r"[A-Za-z_][\w.]*(?:<[\w:]+>)?(?:\[[^\[\]]*\]|\([^()]*\))*"
 BALANCED = r"[^()]*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)[^()]*)*"
@@ -55,6 +55,9 @@ OPERATORS = [
     ("maximum for minimum", r"\bP::max\b", "P::min"),
     ("wrong flag", r"(?<=, )true(?=[,)])", "false"),
     ("wrong constant", r"\b0\.5\b", "0.25"),
+    ("dropped option", r"^(\s*)\.\w+ = options\.\w+,$", r"\1"),
+    ("dropped statement", r"^(\s*if \(.*\)) (?!return|throw)\w[\w.:>-]*\(.*\);$", r"\1 {}"),
+    ("wrong initializer", r"Initializer::(?:xavier|fan_in)_\w+|Initializer::(?:trunc_)?normal", "Initializer::zeros"),
     ("wrong constant", r"(?<=T\()1(?=\))", "2"),
 ]
 SKIP = re.compile(r"^\s*(#|HEED_COMPILE_|HEED_INSTANTIATE|using |template|static_assert|namespace|struct \w+;|class )|HEED_ASSERT|visitor\.|grain|thread"

@@ -12,6 +12,8 @@ namespace {
 enum class Bug {
   none,
   wrong_factor,
+  small_factor,
+  adds_to_frozen,
   transposed,
   forgets_to_add,
   adds_to_input_gradient,
@@ -35,6 +37,7 @@ class Planted : public LayerBase<Planted<T>> {
   };
 
   explicit Planted(Bug bug) : bug_(bug), weight_({3}) {
+    if (bug_ == Bug::adds_to_frozen) weight_.freeze();
     for (Index i = 0; i < 3; ++i) weight_.value()[i] = T(0.5 + static_cast<double>(i));
   }
   Shape output_shape(const Shape& in) const { return in; }
@@ -56,7 +59,7 @@ class Planted : public LayerBase<Planted<T>> {
     const auto& x = cache.x;
     Tensor<T, 2> dx(x.shape());
     if (bug_ == Bug::adds_to_input_gradient && last_dx_.shape() == dx.shape()) dx = last_dx_;
-    const T factor = bug_ == Bug::wrong_factor ? T(1.001) : T(1);
+    const T factor = bug_ == Bug::wrong_factor ? T(1.001) : bug_ == Bug::small_factor ? T(1 + 1e-8) : T(1);
     for (Index i = 0; i < 3 && bug_ == Bug::forgets_to_add; ++i) weight_.gradient()[i] = T(0);
     for (Index r = 0; r < x.rows(); ++r)
       for (Index i = 0; i < 3; ++i) {
@@ -147,4 +150,15 @@ TEST_CASE("A layer may leave out the gradient of its input where the caller says
   const auto with = check_gradients(Planted<double>(Bug::none), Shape{2, 3}, {.input_gradient = false});
   REQUIRE_FALSE(with.passed());
   REQUIRE(with.to_string().find("the gradient of x is 2x3, the option input_gradient = false says empty") != std::string::npos);
+}
+
+TEST_CASE("By default a gradient may be off by little more than rounding") {
+  REQUIRE_FALSE(report_of(Bug::small_factor).passed());
+  REQUIRE(check_gradients(Planted<double>(Bug::small_factor), Shape{2, 3}, {.gradient_tolerance = 1e-7}).passed());
+}
+
+TEST_CASE("A layer that adds to the gradient of a frozen parameter breaks the rule") {
+  const auto report = report_of(Bug::adds_to_frozen);
+  REQUIRE_FALSE(report.passed());
+  REQUIRE(report.to_string().find("after a second backward, weight(0)") != std::string::npos);
 }

@@ -67,4 +67,6 @@ TEST_CASE("an evaluation can be ended early") {
   const auto results = evaluate_views(linear_classifier(), data, {.views = 1, .batch_size = 10}, [](Index done) { return done < 20; });
   CHECK(results[0].confusion.examples() == 20);
   CHECK(results[0].logits.empty());
+  CHECK(
+      results[0].loss == Approx(evaluate(linear_classifier(), first(data, 20), {.batch_size = 10}).loss));  // of those that were looked at
 }

@@ -223,3 +223,43 @@ TEST_CASE("options of a trainer that are out of range, and a stop that is taken 
   trainer.clear_stop();
   CHECK_FALSE(trainer.stop_requested());
 }
+
+TEST_CASE("gradients longer than max_gradient_norm are scaled down to it before the update, shorter ones are left alone") {
+  const auto moved = [](double most, Index shards) {  // by one step of gradient descent at rate 1: the length of the gradient
+    const SeedScope seed(1);
+    Sequential model(Linear<double>({.in_features = 3, .out_features = 2}));
+    Sgd<double> optimizer(named_parameters(model), {.learning_rate = 1});
+    Trainer trainer(model, CrossEntropyLoss<double>(), optimizer, ConstantSchedule{}, {.max_gradient_norm = most, .shards = shards});
+    Tensor<double, 2> x({2, 3});
+    for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i) - 2;
+    std::vector<double> before;
+    for (const auto& [name, p] : named_parameters(model)) before.insert(before.end(), p->value(), p->value() + p->size());
+    trainer.step(x, std::vector<int>{0, 1});
+    double squares = 0;
+    std::size_t k = 0;
+    for (const auto& [name, p] : named_parameters(model))
+      for (Index i = 0; i < p->size(); ++i, ++k) squares += (p->value()[i] - before[k]) * (p->value()[i] - before[k]);
+    return std::sqrt(squares);
+  };
+  for (const Index shards : {1, 2}) {
+    const double whole = moved(std::numeric_limits<double>::infinity(), shards);
+    CHECK(whole > 0.1);
+    CHECK(moved(2 * whole, shards) == whole);
+    CHECK(moved(whole / 4, shards) == Approx(whole / 4).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("what dropout draws follows the trainer's seed and the number of the step") {
+  const auto loss = [](std::uint64_t seed, Index first_step) {
+    const SeedScope weights(4);
+    Sequential model(Dropout<double>({.p = 0.5}), Linear<double>({.in_features = 40, .out_features = 10}));
+    AdamW<double> optimizer(named_parameters(model));
+    Trainer trainer(model, CrossEntropyLoss<double>(), optimizer, ConstantSchedule{}, {.seed = seed, .first_step = first_step});
+    Tensor<double, 2> x({1, 40});
+    for (Index i = 0; i < 40; ++i) x[i] = static_cast<double>(i) / 10;
+    return trainer.step(x, std::vector<int>{3}).loss;
+  };
+  CHECK(loss(1, 0) == loss(1, 0));
+  CHECK(loss(1, 0) != loss(2, 0));
+  CHECK(loss(1, 0) != loss(1, 1));
+}
