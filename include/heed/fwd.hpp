@@ -115,6 +115,7 @@ template <class Derived, class T, int Rank>
 class GlobalMaxPoolLayer;
 template <class T>
 class GroupNorm;
+struct DecodePosition;
 template <class T>
 class KeyValueCache;
 template <class T>

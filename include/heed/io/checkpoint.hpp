@@ -123,8 +123,14 @@ void load_checkpoint(const SafetensorsReader& file, Model& model, Optimizer& opt
     seen = static_cast<Index>(number.as_integer());
   }
 
-  // A parameter that is frozen now may have made steps before.
-  optimizer.list_frozen([&](std::string_view name) { return file.find(text("optimizer.", name, ".step")) != nullptr; });
+  std::vector<std::string_view> stepped;  // a parameter that is frozen now may have made steps before
+  for (const auto& entry : file.entries()) {
+    constexpr std::string_view before = "optimizer.", behind = ".step";
+    const std::string_view name = entry.name;
+    if (name.size() > before.size() + behind.size() && name.starts_with(before) && name.ends_with(behind))
+      stepped.push_back(name.substr(before.size(), name.size() - before.size() - behind.size()));
+  }
+  optimizer.list_frozen(stepped);
   std::deque<std::int64_t> counts;
   const auto expected = detail::checkpoint_tensors(model, optimizer, average, counts);
   std::string problems;

@@ -329,12 +329,10 @@ void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_
         moments.data() + r.chunks_before(group) * 3 * f, mean + at, mean_rest + at, variance + at};
     dispatch<detail::FoldMoments<T>, T>(&m, first_set, last_set);
   };
-  if (r.groups > 1)
-    parallel_for(r.groups, 1 + 1024 / f, [&](Index begin, Index end) {
-      for (Index group = begin; group < end; ++group) fold(group, 0, r.sets());
-    });
-  else
-    parallel_for(r.sets(), 256, [&](Index begin, Index end) { fold(0, begin, end); });
+  if (r.groups == 1) return parallel_for(r.sets(), 256, [&](Index begin, Index end) { fold(0, begin, end); });
+  parallel_for(r.groups, 1 + 1024 / f, [&](Index begin, Index end) {
+    for (Index group = begin; group < end; ++group) fold(group, 0, r.sets());
+  });
 }
 HEED_COMPILE_ONCE(batch_norm_statistics);
 

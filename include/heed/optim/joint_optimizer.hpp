@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -62,8 +61,8 @@ class JointOptimizer final : public Optimizer<T> {
   std::vector<NamedStepCount> named_step_counts() override {
     return joined([](Optimizer<T>& one) { return one.named_step_counts(); });
   }
-  void list_frozen(const std::function<bool(std::string_view name)>& wanted) override {
-    for (Optimizer<T>* one : optimizers_) one->list_frozen(wanted);
+  void list_frozen(const std::vector<std::string_view>& names) override {
+    for (Optimizer<T>* one : optimizers_) one->list_frozen(names);
   }
 
  private:

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -100,8 +99,8 @@ class Optimizer {
   virtual std::vector<NamedState<T>> named_state() = 0;
   /// The step counts of the same parameters, for checkpoints: written back, they set where bias corrections and schedules go on.
   virtual std::vector<NamedStepCount> named_step_counts() = 0;
-  /// For checkpoints: from now on the two list frozen parameters that have made no step, too, if `wanted(name)` says so.
-  virtual void list_frozen(const std::function<bool(std::string_view name)>& wanted) = 0;
+  /// For checkpoints: from now on the two list these parameters, by their names, also if they are frozen and have made no step.
+  virtual void list_frozen(const std::vector<std::string_view>& names) = 0;
 
  protected:
   Optimizer() = default;
@@ -130,7 +129,7 @@ class ParameterOptimizer : public Optimizer<T> {
   std::vector<NamedParameter<T>> named_parameters() const override;
   std::vector<NamedState<T>> named_state() override;
   std::vector<NamedStepCount> named_step_counts() override;
-  void list_frozen(const std::function<bool(std::string_view name)>& wanted) override;
+  void list_frozen(const std::vector<std::string_view>& names) override;
 
  protected:
   /// What `update` is given: a part of one parameter.
@@ -278,8 +277,8 @@ std::vector<NamedStepCount> ParameterOptimizer<T>::named_step_counts() {
 }
 
 template <class T>
-void ParameterOptimizer<T>::list_frozen(const std::function<bool(std::string_view name)>& wanted) {
-  for (Entry& e : entries_) e.listed = wanted(e.name);
+void ParameterOptimizer<T>::list_frozen(const std::vector<std::string_view>& names) {
+  for (Entry& e : entries_) e.listed = std::find(names.begin(), names.end(), e.name) != names.end();
 }
 
 HEED_COMPILE_CLASS_ONCE(ParameterOptimizer);
