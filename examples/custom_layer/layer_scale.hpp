@@ -50,7 +50,7 @@ class LayerScale : public heed::LayerBase<LayerScale<T>> {
   /// y = γ ⊙ x: dx = γ ⊙ dy, d_weight += column sums of dy ⊙ x.
   template <int Rank>
   heed::Tensor<T, Rank> backward(const heed::TensorView<const T, Rank>& dy, Cache& cache) {
-    heed::require_gradient_shape("LayerScale", dy.shape(), output_shape(dy.shape()), cache.x);
+    heed::require_gradient_shape("LayerScale", dy.shape(), output_shape(dy.shape()), cache.x, weight_.size());
     const heed::Index channels = weight_.size();
     heed::parallel_sum(cache.x.rows(), 256, channels, weight_.gradient(), [&](heed::Index begin, heed::Index end, T* sums) {
       for (heed::Index r = begin; r < end; ++r)

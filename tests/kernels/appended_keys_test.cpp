@@ -167,3 +167,26 @@ TEST_CASE("Appended keys escape lengths, distances, a past and masks that end ea
       sums[static_cast<std::size_t>(row / kQueries % kHeads * kKeys + j)] += expected.d_bias[static_cast<std::size_t>(row * all + j)];
   CHECK(largest_difference(d_bias, tensor(sums)) < 1e-13);
 }
+
+TEST_CASE("Appended keys copy a mask or a bias once where it is the same for batches, heads or queries") {
+  const Problems<float> p(true, false, false, false, false);
+  const bool seen[kQueries * kKeys] = {};
+  const float bias[kHeads * kKeys] = {};
+  const Index all = kKeys + 1;
+  {
+    kernels::Attention<float> a = p.before;
+    a.causal = true;
+    kernels::AppendedKeys<float> keys;
+    keys.extend(a, p.last_key.data(), p.last_value.data(), false);
+    CHECK((a.mask.batch == 0 && a.mask.head == 0 && a.mask.query == all));
+    CHECK_FALSE(a.bias);
+  }
+  {
+    kernels::Attention<float> a = p.before;
+    a.mask = {seen, 0, 0, kKeys, 1}, a.bias = {bias, 0, kKeys, 0, 1};
+    kernels::AppendedKeys<float> keys;
+    keys.extend(a, p.last_key.data(), p.last_value.data(), false);
+    CHECK((a.mask.batch == 0 && a.mask.head == 0 && a.mask.query == all));
+    CHECK((a.bias.batch == 0 && a.bias.head == all && a.bias.query == 0));
+  }
+}

@@ -213,6 +213,28 @@ TEMPLATE_TEST_CASE("attention: keys and values that nobody attends may be NaN an
   CHECK(tried > 500);
 }
 
+TEST_CASE(
+    "attention: a head that is cut among threads has the bits of a whole one, where a bias hides keys from all of it", "[attention]") {
+  for (Index hidden : {0, 30}) {  // at the end, and one in between
+    Dense<float> p(1, 2, 300, 120, 8, 8);
+    std::vector<float> bias(2 * 300 * 120);
+    for (Index row = 0; row < 600; ++row)
+      for (Index j = 0; j < 120; ++j)
+        bias[static_cast<std::size_t>(row * 120 + j)] = hidden && (j >= 120 - hidden || j == 50) ? -HUGE_VALF : float(row + j) / 600;
+    for (Index h = 0; h < 2 && hidden; ++h)
+      for (Index d = 0; d < 8; ++d)
+        p.k[static_cast<std::size_t>((h * 120 + 50) * 8 + d)] = p.v[static_cast<std::size_t>((h * 120 + 119) * 8 + d)] = NAN;
+    p.a.bias = {bias.data(), 2 * 300 * 120, 300 * 120, 120, 1};
+    std::vector<float> y[2];
+    for (int threads : {1, 4}) {
+      const ThreadScope scope(threads);
+      y[threads / 4] = Result<float>(p.a).y;
+    }
+    for (float number : y[0]) REQUIRE(std::isfinite(number));
+    CHECK(y[0] == y[1]);
+  }
+}
+
 TEST_CASE("attention: a NaN that is attended is not swallowed", "[attention]") {
   Dense<float> dense(1, 1, 3, 40, 8, 8);
   dense.q[8] = NAN;  // the second query

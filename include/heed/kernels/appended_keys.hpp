@@ -20,26 +20,30 @@ class AppendedKeys {
     mask_keys_ = std::min(keys, a.key_limit);
     extend_rows(a, a.k, a.kv_heads * a.width, last_key, all, k_);
     extend_rows(a, a.v, a.kv_heads * a.value_width, last_value, all, v_);
-    const Shape full{a.batches, a.heads, a.queries, all};
-    const Index head = a.queries * all, batch = a.heads * head;
+    const bool positions_differ = a.end_aligned && a.key_lengths;  // between batches
     if (a.slopes || a.bias) {
-      Tensor<T, 4> bias(full);
-      for_each_row(a, [&](Index b, Index h, Index i) {
+      Tensor<T, 4> bias(rows_of(a, (a.bias && a.bias.batch != 0) || (a.slopes && positions_differ), a.slopes || a.bias.head != 0,
+          a.slopes || a.bias.query != 0, all));
+      for_each_row(bias, [&](Index b, Index h, Index i, T* row) {
         for (Index j = 0; j < mask_keys_; ++j) {
-          if (a.bias) bias(b, h, i, j) = a.bias.row(b, h, i)[j * a.bias.key];
-          if (a.slopes) bias(b, h, i, j) -= a.slopes[h] * T(std::abs(static_cast<double>(a.position(b, i) - j)));
+          if (a.bias) row[j] = a.bias.row(b, h, i)[j * a.bias.key];
+          if (a.slopes) row[j] -= a.slopes[h] * T(std::abs(static_cast<double>(a.position(b, i) - j)));
         }
       });
       bias_ = std::move(bias);
-      a.bias = {bias_.data(), batch, head, all, 1};
+      a.bias = mask_of<const T>(bias_);
     }
     if (a.mask || a.causal || a.key_lengths || a.key_limit < keys) {
-      attend_.resize(full);
-      attend_.fill(true);
-      for_each_row(a, [&](Index b, Index h, Index i) {
-        for (Index j = 0; j < keys; ++j) attend_(b, h, i, j) = j < a.visible_keys(b, i) && (!a.mask || a.mask.row(b, h, i)[j * a.mask.key]);
+      attend_.resize(rows_of(
+          a, a.key_lengths || (a.mask && a.mask.batch != 0), a.mask && a.mask.head != 0, a.causal || (a.mask && a.mask.query != 0), all));
+      for_each_row(attend_, [&](Index b, Index h, Index i, bool* row) {
+        const Index visible = a.visible_keys(b, i);
+        const bool* mask = a.mask ? a.mask.row(b, h, i) : nullptr;
+        for (Index j = 0; j < visible; ++j) row[j] = !mask || mask[j * a.mask.key];
+        std::fill(row + visible, row + keys, false);
+        std::fill(row + keys, row + all, true);
       });
-      a.mask = {attend_.data(), batch, head, all, 1};
+      a.mask = mask_of<const bool>(attend_);
       a.causal = false, a.key_lengths = nullptr;
     }
     a.slopes = nullptr;  // they are in the bias now
@@ -64,8 +68,8 @@ class AppendedKeys {
     Tensor<T, 4> d_bias;
     const MaskRef<T> d_bias_before = g.d_bias;
     if (g.d_bias) {
-      d_bias = Tensor<T, 4>({a.batches, a.heads, a.queries, a.keys});
-      g.d_bias = {d_bias.data(), a.heads * a.queries * a.keys, a.queries * a.keys, a.keys, 1};
+      d_bias = Tensor<T, 4>(rows_of(a, g.d_bias.batch != 0, g.d_bias.head != 0, g.d_bias.query != 0, a.keys));
+      g.d_bias = mask_of<T>(d_bias);
     }
     attention_backward(a, g);
     const auto take = [&](const Tensor<T, 3>& all, const HeadRows<T>& before, T* d_last) {
@@ -75,10 +79,11 @@ class AppendedKeys {
       }
     };
     take(dk, dk_before, d_last_key), take(dv, dv_before, d_last_value);
-    if (d_bias_before)
-      for_each_row(a, [&](Index b, Index h, Index i) {
-        for (Index j = 0; j < mask_keys_; ++j) d_bias_before.row(b, h, i)[j * d_bias_before.key] += d_bias(b, h, i, j);
-      });
+    if (!d_bias_before) return;
+    for (Index b = 0; b < d_bias.size(0); ++b)  // one after another: rows of the bias may overlap
+      for (Index h = 0; h < d_bias.size(1); ++h)
+        for (Index i = 0; i < d_bias.size(2); ++i)
+          for (Index j = 0; j < mask_keys_; ++j) d_bias_before.row(b, h, i)[j * d_bias_before.key] += d_bias(b, h, i, j);
   }
 
  private:
@@ -92,18 +97,29 @@ class AppendedKeys {
     own = std::move(copy);
     rows = {own.data(), all * features, features / a.kv_heads, features};
   }
-  template <class F>
-  static void for_each_row(const Attention<T>& a, const F& f) {
-    for (Index b = 0; b < a.batches; ++b)
-      for (Index h = 0; h < a.heads; ++h)
-        for (Index i = 0; i < a.queries; ++i) f(b, h, i);
+  /// The shape of a mask or bias of ours, with one row for all along the axes where the rows are equal.
+  static Shape rows_of(const Attention<T>& a, bool by_batch, bool by_head, bool by_query, Index all) {
+    return {by_batch ? a.batches : 1, by_head ? a.heads : 1, by_query ? a.queries : 1, all};
+  }
+  template <class M, class U>
+  static MaskRef<M> mask_of(Tensor<U, 4>& x) {
+    const Index query = x.size(3), head = x.size(2) * query, batch = x.size(1) * head;
+    return {x.data(), x.size(0) > 1 ? batch : 0, x.size(1) > 1 ? head : 0, x.size(2) > 1 ? query : 0, 1};
+  }
+  /// `f(batch, head, query, row)` in parallel.
+  template <class U, class F>
+  static void for_each_row(Tensor<U, 4>& x, const F& f) {
+    const Index heads = x.size(1), queries = x.size(2), width = x.size(3);
+    parallel_for(x.rows(), 1 + 16384 / width, [&](Index begin, Index end) {
+      for (Index r = begin; r < end; ++r) f(r / queries / heads, r / queries % heads, r % queries, x.data() + r * width);
+    });
   }
 
   Index mask_keys_ = 0;          ///< keys that the masks and the bias had
   Tensor<T, 3> k_, v_;           ///< (B, keys + appended, features)
-  Tensor<bool, 4> attend_;       ///< (B, H, queries, keys + appended)
+  Tensor<bool, 4> attend_;       ///< (B, H, queries, keys + appended), each of the first three 1 where the masks are equal along it
   Tensor<bool, 2> attend_keys_;  ///< (B, keys + appended)
-  Tensor<T, 4> bias_;            ///< (B, H, queries, keys + appended)
+  Tensor<T, 4> bias_;            ///< the same
 };
 
 }  // namespace heed::inline HEED_ABI::kernels
