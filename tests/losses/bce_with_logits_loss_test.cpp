@@ -156,6 +156,7 @@ TEST_CASE("mistakes get a sentence, and the mean of nothing is 0") {
   CHECK_THROWS_WITH(
       BCEWithLogitsLoss<float>({.pos_weight = {1, 2}}).value(x, x), "BCEWithLogitsLoss: the input has 3 features, pos_weight has 2");
   CHECK_THROWS_WITH(BCEWithLogitsLoss<float>({.weight = {1, -2}}), "BCEWithLogitsLoss: weights must be finite and not negative, one is -2");
-  CHECK_THROWS_WITH(BCEWithLogitsLoss<float>({.pos_weight = {-2}}), "BCEWithLogitsLoss: pos_weights must be finite and not negative, one is -2");
+  CHECK_THROWS_WITH(
+      BCEWithLogitsLoss<float>({.pos_weight = {-2}}), "BCEWithLogitsLoss: pos_weights must be finite and not negative, one is -2");
   CHECK(loss(Tensor<float, 2>({0, 3}), Tensor<float, 2>({0, 3}), dx) == 0.0);
 }

@@ -116,7 +116,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     std::tuple<typename First::Cache, typename Rest::Cache...> layers;  ///< each layer's own
     std::array<Tensor<scalar, 1>, kCount - 1> between;  ///< output of layer i, input of layer i + 1; empty where one runs both
     bool filled = false;                                ///< forward has come to its end, and no backward has followed
-    [[no_unique_address]] MoveOnly looks_into_itself;
+    [[no_unique_address]] MoveOnly looks_into_itself;   ///< views of tensors beside them
   };
 
   /// From layers, some perhaps `named`. Throws std::invalid_argument for names that are empty, hold a dot or occur twice.

@@ -210,8 +210,11 @@ void require_gradient_shape(
 /// A member of caches that look into themselves. They may be moved, but not copied: a copy would look into the original.
 struct MoveOnly {
   MoveOnly() = default;
+  /// Moved with what it is a part of.
+  /// @{
   MoveOnly(MoveOnly&&) noexcept = default;
   MoveOnly& operator=(MoveOnly&&) noexcept = default;
+  /// @}
 };
 
 /// Sees what shapes a composed model asks of its children while it lives: `model.output_shape(in)` becomes a list of all layers with

@@ -56,7 +56,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   static constexpr bool mixes_tokens = true;  // decode refuses it
 
   struct Cache {
-    [[no_unique_address]] MoveOnly looks_into_itself;
+    [[no_unique_address]] MoveOnly looks_into_itself;  ///< views of tensors beside them
     typename LayerNorm<T>::Cache norm;
     typename PositionalEncoding<T>::Cache position;
     typename QkvProjection<T>::Cache qkv;

@@ -69,7 +69,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     Tensor<T, 4> weights;                   ///< (N, heads, T, S + appended) if they were asked for
     DropoutKey dropout;
     typename Linear<T>::Cache out;
-    [[no_unique_address]] MoveOnly looks_into_itself;
+    [[no_unique_address]] MoveOnly looks_into_itself;  ///< views of tensors beside them
   };
 
   explicit MultiHeadAttention(const Options& options)

@@ -45,7 +45,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   static constexpr int input_rank = 3;
 
   struct Cache {
-    [[no_unique_address]] MoveOnly looks_into_itself;
+    [[no_unique_address]] MoveOnly looks_into_itself;  ///< views of tensors beside them
     typename LayerNorm<T>::Cache norm1, norm2;
     typename MultiHeadAttention<T>::Cache self_attn;
     typename Linear<T>::Cache linear1, linear2;
