@@ -279,10 +279,9 @@ struct MaskScores {
           bias = x.bias_row;
         }
         const P unit = P::broadcast(T(kLog2E));
-        for (Index j = 0; j < end; j += lanes) {
-          const P b = P::load_partial(bias + j, end - j),
-                  sum = P::max(masked, P::fma(b, unit, P::load(s + j)));         // max in this order keeps NaN
-          P::select_greater(b, masked, sum, P::nan_or(b, masked)).store(s + j);  // a bias that masks hides a NaN
+        for (Index j = 0; j < end; j += lanes) {  // a bias that masks hides a NaN; max in this order keeps those of the others
+          const P b = P::load_partial(bias + j, end - j), sum = P::fma(b, unit, P::load(s + j));
+          P::max(masked, P::select_greater(b, masked, sum, b)).store(s + j);
         }
       }
       if (a.mask) {
