@@ -30,7 +30,7 @@ void add_training(CLI::App* command, cifar10::TrainOptions& o) {
   add_within(command, "--feed-forward", o.net.feed_forward, 0, cifar10::kWidestFeedForward,
       "Behind each a residual perceptron with N hidden features for each of its inputs; 0: none");
   command->add_flag("--relative-bias", o.net.relative_bias, "Attention adds a learned number a head and relative position to its scores");
-  add_whole(command, "--epochs", o.epochs, 1, "Passes over the training images (demo 3, small 8, large 16, article 3)");
+  add_whole(command, "--epochs", o.epochs, 1, "Passes over the training images (demo 3, small 10, large 16, article 3)");
   add_whole(command, "--batch-size", o.batch_size, 1, "Images a step")->capture_default_str();
   command
       ->add_option("--shards", o.shards,

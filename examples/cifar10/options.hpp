@@ -66,7 +66,7 @@ struct Recipe {
   double attention_factor = 1.0 / 3;  ///< of the learning rate, for the attention block, with Adam and AdamW; with SGD it is 1/3
 };
 inline Recipe recipe_of(std::string_view net) {
-  if (net == "small") return {.epochs = 8, .weight_decay = 0.5, .label_smoothing = 0.2, .average = 0.99};
+  if (net == "small") return {.epochs = 10, .weight_decay = 0.5, .label_smoothing = 0.2, .average = 0.99};
   if (net == "large") return {.epochs = 16, .weight_decay = 0.5, .label_smoothing = 0.2, .translate = 4};
   if (net == "article") return {.attention_factor = 2};
   return {};
