@@ -87,7 +87,8 @@ namespace detail {
 
 /// A walk that lists the parameters. One for all models: what is written behind it is compiled once.
 template <class T>
-struct ParameterList final : Visitor<T> {
+class ParameterList final : public Visitor<T> {
+ public:
   std::vector<NamedParameter<T>> found;  ///< so far
   using Visitor<T>::parameter;
   void parameter(std::string_view name, Parameter<T>& p) override;
@@ -100,7 +101,8 @@ HEED_COMPILE_CLASS_ONCE(ParameterList);
 
 /// The same of the buffers.
 template <class T>
-struct BufferList final : Visitor<T> {
+class BufferList final : public Visitor<T> {
+ public:
   std::vector<NamedBuffer<T>> found;  ///< so far
   using Visitor<T>::buffer;
   void buffer(std::string_view name, Tensor<T, 1>& b) override;
