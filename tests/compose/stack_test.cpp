@@ -24,6 +24,12 @@ TEST_CASE("Stack has exact gradients for any number of blocks") {
   }
 }
 
+TEST_CASE("A stack's cache looks into itself: it moves, and is not copied") {
+  using Cache = Stack<Linear<double>>::Cache;
+  STATIC_REQUIRE(!std::is_copy_constructible_v<Cache>);
+  STATIC_REQUIRE((std::is_move_constructible_v<Cache> && std::is_move_assignable_v<Cache>));
+}
+
 TEST_CASE("An empty stack is the identity") {
   const auto stack = stack_of(0);
   Tensor<double, 2> x({1, 3});

@@ -72,6 +72,18 @@ struct Training {
   }
 };
 
+/// A training of two steps, and a checkpoint of it.
+struct Saved {
+  ScratchFolder folder;
+  std::string path = folder.file("checkpoint.safetensors");
+  Training<float> own{1};
+
+  Saved() {
+    own.run(0, 2);
+    io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+  }
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("a training that goes on from a checkpoint makes the steps of one that never stopped", "", float, double) {
@@ -180,11 +192,9 @@ TEST_CASE("the checkpoint's own words are not the caller's") {
 }
 
 TEST_CASE("numbers that are none are no checkpoint: the one before stays") {
-  const ScratchFolder folder;
-  const std::string path = folder.file("checkpoint.safetensors");
-  Training<float> own(1);
-  own.run(0, 2);
-  io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+  Saved saved;
+  Training<float>& own = saved.own;
+  const std::string& path = saved.path;
   const std::string before = read_file(path);
   const auto spoiled = [&](float& number, const std::string& words) {
     const float kept = std::exchange(number, std::numeric_limits<float>::infinity());
@@ -200,11 +210,9 @@ TEST_CASE("numbers that are none are no checkpoint: the one before stays") {
 }
 
 TEST_CASE("a checkpoint is not taken, and not given back, while the averages are in the model") {
-  const ScratchFolder folder;
-  const std::string path = folder.file("checkpoint.safetensors");
-  Training<float> own(1);
-  own.run(0, 2);
-  io::save_checkpoint(path, own.model, own.optimizer, {}, &own.average);
+  Saved saved;
+  Training<float>& own = saved.own;
+  const std::string& path = saved.path;
   const auto before = own.all();
   {
     AverageScope scope(own.average);

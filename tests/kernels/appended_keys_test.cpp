@@ -190,3 +190,18 @@ TEST_CASE("Appended keys copy a mask or a bias once where it is the same for bat
     CHECK((a.bias.batch == 0 && a.bias.head == all && a.bias.query == 0));
   }
 }
+
+TEST_CASE("Appended keys keep a mask for each batch where lengths differ") {
+  const Problems<float> p(true, false, false, false, false);
+  const std::vector<Index> lengths{kKeys, 2};
+  kernels::Attention<float> a = p.before;
+  a.key_lengths = lengths.data();
+  kernels::AppendedKeys<float> keys;
+  keys.extend(a, p.last_key.data(), p.last_value.data(), false);
+  REQUIRE(kBatches == 2);
+  for (Index b = 0; b < kBatches; ++b)
+    for (Index h = 0; h < kHeads; ++h)
+      for (Index i = 0; i < kQueries; ++i)
+        for (Index j = 0; j <= kKeys; ++j)
+          CHECK(a.mask.row(b, h, i)[j * a.mask.key] == (j == kKeys || j < lengths[static_cast<std::size_t>(b)]));
+}

@@ -95,4 +95,8 @@ TEST_CASE("LayerNorm refuses a cache that no forward has filled") {
   LayerNorm<float>::Cache cache;
   const Tensor<float, 2> dy({1, 1});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("LayerNorm: backward follows one forward"));
+  LayerNorm<float> narrow({.normalized_shape = {8}}), wide({.normalized_shape = {800}});
+  const Tensor<float, 2> x({100, 8}), as_many({1, 800});
+  narrow.forward(x, cache);
+  CHECK_THROWS_WITH(wide.backward(as_many, cache), contains("LayerNorm: the cache has seen an input of 8 features, this layer takes 800"));
 }

@@ -501,6 +501,12 @@ TEST_CASE("MultiHeadAttention refuses a cache that no forward has filled") {
   CHECK(std::as_const(layer.out_proj()).bias().gradient()[0] == before);  // what is refused adds nothing
   layer.backward_cross(dy, cache);
   CHECK_THROWS_WITH(layer.backward_cross(dy, cache), contains("has been used already"));
+  MultiHeadAttention<float> eight({.embed_dim = 16, .num_heads = 8}), two({.embed_dim = 16, .num_heads = 2});
+  const Tensor<float, 3> x({1, 3, 16});
+  eight.forward(x, cache);
+  CHECK_THROWS_WITH(two.backward(x, cache), contains("the cache is of a layer of 8 heads (8 of keys), this one has 2 (2)"));
+  CHECK_THROWS_WITH(
+      layer.backward(x, cache), contains("MultiHeadAttention: the cache has seen an input of 16 features, this layer takes 2"));
 }
 
 TEST_CASE("MultiHeadAttention: projections start Xavier-uniform, appended keys Xavier-normal, biases at zero", "[multi_head_attention]") {

@@ -52,4 +52,9 @@ TEST_CASE("SequencePool refuses a cache that no forward has filled") {
   const Tensor<float, 2> dy({1, 1});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("SequencePool: backward follows one forward"));
   CHECK_THROWS_WITH(SequencePool<float>({.features = -1}), contains("SequencePool: features (-1)"));
+  SequencePool<float> wide({.features = 40});
+  const Tensor<float, 3> x({1, 3, 1});
+  layer.forward(x, cache);
+  CHECK_THROWS_WITH(wide.backward(Tensor<float, 2>({1, 40}), cache),
+      contains("SequencePool: the cache has seen an input of 1 features, this layer takes 40"));
 }

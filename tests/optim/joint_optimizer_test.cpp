@@ -118,6 +118,20 @@ TEST_CASE("gradients of all members end, and a refused factor moves none") {
     for (Index i = 0; i < parameter->size(); ++i) CHECK(parameter->gradient()[i] == 0);
 }
 
+TEST_CASE("where one member cannot step, none does") {
+  Training training;
+  Parameter<float> vector({3});
+  vector.freeze();
+  Muon<float> matrices({{"vector", &vector}}, {});
+  JointOptimizer<float> both({&training.adam, &matrices});
+  const std::string before = weights_hash(training.model);
+  for (const auto& [name, parameter] : named_parameters(training.model)) std::fill_n(parameter->gradient(), parameter->size(), 1.0f);
+  vector.freeze(false), vector.gradient()[0] = 1;
+  CHECK_THROWS_WITH(both.step(), contains("Muon: vector is a vector (3)"));
+  CHECK(weights_hash(training.model) == before);
+  for (const auto& [name, count] : both.named_step_counts()) CHECK(*count == 0);
+}
+
 TEST_CASE("a parameter belongs to one member") {
   Training training;
   AdamW<float> all(named_parameters(training.model));

@@ -21,9 +21,10 @@ class Stack : public LayerBase<Stack<Block>> {
   static constexpr int input_rank = Block::input_rank;
 
   struct Cache {
-    std::vector<typename Block::Cache> blocks;  ///< each block's own
-    std::vector<Tensor<scalar, 1>> between;     ///< outputs of all blocks but the last
-    bool filled = false;                        ///< forward has come to its end, and no backward has followed
+    std::vector<typename Block::Cache> blocks;         ///< each block's own
+    std::vector<Tensor<scalar, 1>> between;            ///< outputs of all blocks but the last
+    bool filled = false;                               ///< forward has come to its end, and no backward has followed
+    [[no_unique_address]] MoveOnly looks_into_itself;  ///< views of tensors beside them
   };
 
   /// Takes the blocks, first to last.

@@ -198,14 +198,17 @@ inline void require_gradient_shape(std::string_view layer, const Shape& dy, cons
   require<ShapeError>(dy == expected && dy.rows() == rows, layer, ": dy is ", dy, ", the forward pass of this cache gave ", rows,
       " rows of ", expected.features(), " features; backward takes the gradient of that output, once a forward");
 }
-/// The same where the cache keeps a view of x, with the rows of y and `features` of the layer: a cache that no forward has filled is refused, and so is that of
-/// another layer, or of a forward pass that refused its input.
+/// The check that a cache is not that of another layer, nor of a forward pass that refused its input: it has `seen` as many features as the layer takes.
+inline void require_own_cache(std::string_view layer, Index seen, Index features) {
+  require<ShapeError>(seen == features, layer, ": the cache has seen an input of ", seen, " features, this layer takes ", features,
+      "; backward takes the cache of a forward pass of its own layer");
+}
+/// The checks of `backward` where the cache keeps a view of x, with the rows of y and `features` of the layer.
 template <class T, int Rank>
 void require_gradient_shape(
     std::string_view layer, const Shape& dy, const Shape& expected, const TensorView<const T, Rank>& seen, Index features) {
   require_filled(layer, seen);
-  require<ShapeError>(seen.features() == features, layer, ": the cache has seen an input of ", seen.features(),
-      " features, this layer takes ", features, "; backward takes the cache of a forward pass of its own layer");
+  require_own_cache(layer, seen.features(), features);
   require_gradient_shape(layer, dy, expected, seen.rows());
 }
 

@@ -8,19 +8,6 @@
 
 namespace heed::inline HEED_ABI {
 
-/// Where a sequence stands that is decoded token by token: the state of layers that only count (PositionalEncoding, RotaryEmbedding).
-struct DecodePosition {
-  Index position = 0;  ///< of the next token
-
-  /// Tokens seen so far.
-  Index length() const { return position; }
-  /// Forgets all tokens but the first `length`.
-  void truncate(Index length) {
-    require(0 <= length && length <= position, "DecodePosition: truncate(", length, ") must lie in 0 ... length = ", position);
-    position = length;
-  }
-};
-
 /// Keys and values of the tokens that a causal attention layer has seen, so that the next ones need not compute them again: what
 /// `MultiHeadAttention::decode` continues. The memory is taken once, for `capacity` tokens; copies are deep (to go on in two ways).
 ///

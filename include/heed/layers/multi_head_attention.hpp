@@ -394,6 +394,9 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
       const kernels::HeadRows<T>& dk, const kernels::HeadRows<T>& dv) {
     const kernels::Attention<T>& a = cache.problem;
     const Index e = options_.embed_dim;
+    require_own_cache("MultiHeadAttention", cache.q.features(), e);
+    require(a.heads == options_.num_heads && a.kv_heads == options_.num_kv_heads, "MultiHeadAttention: the cache is of a layer of ",
+        a.heads, " heads (", a.kv_heads, " of keys), this one has ", options_.num_heads, " (", options_.num_kv_heads, ")");
     require_gradient_shape("MultiHeadAttention", dy.shape(), cache.q.shape(), cache.context.rows());
     kernels::AttentionGradients<T> g;
     g.y = heads<const T>(cache.context.data(), a.queries, e), g.log_sum = cache.log_sum.data();

@@ -7,7 +7,7 @@
 #include <heed/core/layer.hpp>
 #include <heed/kernels/column_sums.hpp>
 #include <heed/kernels/elementwise.hpp>
-#include <heed/layers/key_value_cache.hpp>
+#include <heed/layers/decode_position.hpp>
 
 namespace heed::inline HEED_ABI {
 

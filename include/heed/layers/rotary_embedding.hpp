@@ -6,7 +6,7 @@
 
 #include <heed/core/layer.hpp>
 #include <heed/kernels/rotary_embedding.hpp>
-#include <heed/layers/key_value_cache.hpp>
+#include <heed/layers/decode_position.hpp>
 
 namespace heed::inline HEED_ABI {
 

@@ -100,6 +100,7 @@ class RowNormLayer : public LayerBase<Derived> {
   template <int Rank>
   void backward_to(const TensorView<const T, Rank>& dy, Cache& cache, const TensorView<T, Rank>& dx, bool add) {
     require_filled(Derived::kKind, cache.inv_std);
+    require_own_cache(Derived::kKind, cache.x.features(), width_);
     const Index rows = cache.x.size(0);
     require<ShapeError>(dy.size() == cache.x.size() && dx.shape() == output_shape(dy.shape()), Derived::kKind, ": dy is ", dy.shape(),
         ", the forward pass of this cache gave ", rows, " times ", row_);

@@ -58,6 +58,7 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
   Tensor<T, InputRank> backward(const TensorView<const T, 2>& dy, Cache& cache) {
     const auto& x = cache.x;
     require_filled("SequencePool", cache.weights);
+    require_own_cache("SequencePool", x.features(), options_.features);
     require_gradient_shape("SequencePool", dy.shape(), {x.size(0), options_.features}, x.size(0));
     auto dx = Tensor<T, InputRank>::uninitialized(x.shape());
     kernels::sequence_pool_backward(
