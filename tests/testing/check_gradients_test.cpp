@@ -102,6 +102,16 @@ TEST_CASE("A right layer passes") {
   REQUIRE(report.passed());
   REQUIRE(report.checked == 6 + 6 + 6 + 3);  // y twice, x, weight
   REQUIRE(report.layer == "Planted");
+  const auto more = check_gradients(Planted<double>(Bug::none), Shape{7, 3});  // more entries than one pass seeds
+  INFO(more.to_string());
+  REQUIRE(more.passed());
+  REQUIRE(more.checked == 21 + 21 + 21 + 3);
+}
+
+TEST_CASE("A report names every rule that is broken") {
+  GradientReport report;
+  report.broken_rules = {"the first", "the second"};
+  REQUIRE_THAT(report.to_string(), contains("the first") && contains("the second"));
 }
 
 TEST_CASE("Wrong gradients are found, and the entry is named") {
@@ -125,6 +135,7 @@ TEST_CASE("The gradient rule is part of the certificate") {
 
 TEST_CASE("Values must agree in both passes") {
   REQUIRE_FALSE(report_of(Bug::value_differs).passed());
+  REQUIRE(check_gradients(Planted<double>(Bug::value_differs), Shape{2, 3}, {.value_tolerance = 1e-7}).passed());  // of the largest value
   const auto inference = report_of(Bug::inference_differs);
   REQUIRE_FALSE(inference.passed());
   REQUIRE(inference.worst.name == "inference y(0,1)");
