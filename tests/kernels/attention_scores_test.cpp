@@ -34,9 +34,9 @@ TEMPLATE_TEST_CASE("a block of scores is cap(scale q k) - slope |distance| + bia
         std::vector<unsigned char> flags(static_cast<std::size_t>(chunk));
         scratch.flag_row = flags.data();
         scratch.number_keys(chunk);
-        pack_transposed(a.k.at(0, head), a.k.row, keys, width, nullptr, scratch.packed_k);
         FetchAhead nothing;
-        const ScoreBlock<T> block = score_block(a, 0, head, first, rows, 0, keys, nullptr, sizes, scratch, nothing);
+        const TransposedRows<T> packed = chunk_keys(a, 0, head, 0, keys, nullptr, scratch);
+        const ScoreBlock<T> block = score_block(a, 0, head, first, rows, packed, 0, keys, nullptr, sizes, scratch, nothing);
         REQUIRE(block.padded == sizes.whole_vectors(keys));
         for (Index i = 0; i < rows; ++i)
           for (Index j = 0; j < block.padded; ++j) {
@@ -56,5 +56,35 @@ TEMPLATE_TEST_CASE("a block of scores is cap(scale q k) - slope |distance| + bia
             // A score is a sum of `width` products: some roundings of numbers of about 5.
             REQUIRE(std::abs(found * std::log(2.0) - score) < 50 * static_cast<double>(std::numeric_limits<T>::epsilon()));
           }
+      }
+}
+
+TEMPLATE_TEST_CASE("keys that lie in place or packed give one query the same bits", "", float, double) {
+  using T = TestType;
+  const TileSizes<T> sizes;
+  const Index keys = 2 * sizes.width + 3, row = 70;
+  const auto y = reference::random_tensor<T, 2>({keys, row}, 1), x = reference::random_tensor<T, 1>({row + 16}, 2);
+  std::vector<unsigned char> flags(static_cast<std::size_t>(keys), 1);
+  flags[1] = flags[5] = flags[static_cast<std::size_t>(keys) - 1] = 0;
+  REQUIRE(TransposedRows<T>::packed_size(1, keys, row) == 0);
+  for (const Index width : {1, 7, 64, 70})
+    for (const unsigned char* some : {static_cast<const unsigned char*>(nullptr), static_cast<const unsigned char*>(flags.data())})
+      for (const Index used : {Index(1), sizes.width, keys}) {
+        std::vector<T> packed(static_cast<std::size_t>(TransposedRows<T>::packed_size(2, sizes.whole_panels(keys), width)));
+        std::vector<T> in_place(static_cast<std::size_t>(sizes.whole_panels(keys)), T(-1)),
+            from_panels(static_cast<std::size_t>((1 + kTileSlack) * sizes.whole_panels(keys)), T(-2));
+        FetchAhead nothing;
+        TransposedRows<T>(y.data(), row, keys, width, some, nullptr).multiply(x.data(), row, 1, used, in_place.data(), row, sizes, nothing);
+        // Rows of x beyond the first are read, and multiplied into rows of scratch.
+        const auto tile = reference::random_tensor<T, 2>({1 + kTileSlack, row + 16}, 3);
+        std::vector<T> rows(tile.data(), tile.data() + tile.size());
+        std::copy_n(x.data(), row, rows.data());
+        TransposedRows<T>(y.data(), row, keys, width, some, packed.data())
+            .multiply(rows.data(), row + 16, 1, used, from_panels.data(), sizes.whole_panels(keys), sizes, nothing);
+        INFO("width " << width << ", flags " << (some != nullptr) << ", keys used " << used);
+        for (Index j = 0; j < used; ++j) REQUIRE(in_place[static_cast<std::size_t>(j)] == from_panels[static_cast<std::size_t>(j)]);
+        for (Index j = used; j < sizes.whole_vectors(used); ++j) REQUIRE(in_place[static_cast<std::size_t>(j)] == T(0));
+        if (sizes.whole_vectors(used) < sizes.whole_panels(keys))
+          REQUIRE(in_place[static_cast<std::size_t>(sizes.whole_vectors(used))] == T(-1));
       }
 }

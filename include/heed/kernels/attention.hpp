@@ -10,11 +10,11 @@ namespace heed::inline HEED_ABI::kernels {
 // softmax(Q Kᵀ) V without the matrix of weights, forward (here) and backward (attention_backward.hpp).
 //
 // Layout: heads through strides (HeadRows), features of a token contiguous. Parallel over heads, and over ranges of queries where heads are few.
-// A job packs its keys transposed in panels (right operand of Q Kᵀ), reads V as it lies where it can, and takes blocks of query
-// rows: scores of the block against all keys (scale and log2 e are in the copied queries), soft cap, distances, bias, masks, exact softmax of each row in base 2, product with V; the
+// A job packs its keys transposed in panels (right operand of Q Kᵀ; one query reads them where they lie), reads V as it lies where it can, and takes blocks of
+// query rows: scores of the block against all keys (scale and log2 e are in the copied queries), soft cap, distances, bias, masks, exact softmax of each row in base 2, product with V; the
 // row's sum divides the output, not the weights. Beyond kForwardKeys keys the same runs chunk by chunk with a running maximum and sum
-// (Milakov and Gimelshein 2018; Dao et al. 2022). Sums are in T. Each row is computed in an order that depends on the keys alone: the same bits for any
-// number of threads, any batch and any position in it.
+// (Milakov and Gimelshein 2018; Dao et al. 2022). Sums are in T. Each row is computed in an order that depends on the keys alone: the
+// same bits for any number of threads, any batch and any position in it.
 
 /// Keys of a chunk: packed keys, values and the scores of a block stay in L2, 512 KB of them at D = 128. (4096 keys: 54 instead of 76 % of two threads' peak
 /// at T = 4096, D = 64 and at T = 2048, D = 128 with 2 MB of L2.)
@@ -120,7 +120,7 @@ struct ForwardScratch {
     rows = std::min(sizes.rows * (a.causal ? 1 : std::clamp<Index>(24576 / (sizes.rows * (chunk + 1)), 1, 4)), job_rows);
     const bool copy_v = needs_copy(a.v.row, a.value_width, sizes) || a.mask || a.key_mask || a.bias;
     memory = cut_scratch<T>({
-        {&score.packed_k, chunk * a.width},
+        {&score.packed_k, TransposedRows<T>::packed_size(a.queries, chunk, a.width)},
         {&v, copy_v ? chunk * sizes.whole_vectors(a.value_width) : 0},
         {&score.scaled_q, (rows + kTileSlack) * score.q_row},
         {&score.s, (rows + kTileSlack) * score.s_row},
@@ -194,7 +194,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
   for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
     const Index keys = std::min(scratch.chunk_keys, attended.end - key);
     const unsigned char* flags = attended.flags_from(key);
-    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.score.packed_k);
+    const TransposedRows<T> k = chunk_keys(a, b, kv, key, keys, flags, scratch.score);
     const RightRows<T> v = right_rows<T>(a.v.at(b, kv, key), a.v.row, keys, a.value_width, flags, sizes, scratch.v);
     for (Index i = first; i < last; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, last - i);
@@ -203,7 +203,7 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
         for (Index r = 0; r < rows && key == attended.begin; ++r) finish_empty(i + r);
         continue;
       }
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, flags, sizes, scratch.score, ahead);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, k, key, block_keys, flags, sizes, scratch.score, ahead);
       const SoftmaxBlock<T> state{scratch.largest + (i - first), scratch.sum + (i - first), scratch.before, scratch.shift};
       dispatch<SoftmaxRows<T>, T>(&block, &state);
       const bool is_last = key + keys >= block_end;
@@ -258,7 +258,9 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
     job_rows = ((a.queries + ranges - 1) / ranges + sizes.rows - 1) / sizes.rows * sizes.rows;
   }
   ranges = (a.queries + job_rows - 1) / job_rows;
-  const double work = 2.0 * static_cast<double>(job_rows) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width);
+  // A few queries take as long as a tile of them: they wait for keys and values.
+  const double work = 2.0 * static_cast<double>(std::max(job_rows, sizes.rows)) * static_cast<double>(a.keys) *
+                      static_cast<double>(a.width + a.value_width);
   // Some 50 microseconds, and where heads are many an eighth of a thread's share: the next head of a range is asked for ahead.
   const Index grain = std::max({Index(1), static_cast<Index>(5e6 / (work + 1)), heads * ranges / (8 * thread_count())});
   const bool fetches = ranges == 1 && a.keys <= kForwardKeys &&
@@ -296,10 +298,10 @@ void head_scores(const Attention<T>& a, Index b, Index h, T* scores, const TileS
   for (Index key = attended.begin; key < attended.end; key += scratch.chunk_keys) {
     const Index keys = std::min(scratch.chunk_keys, attended.end - key);
     const unsigned char* flags = attended.flags_from(key);
-    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.score.packed_k);
+    const TransposedRows<T> k = chunk_keys(a, b, kv, key, keys, flags, scratch.score);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, a.queries - i);
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, keys, flags, sizes, scratch.score, nothing);
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, k, key, keys, flags, sizes, scratch.score, nothing);
       for (Index r = 0; r < rows; ++r)
         for (Index j = 0; j < keys; ++j) {
           const T score = block.scores[r * block.row + j];

@@ -174,8 +174,8 @@ struct BackwardScratch {
     const bool copy_k = a.mask || a.key_mask || a.bias || needs_copy(a.k.row, a.width, sizes);
     const Index padded = rows + kTileSlack;
     memory = cut_scratch<T>({
-        {&score.packed_k, chunk * a.width},
-        {&packed_v, chunk * a.value_width},
+        {&score.packed_k, TransposedRows<T>::packed_size(a.queries, chunk, a.width)},
+        {&packed_v, TransposedRows<T>::packed_size(a.queries, chunk, a.value_width)},
         {&k, copy_k ? chunk * sizes.whole_vectors(a.width) : 0},
         {&score.scaled_q, padded * score.q_row},
         {&q, padded * sizes.whole_vectors(a.width)},
@@ -257,8 +257,8 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       continue;
     }
     const Index key = attended.begin, keys = attended.end - key;
-    pack_transposed(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, scratch.score.packed_k);
-    pack_transposed(a.v.at(b, kv, key), a.v.row, keys, a.value_width, attended.flags, scratch.packed_v);
+    const TransposedRows<T> transposed_k = chunk_keys(a, b, kv, key, keys, attended.flags, scratch.score);
+    const TransposedRows<T> transposed_v(a.v.at(b, kv, key), a.v.row, keys, a.value_width, attended.flags, scratch.packed_v);
     const RightRows<T> k = right_rows<T>(a.k.at(b, kv, key), a.k.row, keys, a.width, attended.flags, sizes, scratch.k);
     for (Index i = 0; i < a.queries; i += scratch.rows) {
       const Index rows = std::min(scratch.rows, a.queries - i), block_keys = std::min(keys, a.visible_keys(b, i + rows - 1) - key);
@@ -268,7 +268,6 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       }
       const bool first_sum = summed.empty();
       summed.extend(key, key + block_keys, clear);
-      const Index padded = sizes.whole_vectors(block_keys);
       const T* dy_rows = g.dy.at(b, h, i);
       const Index first_row = (b * a.heads + h) * a.queries + i;
       const unsigned char* attending = scratch.find_attending(g.log_sum + first_row, rows);
@@ -284,19 +283,8 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
           scratch.delta[r] += sum * T(g.d_weights_factor);
         }
       // S = q kᵀ and dy vᵀ, then weights and dS in their place
-      const ScoreBlock<T> block = score_block(a, b, h, i, rows, key, block_keys, attended.flags, sizes, scratch.score, ahead);
-      multiply({.rows = rows,
-          .cols = padded,
-          .depth = a.value_width,
-          .a = scratch.dy,
-          .a_row = scratch.v_row,
-          .a_step = 1,
-          .b = scratch.packed_v,
-          .b_row = sizes.width,
-          .b_panel = sizes.width * a.value_width,
-          .c = scratch.grad,
-          .c_row = scratch.score.s_row,
-          .whole_tiles = true});
+      const ScoreBlock<T> block = score_block(a, b, h, i, rows, transposed_k, key, block_keys, attended.flags, sizes, scratch.score, ahead);
+      transposed_v.multiply(scratch.dy, scratch.v_row, rows, block_keys, scratch.grad, scratch.score.s_row, sizes, ahead);
       const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, whole_rows, &g,
           d_bias ? d_bias + h * g.d_bias.head : nullptr, d_slopes ? d_slopes + h : nullptr};
       dispatch<GradientRows<T>, T>(&gradient);

@@ -3,17 +3,60 @@
 
 #include <heed/kernels/attention_blocks.hpp>
 #include <heed/kernels/attention_mask.hpp>
+#include <heed/kernels/row_product.hpp>
 
 namespace heed::inline HEED_ABI::kernels {
 
-// Scores of a block of queries against a chunk of packed keys: what the forward and the backward pass of attention both begin with.
+// Scores of a block of queries against a chunk of keys: what the forward and the backward pass of attention both begin with.
+
+/// Keys or values of a chunk as the right operand of x yᵀ: packed for tiles of queries; one query, as of a model that decodes, reads them where they lie.
+template <class T>
+class TransposedRows {
+ public:
+  /// Elements that `packed` needs for `chunk` rows (whole panels of them).
+  static Index packed_size(Index queries, Index chunk, Index cols) { return queries == 1 ? 0 : std::max<Index>(1, chunk * cols); }
+
+  /// `packed` is null for one query; rows whose flag is 0 count as zeros.
+  TransposedRows(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed)
+      : rows_{data, row, rows, cols, flags}, packed_(packed) {
+    if (packed) pack_transposed(data, row, rows, cols, flags, packed);
+  }
+  /// products = x yᵀ with the first `keys` rows of y, and zeros up to whole vectors of them.
+  void multiply(const T* x, Index x_row, Index x_rows, Index keys, T* products, Index products_row, const TileSizes<T>& sizes,
+      FetchAhead& ahead) const {
+    const Index padded = sizes.whole_vectors(keys);
+    if (!packed_) {
+      HEED_ASSERT(x_rows == 1);
+      row_product(x, {rows_.data, rows_.row, keys, rows_.cols, rows_.flags}, products, padded);
+      return;
+    }
+    const TileProduct<T> product{.rows = x_rows,
+        .cols = padded,
+        .depth = rows_.cols,
+        .a = x,
+        .a_row = x_row,
+        .a_step = 1,
+        .b = packed_,
+        .b_row = sizes.width,
+        .b_panel = sizes.width * rows_.cols,
+        .c = products,
+        .c_row = products_row,
+        .slack = true,
+        .whole_tiles = true};
+    multiply_tiles(product, &ahead);
+  }
+
+ private:
+  detail::RowsSource<T> rows_;
+  const T* packed_;
+};
 
 /// A job's room for scores: for blocks of some queries against chunks of some keys (whole panels).
 template <class T>
 struct ScoreScratch {
   Index q_row = 0;        ///< elements from row to row of scaled_q
   Index s_row = 0;        ///< and of s and slope: an odd number of lines, so that rows do not share cache sets
-  T* packed_k = nullptr;  ///< the keys, see `pack_transposed`
+  T* packed_k = nullptr;  ///< the keys, see TransposedRows
   T* scaled_q = nullptr;  ///< the queries, times scale and log2 e
   T* s = nullptr;         ///< the scores
   T* slope = nullptr;     ///< null, or takes the derivative of the soft cap
@@ -32,29 +75,23 @@ struct ScoreScratch {
   }
 };
 
-/// Scores, in base 2, of queries [i, i + rows) of head h of sequence b against the packed keys [key, key + keys), with soft cap, distances, bias and masks.
+/// The keys [key, key + keys) of key head kv of sequence b.
 template <class T>
-ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Index rows, Index key, Index keys, const unsigned char* flags,
-    const TileSizes<T>& sizes, const ScoreScratch<T>& scratch, FetchAhead& ahead) {
-  const Index padded = sizes.whole_vectors(keys);
+TransposedRows<T> chunk_keys(
+    const Attention<T>& a, Index b, Index kv, Index key, Index keys, const unsigned char* flags, const ScoreScratch<T>& scratch) {
+  return {a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed_k};
+}
+
+/// Scores, in base 2, of queries [i, i + rows) of head h of sequence b against the keys [key, key + keys), the first of `k`, with soft cap, distances, bias and
+/// masks.
+template <class T>
+ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Index rows, const TransposedRows<T>& k, Index key, Index keys,
+    const unsigned char* flags, const TileSizes<T>& sizes, const ScoreScratch<T>& scratch, FetchAhead& ahead) {
   copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * detail::kLog2E), scratch.scaled_q, scratch.q_row,
-      sizes.with_slack(rows));
-  const TileProduct<T> product{.rows = rows,
-      .cols = padded,
-      .depth = a.width,
-      .a = scratch.scaled_q,
-      .a_row = scratch.q_row,
-      .a_step = 1,
-      .b = scratch.packed_k,
-      .b_row = sizes.width,
-      .b_panel = sizes.width * a.width,
-      .c = scratch.s,
-      .c_row = scratch.s_row,
-      .slack = true,
-      .whole_tiles = true};
-  multiply_tiles(product, &ahead);
-  const ScoreBlock<T> block{&a, b, h, i, rows, key, keys, padded, scratch.s, scratch.s_row, flags, scratch.slope, scratch.flag_row,
-      scratch.bias_row, scratch.numbers};
+      scratch.packed_k ? sizes.with_slack(rows) : rows);
+  k.multiply(scratch.scaled_q, scratch.q_row, rows, keys, scratch.s, scratch.s_row, sizes, ahead);
+  const ScoreBlock<T> block{&a, b, h, i, rows, key, keys, sizes.whole_vectors(keys), scratch.s, scratch.s_row, flags, scratch.slope,
+      scratch.flag_row, scratch.bias_row, scratch.numbers};
   mask_scores(block);
   return block;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <heed/core/load_columns.hpp>
 #include <heed/kernels/tile.hpp>
 
 namespace heed::inline HEED_ABI::kernels {
@@ -31,19 +32,31 @@ struct PackTransposed {
     if (i >= x.rows || (x.flags && !x.flags[i])) return P::zero();
     return P::load_partial(x.data + i * x.row + j, x.cols - j);
   }
+  /// Columns from j on of rows from i on, as far as there are any, zeros beyond.
+  template <class Isa>
+  HEED_INLINE static void load_block(const RowsSource<T>& x, Index i, Index j, Packet<Isa, T> (&columns)[Packet<Isa, T>::lanes]) {
+#pragma GCC unroll 16
+    for (Index r = 0; r < Packet<Isa, T>::lanes; ++r) columns[r] = load<Isa>(x, i + r, j);
+    Packet<Isa, T>::transpose(columns);
+  }
 
   template <class Isa>
   HEED_INLINE static void run(const RowsSource<T>* source, T* packed) {
     using P = Packet<Isa, T>;
-    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes;
+    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes, group = kColumns<Isa, T>;
     const RowsSource<T>& x = *source;
     for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes) {
       T* target = packed + i / width * width * x.cols + i % width;
-      for (Index j = 0; j < x.cols; j += lanes) {
+      Index j = 0;
+      for (; i + lanes <= x.rows && !x.flags && j + group <= x.cols; j += group) {
+        P columns[group];
+        load_columns<Isa>(x.data + i * x.row + j, x.row, columns);
+#pragma GCC unroll 4
+        for (Index c = 0; c < group; ++c) columns[c].store(target + (j + c) * width);
+      }
+      for (; j < x.cols; j += lanes) {
         P block[lanes];
-#pragma GCC unroll 16
-        for (Index r = 0; r < lanes; ++r) block[r] = load<Isa>(x, i + r, j);
-        P::transpose(block);
+        load_block<Isa>(x, i, j, block);
         const Index valid = x.cols - j;
 #pragma GCC unroll 16
         for (Index r = 0; r < lanes; ++r)

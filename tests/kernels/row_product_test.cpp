@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+#include <vector>
+
+#include <heed/kernels/gemm.hpp>
+
+#include "catch.hpp"
+#include "reference/layer_rules.hpp"
+
+using namespace heed;
+using namespace heed::kernels;
+
+TEMPLATE_TEST_CASE("a row times rows that lie in place: sums in order, nothing of what lies beside them", "", float, double) {
+  using T = TestType;
+  const Index width = panel_width<T>(), row = 41;
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  for (const Index count : {Index(1), Index(3), width, width + 1, 2 * width - 1})
+    for (const Index depth : {0, 1, 4, 15, 16, 33, 41}) {
+      auto y = reference::random_tensor<T, 2>({count, row}, 4);
+      const auto x = reference::random_tensor<T, 1>({row}, 5);
+      std::vector<unsigned char> flags(static_cast<std::size_t>(count), 1);
+      if (count > 2) flags[2] = 0;
+      for (Index i = 0; i < count; ++i)
+        for (Index d = 0; d < row; ++d)
+          if (d >= depth || (!flags[static_cast<std::size_t>(i)])) y(i, d) = nan;
+      const Index padded = (count + width - 1) / width * width;
+      std::vector<T> products(static_cast<std::size_t>(padded) + 1, T(7));
+      row_product(x.data(), {y.data(), row, count, depth, flags.data()}, products.data(), padded);
+      for (Index j = 0; j < padded; ++j) {
+        double sum = 0;
+        for (Index d = 0; d < depth && j < count && flags[static_cast<std::size_t>(j)]; ++d)
+          sum += static_cast<double>(x[d]) * static_cast<double>(y(j, d));
+        INFO("count " << count << ", depth " << depth << ", row " << j);
+        REQUIRE(std::abs(static_cast<double>(products[static_cast<std::size_t>(j)]) - sum) <=
+                60 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+        if (j >= count) REQUIRE(products[static_cast<std::size_t>(j)] == T(0));
+      }
+      REQUIRE(products.back() == T(7));
+    }
+}
+
+TEMPLATE_TEST_CASE(
+    "a row alone has the bits that it has among others, however deep, with bias and on top of what is there", "", float, double) {
+  using T = TestType;
+  for (const Index depth : {5, 64, 767, 769, 1601})
+    for (const Index cols : {17, 64, 100})
+      for (const bool accumulate : {false, true})
+        for (const bool with_bias : {false, true}) {
+          const Index rows = 40;
+          const auto x = reference::random_tensor<T, 2>({rows, depth}, 6), w = reference::random_tensor<T, 2>({cols, depth + 3}, 7);
+          const auto bias = reference::random_tensor<T, 1>({cols}, 8);
+          Tensor<T, 2> all({rows, cols}), alone({1, cols});
+          all.fill(T(0.5)), alone.fill(T(0.5));
+          const T* added = with_bias ? bias.data() : nullptr;
+          const auto weight = MatrixRef<T>{w.data(), depth + 3}.transposed();
+          gemm(rows, cols, depth, {x.data(), depth}, weight, all.data(), cols, accumulate, added);
+          gemm(1, cols, depth, {x.data() + 7 * depth, depth}, weight, alone.data(), cols, accumulate, added);
+          INFO("depth " << depth << ", columns " << cols << ", accumulate " << accumulate << ", bias " << with_bias);
+          for (Index j = 0; j < cols; ++j) REQUIRE(alone(0, j) == all(7, j));
+        }
+}
