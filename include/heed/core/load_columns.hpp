@@ -66,8 +66,7 @@ HEED_INLINE void gather_groups(const T* p, Index step, Packet<Isa, T>& result) {
   } else if constexpr (lanes == 2 * group) {
     join(Group::load(p).v, Group::load(p + step).v, result.v, std::make_index_sequence<lanes>());
   } else {
-    typedef T Pair __attribute__((vector_size(32)));
-    Pair ab, cd;
+    typename Packet<Avx2, T>::Vector ab, cd;
     join(Group::load(p).v, Group::load(p + step).v, ab, std::make_index_sequence<lanes / 2>());
     join(Group::load(p + 2 * step).v, Group::load(p + 3 * step).v, cd, std::make_index_sequence<lanes / 2>());
     join(ab, cd, result.v, std::make_index_sequence<lanes>());

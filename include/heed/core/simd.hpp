@@ -11,7 +11,7 @@
 #include <heed/core/isa.hpp>
 #include <heed/core/shape.hpp>
 
-// The only file that names vector types, beside load_columns.hpp.
+// The only file that names vector types.
 #if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"  // about vectors that cross function calls; ours never do, everything here is inlined
