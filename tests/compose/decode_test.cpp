@@ -9,6 +9,7 @@
 #include <heed/layers/embedding.hpp>
 #include <heed/layers/log_softmax.hpp>
 #include <heed/layers/positional_encoding.hpp>
+#include <heed/layers/relu.hpp>
 #include <heed/layers/rotary_embedding.hpp>
 #include <heed/layers/softmax.hpp>
 #include <heed/layers/transformer_encoder_layer.hpp>
@@ -128,6 +129,10 @@ TEST_CASE("Layers that read tokens together with some options are refused with t
       decode(Softmax<float>({.dim = 1})), contains("0: decode: with these options the layer reads the tokens of 2x3x4 together"));
   CHECK_THROWS(decode(LogSoftmax<float>({.dim = -2})));
   CHECK_THROWS(decode(BatchNorm1d<float>({.num_features = 4, .track_running_stats = false})));
+  // A layer that runs the activation behind it is asked, too.
+  const Sequential fused(BatchNorm1d<float>({.num_features = 4, .track_running_stats = false}), Relu<float>());
+  auto nothing = fused.decode_state(2, 3);
+  CHECK_THROWS_WITH(fused.decode(x, nothing), contains("0: decode: with these options the layer reads the tokens of 2x3x4 together"));
   CHECK_NOTHROW(decode(Softmax<float>({.dim = -1})));
   CHECK_NOTHROW(decode(LogSoftmax<float>({.dim = 2})));
   CHECK_NOTHROW(decode(BatchNorm1d<float>({.num_features = 4})));

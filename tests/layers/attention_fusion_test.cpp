@@ -238,3 +238,15 @@ TEST_CASE("what a fusion block is asked for reaches its parts, and its projectio
   const auto& w = layer.qkv().weight();
   CHECK(*std::max_element(w.value(), w.value() + w.size()) == Approx(std::sqrt(6.0 / (96 + 32))).epsilon(0.01));
 }
+
+TEST_CASE("attention fusion: output_shape and forward refuse and accept the same maps") {
+  const AttentionFusion<double> row({.features = 4, .num_heads = 2, .tokens = 3, .relative_bias = true});
+  CHECK(row.output_shape({1, 3, 1, 4}) == Shape{1, 3, 1, 4});
+  for (const Shape& in : {Shape{1, 2, 3, 4}, Shape{1, 4, 1, 4}}) CHECK_THROWS_AS(row.output_shape(in), ShapeError);
+  CHECK_THROWS_AS(row.forward(random_tensor<double, 4>({1, 2, 3, 4}, 1)), ShapeError);
+  CHECK(row.output_shape({1, 0, 4}) == Shape{1, 0, 4});
+  CHECK(row.forward(Tensor<double, 3>({1, 0, 4})).shape() == Shape{1, 0, 4});
+  const AttentionFusion<double> map({.features = 4, .num_heads = 2, .height = 2, .width = 3});
+  CHECK(map.output_shape({1, 2, 3, 4}) == Shape{1, 2, 3, 4});
+  CHECK_THROWS_AS(map.output_shape({1, 3, 2, 4}), ShapeError);
+}

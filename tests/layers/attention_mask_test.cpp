@@ -105,3 +105,13 @@ TEST_CASE("TorchAttentionMask: true = masked out there, true = attend here", "[a
 
 // Views of what dies with the statement are refused: compile_fail/temporary_mask, temporary_const_mask.
 static_assert(std::is_constructible_v<MaskView<bool>, Tensor<bool, 2>&>);
+
+TEST_CASE("TorchAttentionMask: either may be left out, and the padding is (N, S)", "[attention_mask]") {
+  const Tensor<bool, 2> padding({2, 5});
+  const Tensor<double, 2> added({4, 5});
+  const TorchAttentionMask<double> only_padding(padding, MaskView<double>()), only_added(MaskView<bool>(), added);
+  CHECK((only_padding.mask().attend_keys && !only_padding.mask().bias && !only_padding.mask().attend));
+  CHECK((!only_added.mask().attend_keys && only_added.mask().bias));
+  const Tensor<bool, 1> flat({5});
+  CHECK_THROWS_WITH(TorchAttentionMask<double>(flat), contains("key_padding_mask is 5, it must be (N, S)"));
+}

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "catch.hpp"
@@ -134,3 +136,27 @@ TEST_CASE("dropout refuses a p that is no probability") {
 }
 
 TEST_CASE("dropout: the default is torch's") { CHECK(DropoutOptions{}.p == 0.5); }
+
+TEST_CASE("a pass under an EvaluationScope draws nothing: training goes on as if it had not been") {
+  auto x = random_tensor<double, 2>({8, 8}, 1);
+  const Dropout<double> dropout;
+  const auto masks = [&](bool evaluates, bool in_step) {
+    SeedScope seed(7);
+    Dropout<double>::Cache first, second, looks;
+    Tensor<double, 3> result({3, 8, 8});
+    const auto pass = [&](Index i, Dropout<double>::Cache& cache) {
+      const auto y = dropout.forward(x.view(), cache);
+      std::copy_n(y.data(), y.size(), result.data() + i * y.size());
+    };
+    const auto look = [&](Dropout<double>::Cache& cache) {
+      if (!evaluates) return;
+      EvaluationScope scope;
+      CHECK(same_bits(dropout.forward(x.view(), cache), x));
+    };
+    std::optional<StepScope> step;
+    if (in_step) step.emplace(3, 4);
+    pass(0, first), look(looks), look(first), pass(1, first), pass(2, second);
+    return result;
+  };
+  for (const bool in_step : {false, true}) CHECK(same_bits(masks(true, in_step), masks(false, in_step)));
+}

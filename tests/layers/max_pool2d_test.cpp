@@ -77,3 +77,13 @@ TEST_CASE("MaxPool2d refuses a cache that no forward has filled") {
   const Tensor<float, 4> dy({1, 1, 1, 1});
   CHECK_THROWS_WITH(layer.backward(dy, cache), contains("MaxPool2d: backward follows one forward"));
 }
+
+TEST_CASE("MaxPool2d: ceil mode has a window where only a part of the first one lies in the image") {
+  Tensor<double, 4> x({1, 2, 2, 1});
+  for (Index i = 0; i < 4; ++i) x[i] = static_cast<double>(i);
+  const auto y = MaxPool2d<double>({.kernel_size = 3, .stride = 2, .ceil_mode = true}).forward(x);  // torch.nn.MaxPool2d gives 3, too
+  REQUIRE(y.shape() == Shape{1, 1, 1, 1});
+  CHECK(y[0] == 3);
+  CHECK_THROWS_AS(MaxPool2d<double>({.kernel_size = 3, .stride = 1, .ceil_mode = true}).forward(x), heed::ShapeError);
+  CHECK_THROWS_AS(MaxPool2d<double>({.kernel_size = 4, .stride = 2, .ceil_mode = true}).forward(x), heed::ShapeError);
+}

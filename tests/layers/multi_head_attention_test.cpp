@@ -544,3 +544,31 @@ TEST_CASE("MultiHeadAttention: frozen parameters get no gradient, the input does
   INFO(report.to_string());
   CHECK(report.passed());
 }
+
+TEST_CASE("MultiHeadAttention: the past of a mask where the layer knows better", "[multi_head_attention]") {
+  const auto x = random_tensor<double, 3>({1, 5, 8}, 1);
+  const auto layer = with_random_parameters(MultiHeadAttention<double>({.embed_dim = 8, .num_heads = 2, .causal = true}), 3);
+  auto past = layer.decode_state(1, 8);
+  layer.decode(x, past);
+  CHECK_THROWS_WITH(
+      layer.decode(x.slice(0, 1), past, {.past = 5}), contains("finds the past in its cache, 5 tokens; the mask's past is 5"));
+  CHECK(past.length() == 5);
+  const auto turned = with_random_parameters(
+      MultiHeadAttention<double>(
+          {.embed_dim = 8, .num_heads = 2, .causal = true, .rotary = RotaryEmbeddingOptions{.head_dim = 4, .max_positions = 5}}),
+      3);
+  CHECK_THROWS_WITH(turned.forward(x, x, x, {.past = 2}), contains("turns queries as tokens 0, 1, ...; the mask's past is 2"));
+  CHECK(turned.output_shape({1, 5, 8}) == Shape{1, 5, 8});
+  CHECK_THROWS_WITH(turned.output_shape({1, 6, 8}), contains("raise max_positions"));
+  CHECK_THROWS_AS(turned.output_shape({1, 2, 8}, {1, 6, 8}, {1, 6, 8}), ShapeError);
+}
+
+TEST_CASE("MultiHeadAttention: a cache whose last forward refused its mask has nothing for backward", "[multi_head_attention]") {
+  const auto x = random_tensor<double, 3>({1, 3, 8}, 1), other = random_tensor<double, 3>({1, 3, 8}, 2);
+  auto layer = with_random_parameters(MultiHeadAttention<double>({.embed_dim = 8, .num_heads = 2}), 3);
+  MultiHeadAttention<double>::Cache cache;
+  const auto y = layer.forward(x, cache);
+  const Tensor<bool, 2> wrong({4, 4});
+  CHECK_THROWS_AS(layer.forward(other, {.attend = wrong}, cache), ShapeError);
+  CHECK_THROWS_WITH(layer.backward(y, cache), contains("never filled"));
+}

@@ -209,3 +209,12 @@ TEST_CASE("RotaryEmbedding: the tables have a row a position and a column a pair
   CHECK(layer.cos()(0, 2) == 1);
   CHECK(layer.sin()(1, 0) == Approx(std::sin(1.0)));
 }
+
+TEST_CASE("RotaryEmbedding: output_shape refuses what forward refuses", "[rotary_embedding]") {
+  const RotaryEmbedding<float> rotary({.head_dim = 4, .max_positions = 3});
+  CHECK(rotary.output_shape({1, 3, 4}) == Shape{1, 3, 4});
+  CHECK_THROWS_WITH(rotary.output_shape({1, 4, 4}), contains("raise max_positions"));
+  const Tensor<Index, 2> ids({1, 4});  // the same place four times
+  const auto x = random_tensor<float, 3>({1, 4, 4}, 1);
+  CHECK_NOTHROW(rotary.forward(x, RotaryPositions{.ids = ids}));
+}

@@ -189,3 +189,16 @@ TEST_CASE("what an encoder layer is asked for reaches its parts") {
   const std::string norm = "LayerNorm normalized_shape=8 eps=0.25 elementwise_affine=true bias=false ";
   CHECK(all.find(norm) != all.rfind(norm));  // both norms
 }
+
+TEST_CASE("a cache whose last forward refused its mask has nothing for backward") {
+  for (const bool norm_first : {false, true}) {
+    const auto x = random_tensor<double, 3>({1, 3, 8}, 1), other = random_tensor<double, 3>({1, 3, 8}, 2);
+    auto layer = with_random_parameters(
+        TransformerEncoderLayer<double>({.d_model = 8, .nhead = 2, .dim_feedforward = 4, .dropout = 0, .norm_first = norm_first}), 3);
+    TransformerEncoderLayer<double>::Cache cache;
+    const auto y = layer.forward(x, cache);
+    const Tensor<bool, 2> wrong({4, 4});
+    CHECK_THROWS_AS(layer.forward(other, {.attend = wrong}, cache), ShapeError);
+    CHECK_THROWS_WITH(layer.backward(y, cache), contains("never filled"));
+  }
+}

@@ -81,6 +81,17 @@ class DecodeScope {
   Index length_;
 };
 
+/// Refuses layers that cannot be run token by token with their forward, for inputs of shape `in`.
+template <class L>
+void require_tokens_alone([[maybe_unused]] const L& layer, [[maybe_unused]] const Shape& in) {
+  static_assert(
+      !requires { L::mixes_tokens; },
+      "heed: decode runs layers that read each token alone, or have a decode of their own; this one mixes tokens, or may do so");
+  if constexpr (requires { layer.mixes(in); })
+    require(!layer.mixes(in), "decode: with these options the layer reads the tokens of ", in,
+        " together, so a token alone would come out otherwise; it must read each alone");
+}
+
 /// What composers call: forward, or decode where there is a state.
 template <class L, class X>
 auto infer(const L& layer, const X& x) {
@@ -91,12 +102,7 @@ auto infer(const L& layer, const X& x, [[maybe_unused]] DecodeStateOf<L>& state)
   if constexpr (Decoder<L>) {
     return layer.decode(x, state);
   } else {
-    static_assert(
-        !requires { L::mixes_tokens; },
-        "heed: decode runs layers that read each token alone, or have a decode of their own; this one mixes tokens, or may do so");
-    if constexpr (requires { layer.mixes(x.shape()); })
-      require(!layer.mixes(x.shape()), "decode: with these options the layer reads the tokens of ", x.shape(),
-          " together, so a token alone would come out otherwise; it must read each alone");
+    require_tokens_alone(layer, x.shape());
     auto y = layer.forward(x);
     if constexpr (std::is_same_v<InputScalarOf<L>, typename L::scalar>)
       static_assert(std::remove_cvref_t<decltype(y)>::rank == std::remove_cvref_t<X>::rank,

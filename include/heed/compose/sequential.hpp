@@ -244,6 +244,10 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
   auto infer_one(const X& x, State&... state) const {
     if constexpr (kFused[I + 1]) check_pair<I>(x.shape());
     LayerScope scope(names_[I]);
+    if constexpr (kFused[I + 1] && sizeof...(State) > 0) {
+      detail::require_tokens_alone(get<I>(), x.shape());
+      detail::require_tokens_alone(get<I + 1>(), get<I>().output_shape(x.shape()));
+    }
     auto y = [&] {
       if constexpr (kFused[I + 1])
         return get<I>().forward_then(get<I + 1>(), x);

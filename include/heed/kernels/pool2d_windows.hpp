@@ -65,9 +65,9 @@ struct PoolDivisor {
 /// Windows along an axis: ⌊(size + padding + padding_end - dilation (kernel - 1) - 1) / stride⌋ + 1, or with ceil mode ⌈…⌉ + 1 as long as the last
 /// window starts in the image or the padding before it (torch.nn.MaxPool2d, ONNX MaxPool). 0 if the kernel does not fit.
 inline Index pool2d_windows(Index size, Index kernel, Index stride, Index padding, Index padding_end, Index dilation, bool ceil_mode) {
-  const Index room = size + padding + padding_end - dilation * (kernel - 1) - 1;
+  const Index room = size + padding + padding_end - dilation * (kernel - 1) - 1 + (ceil_mode ? stride - 1 : 0);
   if (room < 0) return 0;
-  const Index windows = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  const Index windows = room / stride + 1;
   return ceil_mode && (windows - 1) * stride >= size + padding ? windows - 1 : windows;
 }
 

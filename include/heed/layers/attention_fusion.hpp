@@ -95,7 +95,9 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
 
   Shape output_shape(const Shape& in) const {
     require<ShapeError>(in.rank() == 3 || in.rank() == 4, "AttentionFusion: input ", in, " is neither (N, T, C) nor (N, H, W, C)");
-    const Shape u = child_shape("position", position_, child_shape("norm", norm_, in));
+    // Positions of a map ask for its height and width, others for its tokens in a row.
+    const bool row = in.rank() == 4 && options_.height == 0;
+    const Shape u = child_shape("position", position_, child_shape("norm", norm_, row ? Shape{in[0], in[1] * in[2], in[3]} : in));
     child_shape("qkv", qkv_, u);
     return in;
   }
@@ -120,6 +122,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
     output_shape(x.shape());
+    release(cache.u);  // should a child refuse its input
     cache.normalized = norm_.forward(as_tokens(x), cache.norm);
     cache.u = position_.forward(cache.normalized, cache.position);
     cache.projected = qkv_.forward(cache.u, cache.qkv);
@@ -239,7 +242,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   }
   /// What is added to the scores of so many tokens; nothing without `relative_bias`. It looks into the cache.
   kernels::MaskRef<const T> bias_of(Index tokens, typename RelativePositionBias<T>::Cache& cache) const {
-    if (!relative_ || options_.attention != AttentionKind::full) return {};
+    if (!relative_ || options_.attention != AttentionKind::full || tokens == 0) return {};
     return relative_->forward(tokens, tokens, cache).broadcast("AttentionFusion", "the bias", {1, options_.num_heads, tokens, tokens});
   }
   /// (N, T, C) as heads.

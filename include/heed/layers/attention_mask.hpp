@@ -118,13 +118,15 @@ class TorchAttentionMask {
  public:
   /// Either may be left out: `key_padding_mask` (N, S), true = ignore the key; `attn_mask` (T, S) or (N num_heads, T, S), true = may not attend.
   explicit TorchAttentionMask(const MaskView<bool>& key_padding_mask, const MaskView<bool>& attn_mask = {}, Index num_heads = 1) {
+    require<ShapeError>(!key_padding_mask || key_padding_mask.shape().rank() == 2, "TorchAttentionMask: key_padding_mask is ",
+        key_padding_mask.shape(), ", it must be (N, S)");
     if (key_padding_mask) mask_.attend_keys = invert<2>(keys_, key_padding_mask, key_padding_mask.shape());
     if (attn_mask) mask_.attend = invert<4>(attend_, attn_mask, by_head(attn_mask.shape(), num_heads));
   }
   /// `attn_mask` of floats, which is added to the scores.
   TorchAttentionMask(const MaskView<bool>& key_padding_mask, const MaskView<T>& attn_mask, Index num_heads = 1)
       : TorchAttentionMask(key_padding_mask, MaskView<bool>(), num_heads) {
-    mask_.bias = TensorView<const T, 4>(attn_mask.data(), by_head(attn_mask.shape(), num_heads));
+    if (attn_mask) mask_.bias = TensorView<const T, 4>(attn_mask.data(), by_head(attn_mask.shape(), num_heads));
   }
   TorchAttentionMask(const TorchAttentionMask&) = delete;
   TorchAttentionMask& operator=(const TorchAttentionMask&) = delete;

@@ -16,10 +16,11 @@ struct DropoutOptions {
 /// (see SeedScope), the layer path, and the number of its pass. Any layer with dropout inside keeps one of these in its cache.
 class DropoutKey {
  public:
-  /// The key of a new training pass.
+  /// The key of a new training pass. Under an EvaluationScope nothing is drawn: the training passes to come find the numbers that they would find without it.
   std::uint64_t draw() {
     Context& c = context();
     off_ = c.evaluation;
+    if (off_) return key_;
     if (c.has_step) {
       const bool again = c.step_scope == scope_ && c.seed == seed_ && c.step == step_;
       scope_ = c.step_scope, seed_ = c.seed, step_ = c.step;

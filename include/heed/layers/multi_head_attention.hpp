@@ -32,7 +32,7 @@ struct MultiHeadAttentionOptions {
   bool causal = false;         ///< query i attends keys 0 ... i (and those that are appended)
   Index num_kv_heads = 0;      ///< heads of keys and values, a divisor of num_heads (grouped queries; 1: multi-query); 0: num_heads
   std::optional<RotaryEmbeddingOptions> rotary = {};  ///< turns projected queries and keys by their positions; `head_dim` may be left out
-  bool alibi = false;                                 ///< distances to keys lower their scores, by alibi_slopes(num_heads)
+  bool alibi = false;                                 ///< distances to keys lower their scores, by alibi_slopes(num_heads), or by the slopes of a mask
 };
 
 /// Attention of several heads between linear projections: y = W_o [head_1; ...; head_H] + b_o with
@@ -106,6 +106,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     require<ShapeError>(q[2] == options_.embed_dim && k[2] == options_.kdim && v[2] == options_.vdim, "MultiHeadAttention: q ", q, ", k ",
         k, " and v ", v, " must have embed_dim = ", options_.embed_dim, ", kdim = ", options_.kdim, " and vdim = ", options_.vdim,
         " features");
+    if (rotary_) rotary_->rotation(q[0], 1, q[1]), rotary_->rotation(k[0], 1, k[1]);
     return q;
   }
   /// Multiply-adds of scores and of weights with values, for model summaries.
@@ -130,13 +131,16 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   KeyValueCache<T> decode_state(Index sequences, Index capacity) const { return {sequences, capacity, kv_features()}; }
   /// Inference of the tokens x (N, T, embed_dim) that follow those in `past`: their y as forward would give it for the whole sequences. Their keys
   /// and values are added to `past`. Needs `causal`, without which later tokens would change what was said before, and no appended keys. Masks
-  /// are over all keys, the past ones first: (N, past + T). Throws std::invalid_argument when `past` is full; it is left as it was.
+  /// are over all keys, the past ones first: (N, past + T); their `past` is 0, since the cache knows. Throws std::invalid_argument when `past` is full; it is
+  /// left as it was.
   Tensor<T, 3> decode(const TensorView<const T, 3>& x, KeyValueCache<T>& past, const AttentionMask<T>& mask = {}) const {
     output_shape(x.shape());
     require(options_.causal && appended() == 0 && packed(),
         "MultiHeadAttention: decode needs causal = true, and neither appended keys (add_bias_kv, add_zero_attn) nor kdim or vdim");
     require<ShapeError>(past.sequences() == x.size(0) && past.features() == kv_features(), "MultiHeadAttention: the cache is for ",
         past.sequences(), " sequences with keys of ", past.features(), " features, x is ", x.shape(), " and its keys have ", kv_features());
+    require(mask.past == 0, "MultiHeadAttention: decode finds the past in its cache, ", past.length(), " tokens; the mask's past is ",
+        mask.past, ", it must be 0");
     past.require_room(x.size(1));
     kernels::Attention<T> a = sizes(x.size(0), x.size(1), past.length() + x.size(1));
     a.causal_offset = past.length();
@@ -361,6 +365,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
       const auto all = [&](const Tensor<T, 3>& x) { return heads(x.data(), x.size(1), x.features()); };
       a.q = all(cache.projected), a.k = all(cache.projected_k), a.v = all(cache.projected_v);
     }
+    require(!rotary_ || mask.past == 0, "MultiHeadAttention: the rotary embedding turns queries as tokens 0, 1, ...; the mask's past is ",
+        mask.past, ", it must be 0 (decode turns them by the past that is in its cache)");
     mask.bind("MultiHeadAttention", a);
     cache.bias = a.bias;
     if (appended() > 0) cache.appended.extend(a, bias_k_.value(), bias_v_.value(), options_.add_zero_attn);
@@ -379,6 +385,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
 
   Tensor<T, 3> train(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, bool self,
       const AttentionMask<T>& mask, Cache& cache, bool keep_weights) const {
+    release(cache.context);  // until the inputs are known to be good, this is nobody's pass
     prepare(q, k, v, self, mask, cache);
     kernels::Attention<T>& a = cache.problem;
     a.dropout = {cache.dropout.draw(), cache.dropout.probability(options_.dropout)};

@@ -56,7 +56,7 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
   }
 
   Shape output_shape(const Shape& in) const {
-    heads_of(in);
+    rotation_of(in, {});
     return in;
   }
 

@@ -96,6 +96,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   /// Training.
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, const AttentionMask<T>& mask, Cache& cache) const {
     output_shape(x.shape());
+    release(cache.sum1);  // should attention refuse the mask
     if (options_.norm_first) cache.normed1 = norm1_.forward(x, cache.norm1);
     cache.sum1 = attend(options_.norm_first ? cache.normed1 : x, mask, cache);
     add(x, cache.sum1);
