@@ -32,7 +32,7 @@ struct MultiHeadAttentionOptions {
   bool causal = false;         ///< query i attends keys 0 ... i (and those that are appended)
   Index num_kv_heads = 0;      ///< heads of keys and values, a divisor of num_heads (grouped queries; 1: multi-query); 0: num_heads
   std::optional<RotaryEmbeddingOptions> rotary = {};  ///< turns projected queries and keys by their positions; `head_dim` may be left out
-  bool alibi = false;                                 ///< distances to keys lower their scores, by alibi_slopes(num_heads), or by the slopes of a mask
+  bool alibi = false;  ///< distances to keys lower their scores, by alibi_slopes(num_heads), or by the slopes of a mask
 };
 
 /// Attention of several heads between linear projections: y = W_o [head_1; ...; head_H] + b_o with
@@ -131,8 +131,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   KeyValueCache<T> decode_state(Index sequences, Index capacity) const { return {sequences, capacity, kv_features()}; }
   /// Inference of the tokens x (N, T, embed_dim) that follow those in `past`: their y as forward would give it for the whole sequences. Their keys
   /// and values are added to `past`. Needs `causal`, without which later tokens would change what was said before, and no appended keys. Masks
-  /// are over all keys, the past ones first: (N, past + T); their `past` is 0, since the cache knows. Throws std::invalid_argument when `past` is full; it is
-  /// left as it was.
+  /// are over all keys, the past ones first: (N, past + T), and have a `past` of 0. Throws std::invalid_argument when the cache is full, and leaves it.
   Tensor<T, 3> decode(const TensorView<const T, 3>& x, KeyValueCache<T>& past, const AttentionMask<T>& mask = {}) const {
     output_shape(x.shape());
     require(options_.causal && appended() == 0 && packed(),
