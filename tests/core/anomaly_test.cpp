@@ -57,11 +57,15 @@ TEST_CASE("a look at a pass: silent about numbers, names what is none, and takes
     layer.weight.gradient()[1] = infinite;
     CHECK_NOTHROW(forward());
     CHECK_THROWS_WITH(backward(), contains("backward gives a gradient of weight that is inf at element 1 of 3"));
-    layer.weight.gradient()[1] = 0, x[2] = infinite;
+    layer.weight.gradient()[0] = infinite;
+    CHECK_THROWS_WITH(backward(), contains("a gradient of weight that is inf at element 0 of 3"));
+    layer.weight.gradient()[0] = layer.weight.gradient()[1] = 0, x[2] = infinite;
     CHECK_THROWS_WITH(forward(), contains("forward gives inf") && contains("what it was given was finite"));
     CHECK_THROWS_WITH(backward(), contains("backward gives inf"));
     layer.weight.value()[2] = infinite;
     CHECK_THROWS_WITH(forward(), contains("forward gives inf, since its weight holds inf at element 2 of 3: an earlier step made it so"));
+    layer.weight.value()[0] = infinite;
+    CHECK_THROWS_WITH(forward(), contains("its weight holds inf at element 0 of 3"));
   }
   CHECK_NOTHROW((forward(), backward()));
 }

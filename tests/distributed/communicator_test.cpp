@@ -51,4 +51,7 @@ TEST_CASE("one process exchanges with itself alone") {
   alone.exchange(from.data(), send, to.data(), receive);
   CHECK(to == std::array<char, 4>{0, 0, 'b', 'c'});
   CHECK_THROWS_AS(alone.exchange(from.data(), send, to.data(), more), std::invalid_argument);
+  const std::array<Communicator::Part, 2> two{{{1, 2}, {0, 1}}};
+  CHECK_THROWS_AS(alone.exchange(from.data(), send, to.data(), two), std::invalid_argument);
+  CHECK_THROWS_AS(alone.exchange(from.data(), two, to.data(), receive), std::invalid_argument);
 }

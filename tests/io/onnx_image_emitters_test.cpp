@@ -74,6 +74,8 @@ TEST_CASE("ONNX images: pools, and what hangs over the edge") {
   CHECK(far.initializers.at(far.nodes[0].inputs[1]).integers() == Integers{0, 0, 0, 0, 0, 0, 4, 4});
   CHECK(far.initializers.at(far.nodes[0].inputs[2]).floats()[0] == -std::numeric_limits<float>::infinity());
   CHECK(far.nodes[1].ints("pads") == Integers{0, 0, 0, 0});
+  const auto before = written_onnx(MaxPool2d<float>({.kernel_size = 2, .padding = {3, 0, 0, 0}, .dilation = 3}), {{2, 6, 6, 3}});
+  CHECK(before.ops() == "Pad MaxPool");
 
   const auto counted = written_onnx(AvgPool2d<float>({.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true}), {{2, 8, 7, 3}});
   CHECK(counted.ops() == "Pad AveragePool");

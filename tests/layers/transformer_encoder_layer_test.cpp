@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -200,5 +201,9 @@ TEST_CASE("a cache whose last forward refused its mask has nothing for backward"
     const Tensor<bool, 2> wrong({4, 4});
     CHECK_THROWS_AS(layer.forward(other, {.attend = wrong}, cache), ShapeError);
     CHECK_THROWS_WITH(layer.backward(y, cache), contains("never filled"));
+    for (const auto& [name, parameter] : named_parameters(layer)) {  // nor is any gradient touched
+      INFO(name);
+      CHECK(std::all_of(parameter->gradient(), parameter->gradient() + parameter->size(), [](double g) { return g == 0; }));
+    }
   }
 }

@@ -3,6 +3,7 @@
 #include "catch.hpp"
 
 #include <heed/core/layer.hpp>
+#include <heed/layers/flatten.hpp>
 #include <heed/testing/check_gradients.hpp>
 
 using namespace heed;
@@ -102,6 +103,10 @@ TEST_CASE("A right layer passes") {
   REQUIRE(report.passed());
   REQUIRE(report.checked == 6 + 6 + 6 + 3);  // y twice, x, weight
   REQUIRE(report.layer == "Planted");
+  const auto exact =
+      check_gradients(heed::Flatten<double, 3>(), Shape{2, 3, 2});  // nothing is off by anything, and the report still names an entry
+  REQUIRE((exact.passed() && exact.worst.error == 0));
+  REQUIRE_FALSE(exact.worst.name.empty());
   const auto more = check_gradients(Planted<double>(Bug::none), Shape{7, 3});  // more entries than one pass seeds
   INFO(more.to_string());
   REQUIRE(more.passed());

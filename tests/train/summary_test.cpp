@@ -128,6 +128,15 @@ TEST_CASE("the table of a summary has one row for what cannot be looked into, an
   CHECK(table.find("branch.branch  Linear") != std::string::npos);
   CHECK(table.find("Residual") == std::string::npos);
   CHECK(table.find("200 parameters (0 frozen)") != std::string::npos);
+  const Sequential flat(named("flat", Flatten<float, 3>()), named("halved", Halved()));  // nobody asks for the shape of one half
+  const std::string lines = summary_table(summarize(flat, token_shape(4, 2, 4)));
+  CHECK(lines.substr(0, lines.find("\ninput")) ==
+        "layer         kind     output  parameters  FLOPs\n"
+        "------------------------------------------------\n"
+        "flat          Flatten  4x8\n"
+        "halved.half   Linear   2x8             72    256\n"
+        "halved.other  Linear                   72    512\n"
+        "------------------------------------------------");
 }
 
 TEST_CASE("a summary refuses an input that the model refuses, with the path") {

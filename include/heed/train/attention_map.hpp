@@ -122,10 +122,10 @@ template <class T>
 Tensor<T, 2> attention_received(const TensorView<const T, 4>& weights) {
   const Index batch = weights.size(0), rows = weights.size(1) * weights.size(2), keys = weights.size(3);
   Tensor<T, 2> received({batch, keys});
-  for (Index b = 0; b < batch; ++b) {
-    const auto block = MatrixMap<const T>(weights.data() + b * rows * keys, rows, keys);
-    MatrixMap<T>(received.data() + b * keys, 1, keys) = block.colwise().sum() / static_cast<T>(rows);
-  }
+  MatrixMap<T> sums(received.data(), batch, keys);
+  const MatrixMap<const T> all(weights.data(), batch, rows * keys);
+  for (Index row = 0; row < rows; ++row) sums += all.middleCols(row * keys, keys);
+  sums /= static_cast<T>(rows);
   return received;
 }
 
