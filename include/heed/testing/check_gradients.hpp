@@ -136,8 +136,7 @@ class GradientCheck {
     const std::size_t n = gradients_.size();
     const Shape& shape = inputs_[n].shape();
     const std::string name = Inputs == 1 ? "x" : text("input ", n);
-    if (dx.shape() == shape && options_.input_gradient)
-      return gradients_.push_back({name, shape, {dx.span().begin(), dx.span().end()}});
+    if (dx.shape() == shape && options_.input_gradient) return gradients_.push_back({name, shape, {dx.span().begin(), dx.span().end()}});
     gradients_.push_back({name, shape, {}});
     if (!options_.input_gradient && !dx.empty())
       report_.broken_rules.push_back(text("the gradient of ", name, " is ", dx.shape(), ", the option input_gradient = false says empty"));
