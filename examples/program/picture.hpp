@@ -63,6 +63,24 @@ inline Picture crop(const Picture& picture, Index top, Index left, Index height,
   return part;
 }
 
+/// The picture as it was seen, by Exif's `orientation`: 1 upright; 2 mirrored, left for right; 3 upside down; 4 mirrored, top for bottom; 5 to 8 the same lying on
+/// its side, where rows are columns (6 needs a quarter turn clockwise, 8 one counter-clockwise).
+inline Picture turned(Picture picture, int orientation) {
+  if (orientation == 1) return picture;
+  const bool on_side = orientation >= 5;
+  const bool rows_backwards = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  const bool columns_backwards = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const Index height = picture.height(), width = picture.width();
+  Picture result(on_side ? width : height, on_side ? height : width);
+  for (Index y = 0; y < result.height(); ++y)
+    for (Index x = 0; x < result.width(); ++x) {
+      const Index row = on_side ? x : y, column = on_side ? y : x;
+      std::copy_n(
+          picture.pixel(rows_backwards ? height - 1 - row : row, columns_backwards ? width - 1 - column : column), 3, result.pixel(y, x));
+    }
+  return result;
+}
+
 /// Where the largest centred square lies.
 struct Square {
   Index top, left, side;

@@ -131,10 +131,47 @@ inline void check_huffman_codes(const std::string& path, std::string_view bytes)
     at = std::max(end, at + 2);
   }
 }
+/// The orientation (tag 0x0112, 1 to 8) in the first directory of Exif's TIFF; 1 if it says nothing that makes sense.
+inline int tiff_orientation(std::string_view tiff) {
+  using namespace std::string_view_literals;
+  const bool little = tiff.starts_with("II*\0"sv);
+  if (!little && !tiff.starts_with("MM\0*"sv)) return 1;
+  const auto number = [&](std::size_t at, std::size_t bytes) {  // what lies behind the end is 0
+    std::size_t value = 0;
+    for (std::size_t i = 0; i < bytes; ++i) {
+      const std::size_t place = at + (little ? bytes - 1 - i : i);
+      value = value << 8 | (place < tiff.size() ? static_cast<unsigned char>(tiff[place]) : 0u);
+    }
+    return value;
+  };
+  const std::size_t directory = number(4, 4), entries = number(directory, 2);
+  for (std::size_t entry = 0, at = directory + 2; entry < entries && at < tiff.size(); ++entry, at += 12) {
+    const bool is_orientation = number(at, 2) == 0x0112 && number(at + 2, 2) == 3 && number(at + 4, 4) == 1;  // one short
+    const std::size_t value = number(at + 8, 2);
+    if (is_orientation) return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+  }
+  return 1;
+}
+
+/// That of a JPEG file: in the APP1 part that begins with "Exif", in front of the picture.
+inline int exif_orientation(std::string_view jpeg) {
+  using namespace std::string_view_literals;
+  const auto byte = [&](std::size_t at) { return at < jpeg.size() ? static_cast<unsigned char>(jpeg[at]) : std::size_t{0}; };
+  for (std::size_t at = 2; byte(at) == 0xff;) {
+    while (byte(at) == 0xff) ++at;
+    const std::size_t marker = byte(at), length = byte(at + 1) * 256 + byte(at + 2);
+    if (marker == 0xda || length < 2) return 1;
+    const std::string_view part = jpeg.substr(std::min(at + 3, jpeg.size()), length - 2);
+    constexpr std::string_view kExif = "Exif\0\0"sv;
+    if (marker == 0xe1 && part.starts_with(kExif)) return tiff_orientation(part.substr(kExif.size()));
+    at += 1 + length;
+  }
+  return 1;
+}
 }  // namespace detail
 
-/// Reads a PNG, JPEG or binary PGM or PPM file; transparent pixels are laid on white. A size that the file is too short for is refused before there is
-/// memory for it. Throws FileError.
+/// Reads a PNG, JPEG or binary PGM or PPM file; transparent pixels are laid on white, and a JPEG file is turned as its Exif part says. A size that the file is
+/// too short for is refused before there is memory for it. Throws FileError.
 inline Picture load_picture(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) heed::fail<heed::FileError>(path, ": no such file");
@@ -160,7 +197,7 @@ inline Picture load_picture(const std::string& path) {
   const std::unique_ptr<unsigned char, void (*)(void*)> bytes(
       stbi_load_from_memory(content, length, &width, &height, &channels, 4), &stbi_image_free);
   if (!bytes) refuse();
-  return picture_on_white(bytes.get(), height, width);
+  return turned(picture_on_white(bytes.get(), height, width), jpeg ? detail::exif_orientation(file) : 1);
 }
 
 /// The bytes of a PNG file; none if the picture could not be encoded.

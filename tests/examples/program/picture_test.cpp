@@ -113,6 +113,80 @@ TEST_CASE("PNG and PPM give the bytes that were written, JPEG nearly") {
   CHECK(apart <= 8);  // quality 95 on a slope; a swapped channel would be a hundred apart
 }
 
+TEST_CASE("each of the eight orientations is undone") {
+  const char* upright[] = {"ab", "cd", "ef"};
+  const std::vector<std::vector<std::string>> stored = {{"ab", "cd", "ef"}, {"ba", "dc", "fe"}, {"fe", "dc", "ba"}, {"ef", "cd", "ab"},
+      {"ace", "bdf"}, {"bdf", "ace"}, {"fdb", "eca"}, {"eca", "fdb"}};
+  const auto picture_of = [](const auto& rows) {
+    Picture picture(static_cast<Index>(std::size(rows)), static_cast<Index>(std::string(rows[0]).size()));
+    for (Index y = 0; y < picture.height(); ++y)
+      for (Index x = 0; x < picture.width(); ++x)
+        std::fill_n(
+            picture.pixel(y, x), 3, static_cast<std::uint8_t>(std::string(rows[static_cast<std::size_t>(y)])[static_cast<std::size_t>(x)]));
+    return picture;
+  };
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    INFO(orientation);
+    CHECK(equal(turned(picture_of(stored[static_cast<std::size_t>(orientation - 1)]), orientation), picture_of(upright)));
+  }
+}
+
+TEST_CASE("a JPEG file is turned as its Exif part says, in either order of bytes; what makes no sense turns nothing") {
+  const ScratchFolder folder;
+  Picture smooth(8, 16);
+  for (Index y = 0; y < 8; ++y)
+    for (Index x = 0; x < 16; ++x) std::fill_n(smooth.pixel(y, x), 3, static_cast<std::uint8_t>(8 * x + 10 * y));
+  std::string jpeg;
+  REQUIRE(stbi_write_jpg_to_func(append, &jpeg, 16, 8, 3, smooth.data(), 95));
+  // The file with parts behind its first marker.
+  const auto with = [&](const std::string& parts) {
+    heed::write_file(folder.file("a.jpg"), jpeg.substr(0, 2) + parts + jpeg.substr(2));
+    return load_picture(folder.file("a.jpg"));
+  };
+  const auto part = [](int marker, const std::string& content) {
+    const std::size_t length = content.size() + 2;
+    return std::string{char(0xff), char(marker), char(length >> 8), char(length & 255)} + content;
+  };
+  const std::string exif("Exif\0\0", 6);
+  const auto tiff = [&](bool little, std::size_t directory, std::size_t entries, std::size_t tag, std::size_t type, std::size_t value) {
+    std::string bytes = little ? "II" : "MM";
+    const auto put = [&](std::size_t number, std::size_t count) {
+      for (std::size_t i = 0; i < count; ++i) bytes += static_cast<char>(number >> 8 * (little ? i : count - 1 - i) & 255);
+    };
+    put(42, 2), put(directory, 4);
+    put(entries, 2);
+    put(0x010f, 2), put(2, 2), put(4, 4), put(0x6865, 4);  // who made the camera
+    put(tag, 2), put(type, 2), put(1, 4), put(value, 2), put(0, 2);
+    put(0, 4);
+    return bytes;
+  };
+  const Picture plain = with("");
+  for (const bool little : {false, true})
+    for (std::size_t orientation = 1; orientation <= 8; ++orientation) {
+      INFO(orientation << (little ? " in little" : " in big") << " endian");
+      CHECK(equal(with(part(0xe1, exif + tiff(little, 8, 2, 0x0112, 3, orientation))), turned(plain, static_cast<int>(orientation))));
+    }
+  const std::string quarter = tiff(true, 8, 2, 0x0112, 3, 6);
+  const Picture lying = turned(plain, 6);
+  CHECK(lying.height() == 16);
+  CHECK(equal(with(part(0xe0, "JFIF") + part(0xe1, "http://a.page/") + part(0xe1, exif + quarter)), lying));
+  CHECK(equal(with(std::string(3, char(0xff)) + part(0xe1, exif + quarter)), lying));  // filled up
+
+  for (const std::string& senseless : {tiff(true, 8, 2, 0x0112, 3, 0), tiff(true, 8, 2, 0x0112, 3, 9), tiff(true, 8, 2, 0x0112, 4, 6),
+           tiff(true, 8, 2, 0x0113, 3, 6), tiff(true, 8, 1, 0x0112, 3, 6), tiff(false, 0xffffffff, 65535, 0x0112, 3, 6),
+           tiff(true, 1000, 2, 0x0112, 3, 6), "XX" + quarter.substr(2), std::string()})
+    CHECK(equal(with(part(0xe1, exif + senseless)), plain));
+  CHECK(equal(with(part(0xe2, exif + quarter)), plain));
+  // Wherever it is cut: no byte behind the end is read (the sanitizers see it), and from the last byte of the number on it is known.
+  for (std::size_t length = 0; length <= quarter.size(); ++length) {
+    INFO(length);
+    CHECK(detail::tiff_orientation(std::string(quarter, 0, length)) == (length < 31 ? 1 : 6));
+  }
+  const std::string whole = jpeg.substr(0, 2) + part(0xe1, exif + quarter);
+  for (std::size_t length = 0; length <= whole.size(); ++length) detail::exif_orientation(std::string(whole, 0, length));
+  CHECK(detail::exif_orientation(whole) == 6);
+}
+
 TEST_CASE("transparent pixels are laid on white") {
   const ScratchFolder folder;
   const unsigned char pixels[] = {10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 51};  // opaque, gone, a fifth
