@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -121,11 +120,6 @@ int evaluate_corruptions(const EvaluateOptions& options, const DataSource& data)
   const Index all = data.images.test.size(), count = options.judged(all);
   heed::require(options.against.empty() || options.against.size() == options.models.size(), "--against names ", options.against.size(),
       " models, expected ", options.models.size(), ": for each model one of the same seed");
-  std::error_code ignored;
-  for (const auto* paths : {&options.models, &options.against})
-    for (const std::string& path : *paths)
-      heed::require<heed::FileError>(options.output.empty() || !std::filesystem::equivalent(options.output, path, ignored), path,
-          ": --output names a file that is read; choose another one");
   const heed::ImageDataset images = data.images.test.first(count);
   const program::InterruptScope interrupt;
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <fmt/core.h>
 
@@ -32,17 +33,32 @@ inline std::vector<std::filesystem::path> usual_data_folders() {
   return folders;
 }
 
+/// The folder of the data: `folder`, else $CIFAR10_DIR, else that of `usual_data_folders` which holds them; empty if there is none.
+inline std::string data_folder(const std::string& folder) {
+  if (!folder.empty()) return folder;
+  if (const char* named = std::getenv("CIFAR10_DIR"); named && *named) return named;
+  std::error_code ignored;
+  for (const std::filesystem::path& usual : usual_data_folders())
+    if (std::filesystem::exists(usual / "data_batch_1.bin", ignored)) return usual.string();
+  return "";
+}
+
+/// The batches in that folder, over which nothing may be written.
+inline std::vector<std::string> data_files(const std::string& folder) {
+  std::vector<std::string> files;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(data_folder(folder), ignored))
+    if (entry.path().extension() == ".bin") files.push_back(entry.path().string());
+  return files;
+}
+
 /// Reads CIFAR-10 from `folder`, else from $CIFAR10_DIR, else from one of `usual_data_folders`. A folder that somebody named must be right: what
 /// is wrong with it is an error. If nobody named one and there is none, the generated sample set is written to a folder beside the usual
 /// one and read from there, which is said aloud (where several processes do it, by one that `says`).
 inline DataSource find_data(std::string folder, bool says = true) {
   namespace fs = std::filesystem;
-  if (folder.empty())
-    if (const char* named = std::getenv("CIFAR10_DIR"); named && *named) folder = named;
+  folder = data_folder(folder);
   std::error_code ignored;
-  if (folder.empty())
-    for (const fs::path& usual : usual_data_folders())
-      if (folder.empty() && fs::exists(usual / "data_batch_1.bin", ignored)) folder = usual.string();
 
   const auto note = [&](const auto& words, const auto&... parts) {
     if (says) fmt::print(stderr, fmt::runtime(words), parts...);

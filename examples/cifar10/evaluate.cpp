@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
-#include <filesystem>
+#include <string>
+#include <vector>
 
 #include <fmt/core.h>
 
 #include <heed/train/evaluate.hpp>
 
+#include "../program/output_file.hpp"
 #include "../program/threads.hpp"
 #include "data_source.hpp"
 #include "report.hpp"
@@ -32,11 +34,12 @@ void save_logits(
 int evaluate(const EvaluateOptions& options) {
   const program::Threads threads(options.threads);
   const std::string& path = options.models.front();
-  std::error_code ignored;
-  heed::require<heed::FileError>(options.logits.empty() || !std::filesystem::equivalent(options.logits, path, ignored), path,
-      ": --logits names a file that is read; choose another one");
   heed::require(options.corruptions || options.models.size() == 1, "evaluate: ", options.models.size(),
       " models are named, expected one; several of them, one a seed, go with --corruptions");
+  std::vector<std::string> read = data_files(options.data);
+  for (const auto* paths : {&options.models, &options.against}) read.insert(read.end(), paths->begin(), paths->end());
+  program::check_output(options.logits, "--logits", options.overwrite, read);
+  program::check_output(options.output, "--output", options.overwrite, read);
   if (options.corruptions) return evaluate_corruptions(options, find_data(options.data));
   StoredModel model = load(path, options.convolution);
   const DataSource data = find_data(options.data);

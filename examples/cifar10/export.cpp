@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <filesystem>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include <fmt/core.h>
@@ -20,6 +22,19 @@
 namespace cifar10 {
 
 namespace {
+
+/// A file in the folder that steps would replace or remove; empty if there is none.
+std::string file_of_steps(const std::string& folder) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool whole =
+        name == "initial.safetensors" || name == "batches.safetensors" || name == "final.safetensors" || name == "losses.json";
+    const bool of_step = (name.starts_with("weights.") || name.starts_with("gradients.")) && name.ends_with(".safetensors");
+    if (whole || of_step) return name;
+  }
+  return "";
+}
 
 /// The gradients of all trained parameters under the parameters' names.
 template <class T>
@@ -110,8 +125,8 @@ int export_steps(const ExportOptions& options) {
   if (!options.onnx.empty()) return export_onnx(options);
   const program::Threads threads(options.threads);
   std::error_code error;
-  for (const char* file : {"initial.safetensors", "batches.safetensors", "final.safetensors", "losses.json"})
-    heed::require<heed::FileError>(options.overwrite || !std::filesystem::exists(std::filesystem::path(options.folder) / file, error),
+  if (const std::string file = file_of_steps(options.folder); !options.overwrite && !file.empty())
+    heed::fail<heed::FileError>(
         options.folder, ": the folder holds ", file, " already; choose another one, or replace what it holds with --overwrite");
   const DataSource data = find_data(options.data);
   std::filesystem::create_directories(options.folder, error);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <filesystem>
-
 #include <fmt/core.h>
 
 #include <heed/io/onnx.hpp>
 
+#include "../program/output_file.hpp"
 #include "stored_model.hpp"
 
 namespace cifar10 {
@@ -12,12 +11,7 @@ namespace cifar10 {
 /// The net for images that are normalised as the metadata say (of a pixel's 0 ... 1 minus mean, divided by deviation): images (N, 3, 32, 32) to
 /// logits (N, 10).
 int export_onnx(const ExportOptions& options) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  heed::require<heed::FileError>(
-      !fs::equivalent(options.onnx, options.folder, ignored), options.onnx, ": --onnx names the file that is read; choose another one");
-  heed::require<heed::FileError>(options.overwrite || !fs::exists(options.onnx, ignored), options.onnx,
-      ": the file exists already; choose another one, or replace it with --overwrite");
+  program::check_output(options.onnx, "--onnx", options.overwrite, {options.folder});
   const StoredModel model = load(options.folder);
   heed::io::write_onnx(options.onnx, model.net, heed::Shape{1, 32, 32, 3},
       {.input_names = {"images"}, .output_name = "logits", .graph_name = model.options.net, .metadata = metadata_of(model)});

@@ -135,6 +135,7 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
   add_whole(command, "--images", o.images, 1, "Judge by the first N test images (all; with --corruptions or --deletion 2000)")
       ->type_name("N");
   command->add_option("--output", o.output, "With --corruptions: write all figures")->needs(corruptions)->type_name("OUT.json");
+  command->add_flag("--overwrite", o.overwrite, "Replace the file of --logits or --output that is there");
   for (CLI::Option* other : {logits, deletion}) corruptions->excludes(other);
   for (CLI::Option* other : {logits, views}) deletion->excludes(other);
   add_convolution(command, o.convolution);
@@ -163,6 +164,7 @@ void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
       ->needs(overlay)
       ->check(CLI::IsMember({"received", "relevance"}))
       ->capture_default_str();
+  command->add_flag("--overwrite", o.overwrite, "Replace the overlay that is there")->needs(overlay);
   add_threads(command, o.threads);
 }
 

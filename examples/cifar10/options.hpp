@@ -124,6 +124,7 @@ struct EvaluateOptions {
   Index images = 0;                  ///< the first so many test images; 0: all, for corruptions and deletion 2000
   std::vector<std::string> against;  ///< models to compare with, as many
   std::string output;                ///< a JSON file to write; empty: none
+  bool overwrite = false;            ///< replace the files of `logits` and `output`
 
   /// How many test images out of `all` are judged.
   Index judged(Index all) const { return std::min(images > 0 ? images : corruptions || deletion ? 2000 : all, all); }
@@ -142,7 +143,8 @@ struct ReportOptions {
 struct PredictOptions {
   std::string model;
   std::vector<std::string> images;
-  std::string overlay;             ///< a PNG to write; empty: none
+  std::string overlay;  ///< a PNG to write; empty: none
+  bool overwrite = false;
   std::string shown = "received";  ///< or "relevance": what it shows
   int threads = 0;
 };

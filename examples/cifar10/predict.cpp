@@ -11,8 +11,9 @@ namespace cifar10 {
 
 int predict(const PredictOptions& options) {
   const program::Threads threads(options.threads);
+  program::check_overlay(options.overlay, options.overwrite, options.images, options.model);
   StoredModel model = load(options.model);
-  std::vector<program::Picture> pictures = program::load_pictures(options.images, options.model, options.overlay);
+  std::vector<program::Picture> pictures = program::load_pictures(options.images);
   constexpr Index kSide = 32;
   const heed::Tensor<float, 4> images = program::as_input(pictures, kSide, model.normalization);
   const heed::Tensor<float, 2> logits = model.net.forward(images);

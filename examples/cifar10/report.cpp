@@ -11,6 +11,7 @@
 #include <heed/train/evaluate.hpp>
 
 #include "../program/json_text.hpp"
+#include "../program/output_file.hpp"
 #include "../program/picture_file.hpp"
 #include "../program/threads.hpp"
 #include "arms.hpp"
@@ -146,8 +147,10 @@ Json seen(StoredModel& model, const heed::ImageDataset& images) {
   return result;
 }
 
+std::string model_path(const std::string& folder) { return (fs::path(folder) / "model.safetensors").string(); }
+
 Json run_of(const std::string& folder, const DataSource& data) {
-  const std::string path = (fs::path(folder) / "model.safetensors").string();
+  const std::string path = model_path(folder);
   StoredModel model = load(path);
   require_own_data(model, path, data);
   const std::vector<Json> records = records_of(folder);
@@ -180,9 +183,13 @@ Json robustness_of(const std::string& path) {
 
 int report(const ReportOptions& options) {
   const program::Threads threads(options.threads);
-  std::error_code ignored;
-  heed::require<heed::FileError>(
-      options.overwrite || !fs::exists(options.output, ignored), options.output, ": the page is there; choose another one, or --overwrite");
+  std::vector<std::string> read = data_files(options.data);
+  read.insert(read.end(), options.robustness.begin(), options.robustness.end());
+  for (const std::string& run : options.runs) {
+    read.push_back(model_path(run));
+    read.push_back(log_path(run));
+  }
+  program::check_output(options.output, "--output", options.overwrite, read);
   const DataSource data = find_data(options.data);
   Json all = {{"dataset", data.name()}, {"generated", data.generated}, {"classes", class_names(data.images.test)}, {"runs", Json::array()},
       {"robustness", Json::array()}};

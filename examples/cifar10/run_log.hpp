@@ -14,9 +14,11 @@ namespace cifar10 {
 
 using Json = nlohmann::ordered_json;
 
+inline std::string log_path(const std::string& folder) { return (std::filesystem::path(folder) / "log.jsonl").string(); }
+
 /// The records of a run's log; none if there is no log. Throws FileError if it is damaged.
 inline std::vector<Json> records_of(const std::string& folder) {
-  const std::string path = (std::filesystem::path(folder) / "log.jsonl").string();
+  const std::string path = log_path(folder);
   std::vector<Json> records;
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return records;

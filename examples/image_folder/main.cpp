@@ -39,7 +39,9 @@ void add_predict(CLI::App& app, image_folder::PredictOptions& o) {
   CLI::App* command = app.add_subcommand("predict", "Name what pictures show, and draw where the model looked");
   command->add_option("model", o.model, "model.safetensors of a run")->required()->type_name("MODEL");
   command->add_option("pictures", o.pictures, "PNG, JPEG or PPM files")->required()->type_name("PICTURE...");
-  command->add_option("--overlay", o.overlay, "Write the pictures with a map of the attention as a PNG")->type_name("FILE");
+  CLI::Option* overlay =
+      command->add_option("--overlay", o.overlay, "Write the pictures with a map of the attention as a PNG")->type_name("OUT.png");
+  command->add_flag("--overwrite", o.overwrite, "Replace the overlay that is there")->needs(overlay);
   add_threads(command, o.threads);
 }
 

@@ -37,6 +37,7 @@ struct PredictOptions {
   std::string model;
   std::vector<std::string> pictures;
   std::string overlay;  ///< a PNG file that shows where the net looked; empty: none
+  bool overwrite = false;
   int threads = 0;
 };
 

@@ -14,8 +14,9 @@ namespace image_folder {
 
 int predict(const PredictOptions& options) {
   const program::Threads threads(options.threads);
+  program::check_overlay(options.overlay, options.overwrite, options.pictures, options.model);
   const Model model = load(options.model);
-  std::vector<program::Picture> pictures = program::load_pictures(options.pictures, options.model, options.overlay);
+  std::vector<program::Picture> pictures = program::load_pictures(options.pictures);
   const heed::Tensor<float, 4> images = program::as_input(pictures, model.options.size, model.normalization);
   const std::vector<std::string> captions = program::print_captions(options.pictures, model.net.forward(images), model.class_names);
   if (options.overlay.empty()) return 0;

@@ -2,9 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,6 +12,7 @@
 #include <heed/train/calibration.hpp>
 #include <heed/train/metrics.hpp>
 
+#include "output_file.hpp"
 #include "picture_file.hpp"
 
 namespace program {
@@ -50,15 +49,14 @@ inline std::vector<std::string> print_captions(
   return captions;
 }
 
-/// Reads the pictures that a model is asked about. Throws FileError for what cannot be read, and if `overlay` (unless empty) is one of them or the model's file.
-inline std::vector<Picture> load_pictures(const std::vector<std::string>& paths, const std::string& model, const std::string& overlay) {
-  const auto require_other = [&](const std::string& path) {
-    std::error_code ignored;
-    heed::require<heed::FileError>(overlay.empty() || !std::filesystem::equivalent(overlay, path, ignored), path,
-        ": --overlay names a file that is read; choose another one");
-  };
-  require_other(model);
-  for (const std::string& path : paths) require_other(path);
+/// Throws FileError unless --overlay may be written beside the pictures and the model's file, which are read.
+inline void check_overlay(const std::string& overlay, bool overwrite, std::vector<std::string> pictures, const std::string& model) {
+  pictures.push_back(model);
+  check_picture_output(overlay, "--overlay", overwrite, pictures);
+}
+
+/// Reads the pictures that a model is asked about. Throws FileError for what cannot be read.
+inline std::vector<Picture> load_pictures(const std::vector<std::string>& paths) {
   std::vector<Picture> pictures;
   for (const std::string& path : paths) pictures.push_back(load_picture(path));
   return pictures;

@@ -37,7 +37,7 @@ def first(places, what):
 def heed_logits(program, model, data, folder):
     """What `cifar10 evaluate` says about each test image, and its hash of the weights."""
     path = folder / "logits.safetensors"
-    done = subprocess.run([program, "evaluate", model, "--data", data, "--convolution", "direct", "--logits", path], capture_output=True, text=True)
+    done = subprocess.run([program, "evaluate", model, "--data", data, "--convolution", "direct", "--logits", path, "--overwrite"], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"compare: {done.stderr.strip()}")
     with safe_open(path, "pt") as file:

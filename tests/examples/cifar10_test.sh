@@ -49,7 +49,7 @@ for part in "average 0.9" "translate 0" "cutout 8"; do
   expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --overwrite --seed 3 --${part% *} "${part#* }"
   [[ $(hash_of run) != "$(hash_of other)" ]] || fault "--$part changes nothing"
   head -n 1 other/log.jsonl | grep -q "\"${part% *}\":${part#* }[.0]*," || fault "--$part is not in the log: $(head -n 1 other/log.jsonl)"
-  expect 0 "" "$program" evaluate other/model.safetensors --data part --logits said.safetensors
+  expect 0 "" "$program" evaluate other/model.safetensors --data part --logits said.safetensors --overwrite
   grep -qaF "$(hash_of other)" said.safetensors || fault "--$part: the log's weights are $(hash_of other), others are saved"
 done
 expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --overwrite --seed 3 --average 0
@@ -102,7 +102,7 @@ for part in "attention-blocks 2" "attention-after 1" "feed-forward 2" "relative-
 done
 expect 0 "" "${variant[@]}" --attention-blocks 2 --attention-after 1 --feed-forward 1 --relative-bias
 hash=$(hash_of variant)
-expect 0 "logits: said.safetensors" "$program" evaluate variant/model.safetensors --data part --logits said.safetensors
+expect 0 "logits: said.safetensors" "$program" evaluate variant/model.safetensors --data part --logits said.safetensors --overwrite
 grep -qaF "$hash" said.safetensors || fault "another model was read than the one that was saved"
 expect 0 "article with attention full (2 blocks, behind block 1, feed-forward 1, relative bias) on 9 test images of $kind; 45 of 225 tokens" "$program" evaluate variant/model.safetensors --data part --deletion --images 9
 expect 0 "the page: wide.html" "$program" report variant --data part --output wide.html
@@ -132,10 +132,10 @@ expect 2 "the run that is there was made with dataset \"other\", the study asks 
 # --- using the model -----------------------------------------------------------------------------------------------------------------
 accuracy=$(tail -n 1 run/log.jsonl | grep -o '"test_accuracy_6view":[0-9.]*' | cut -d: -f2)
 expect 0 "accuracy $(awk "BEGIN { printf \"%.2f\", 100 * $accuracy }") %" "$program" evaluate run/model.safetensors --data part --views 6
-expect 0 "logits: said.safetensors" "$program" evaluate run/model.safetensors --data part --logits said.safetensors
+expect 0 "logits: said.safetensors" "$program" evaluate run/model.safetensors --data part --logits said.safetensors --overwrite
 grep -aq '"logits":{"dtype":"F64","shape":\[50,10\]' said.safetensors || fault "the logits: $(head -c 400 said.safetensors)"
 grep -aq "$(hash_of run)" said.safetensors || fault "the logits are of other weights"
-expect 0 "article with attention full on 20 test images of $kind, 1 view" "$program" evaluate run/model.safetensors --data part --images 20 --logits said.safetensors
+expect 0 "article with attention full on 20 test images of $kind, 1 view" "$program" evaluate run/model.safetensors --data part --images 20 --logits said.safetensors --overwrite
 grep -aq '"logits":{"dtype":"F64","shape":\[20,10\]' said.safetensors || fault "the logits of 20 images: $(head -c 400 said.safetensors)"
 expect 0 "all figures: figures.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 9 --against arm-none/model.safetensors \
   --output figures.json
@@ -172,10 +172,23 @@ head -c 2000 picture.ppm >short.ppm
 expect 0 "%" "$program" predict run/model.safetensors picture.ppm picture.ppm --overlay seen.png
 [[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
 [[ $(grep -c "%" <<<"$output") == 2 ]] || fault "one line a picture: $output"
+expect 0 "where the model looked: seen.png" "$program" predict run/model.safetensors picture.ppm --overlay seen.png --overwrite
 for what in received relevance; do
   expect 0 "where the model looked: $what.png" "$program" predict run/model.safetensors picture.ppm --overlay "$what.png" --show "$what"
 done
 cmp -s received.png relevance.png && fault "attention received is not relevance"
+
+# Steps take the place of others, each file of them, if that is asked for alone.
+expect 0 "written to made" "$program" export made --net article --steps 2 --batch-size 8 --data part --each-step
+for kept in weights.1 gradients.1 final; do
+  mkdir held && cp "made/$kept.safetensors" held/
+  expect 2 "the folder holds $kept.safetensors already" "$program" export held --net article --steps 1 --batch-size 8 --data part
+  cmp -s "made/$kept.safetensors" "held/$kept.safetensors" && [[ $(ls held) == "$kept.safetensors" ]] || fault "held: $(ls held)"
+  rm -r held
+done
+expect 0 "written to made" "$program" export made --net article --steps 1 --batch-size 8 --data part --overwrite
+[[ ! -e made/weights.0.safetensors && ! -e made/gradients.1.safetensors ]] || fault "files of steps that were replaced: $(ls made)"
+rm -r made
 
 expect 0 "as ONNX" "$program" export run/model.safetensors --onnx net.onnx
 for words in attention/scores whiten.weight class_names LayerNormalization; do
@@ -183,7 +196,9 @@ for words in attention/scores whiten.weight class_names LayerNormalization; do
 done
 
 # --- what is wrong gets a sentence, exit code 2, and changes nothing -----------------------------------------------------------------
-before=$(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum)
+cp picture.ppm picture.png
+cp run/model.safetensors model.png
+before=$(cat run/log.jsonl run/model.safetensors part/* *.png *.json *.html | cksum)
 listed=$(find . | sort)
 expect 2 "holds a run" "$program" train --net article --data part --output run
 expect 2 "--net" "$program" train --net huge --data part --output run --overwrite
@@ -205,6 +220,16 @@ expect 2 "expected a folder" "$program" train --data part --output picture.ppm
 expect 2 "cifar10" "$program"
 expect 2 "views" "$program" evaluate run/model.safetensors --data part --views 3
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --logits run/model.safetensors
+expect 2 "part/test_batch.bin: --logits names a file that is read" "$program" evaluate run/model.safetensors --data part --logits part/test_batch.bin --overwrite
+# What could not be written is known before there is work.
+expect 2 "said.safetensors: the file exists already" "$program" evaluate missing.safetensors --data part --logits said.safetensors
+expect 2 "nowhere/said.safetensors: cannot create" "$program" evaluate missing.safetensors --data part --logits nowhere/said.safetensors
+expect 2 "figures.json: the file exists already" "$program" evaluate missing.safetensors --data part --corruptions --output figures.json
+expect 2 "nowhere/figures.json: cannot create" "$program" evaluate missing.safetensors --data part --corruptions --output nowhere/figures.json
+expect 2 "nowhere/page.html: cannot create" "$program" report missing --data part --output nowhere/page.html
+expect 2 "seen.png: the file exists already" "$program" predict missing.safetensors picture.ppm --overlay seen.png
+expect 2 "nowhere/seen.png: cannot create" "$program" predict missing.safetensors picture.ppm --overlay nowhere/seen.png
+expect 2 "seen.jpg: --overlay writes a PNG file" "$program" predict missing.safetensors picture.ppm --overlay seen.jpg
 expect 2 "--deletion" "$program" evaluate run/model.safetensors --data part --corruptions --deletion
 expect 2 "--views" "$program" evaluate run/model.safetensors --data part --deletion --views 6
 expect 2 "trained with --attention none" "$program" evaluate arm-none/model.safetensors --data part --deletion
@@ -215,25 +240,29 @@ expect 2 "--against names 1 models, expected 2" "$program" evaluate run/model.sa
 expect 2 "expected models that differ by their seeds" "$program" evaluate run/model.safetensors arm-none/model.safetensors --data part --corruptions --images 2
 expect 2 "missing.safetensors" "$program" evaluate run/model.safetensors --data part --corruptions --against missing.safetensors
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --corruptions --output run/model.safetensors
-expect 2 "the page is there" "$program" report run --data part --output page.html
+expect 2 "exists already" "$program" report run --data part --output page.html
+for read in run/model.safetensors run/log.jsonl figures.json part/test_batch.bin; do
+  expect 2 "$read: --output names a file that is read" "$program" report run --robustness figures.json --data part --output "$read" --overwrite
+done
 expect 2 "nowhere/model.safetensors" "$program" report run nowhere --data part --output other.html
 expect 2 "expected what cifar10 evaluate" "$program" report run --robustness run/log.jsonl --data part --output other.html
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt
 expect 2 "short.ppm" "$program" predict run/model.safetensors short.ppm
-for overlay in picture.ppm run/model.safetensors; do
-  expect 2 "choose another one" "$program" predict run/model.safetensors picture.ppm --overlay "$overlay"
+for overlay in picture.png model.png; do
+  expect 2 "choose another one" "$program" predict model.png picture.png --overlay "$overlay"
+  expect 2 "choose another one" "$program" predict model.png picture.png --overlay "$overlay" --overwrite
 done
 expect 2 "from 0" "$program" train --data part --seed -1
 expect 0 "heed" "$program" --version
 expect 2 "exists already" "$program" export run/model.safetensors --onnx net.onnx
-expect 2 "the file that is read" "$program" export run/model.safetensors --onnx run/model.safetensors --overwrite
+expect 2 "a file that is read" "$program" export run/model.safetensors --onnx run/model.safetensors --overwrite
 expect 2 "--steps" "$program" export run/model.safetensors --onnx other.onnx --steps 2
 expect 2 "missing.safetensors" "$program" export missing.safetensors --onnx other.onnx
-expect 2 "no attention to show" "$program" predict arm-none/model.safetensors picture.ppm --overlay seen.png
+expect 2 "no attention to show" "$program" predict arm-none/model.safetensors picture.ppm --overlay seen.png --overwrite
 [[ $(find . | sort) == "$listed" ]] || fault "files came or went: $(diff <(echo "$listed") <(find . | sort))"
-[[ $(cat run/log.jsonl run/model.safetensors part/* seen.png | cksum) == "$before" ]] || fault "files were changed"
+[[ $(cat run/log.jsonl run/model.safetensors part/* *.png *.json *.html | cksum) == "$before" ]] || fault "files were changed"
 
 head -c 5000 run/model.safetensors >cut.safetensors
 expect 2 "cut.safetensors: at offset" "$program" evaluate cut.safetensors --data part

@@ -51,10 +51,13 @@ for name in disc stripes check; do
 done
 ((right >= 20)) || fault "$right pictures of the first 25 were named right"
 expect 0 "where the model looked: seen.png" "$program" predict run/model.safetensors pictures/disc/0.PPM pictures/stripes/6.PPM --overlay seen.png
+expect 0 "where the model looked: seen.png" "$program" predict run/model.safetensors pictures/disc/0.PPM pictures/stripes/6.PPM --overlay seen.png --overwrite
 [[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
 
 # --- what is wrong gets a sentence, exit code 2, and changes nothing -----------------------------------------------------------------
-before=$(cat run/* | cksum)
+cp pictures/disc/0.PPM copy.png
+mkdir telephone && cp -r pictures/none telephone/
+before=$(cat run/* *.png | cksum)
 listed=$(find . | sort)
 expect 2 "holds a run" "$program" train pictures --output run
 expect 2 "nowhere: no such folder" "$program" train nowhere --output fresh
@@ -67,10 +70,13 @@ expect 2 "0 to below 1" "$program" train pictures --held-out 1 --output fresh
 expect 2 "pictures" "$program" train
 expect 2 "missing.safetensors" "$program" predict missing.safetensors pictures/disc/0.PPM
 expect 2 "missing.png: no such file" "$program" predict run/model.safetensors missing.png
-expect 2 "choose another one" "$program" predict run/model.safetensors pictures/disc/0.PPM --overlay pictures/disc/0.PPM
+expect 2 "choose another one" "$program" predict run/model.safetensors copy.png --overlay copy.png --overwrite
+expect 2 "seen.png: the file exists already" "$program" predict missing.safetensors pictures/disc/0.PPM --overlay seen.png
+expect 2 "nowhere/seen.png: cannot create" "$program" predict missing.safetensors pictures/disc/0.PPM --overlay nowhere/seen.png
+expect 2 "0.PPM: --overlay writes a PNG file" "$program" predict run/model.safetensors pictures/disc/0.PPM --overlay pictures/disc/0.PPM
 expect 0 "heed" "$program" --version
 [[ $(find . | sort) == "$listed" ]] || fault "files came or went: $(diff <(echo "$listed") <(find . | sort))"
-[[ $(cat run/* | cksum) == "$before" ]] || fault "files were changed"
+[[ $(cat run/* *.png | cksum) == "$before" ]] || fault "files were changed"
 
 mkdir -p few/{a,b}
 cp pictures/disc/0.PPM few/a/

@@ -74,7 +74,8 @@ random_pictures()
 for arm in ("full", "none"):
     run(program, "train", "--net", "article", "--attention", arm, "--epochs", "2", "--batch-size", "50", "--data", "part", "--output", arm, "--overwrite")
 run(program, "train", "--net", "article", "--attention", "none", "--epochs", "1", "--batch-size", "50", "--data", "part", "--output", "again", "--overwrite")  # not compared
-run(program, "evaluate", "full/model.safetensors", "--corruptions", "--images", "20", "--against", "none/model.safetensors", "--data", "part", "--output", "figures.json")
+run(program, "evaluate", "full/model.safetensors", "--corruptions", "--images", "20", "--against", "none/model.safetensors", "--data", "part", "--output", "figures.json",
+    "--overwrite")
 run(program, "report", "full", "none", "again", "--robustness", "figures.json", "--data", "part", "--output", "report.html", "--overwrite")
 
 page = (folder / "report.html").read_text()

@@ -74,7 +74,7 @@ def check_net(program, folder, data, net, attention, parts):
     run, logits = folder / f"{net}-{attention}-{len(parts)}", folder / "logits.safetensors"
     onnx_file = run.with_suffix(".onnx")
     for arguments in (["train", "--net", net, "--attention", attention, "--epochs", "1", "--batch-size", "20", "--data", data, "--output", run, *parts],
-                      ["evaluate", run / "model.safetensors", "--data", data, "--logits", logits],
+                      ["evaluate", run / "model.safetensors", "--data", data, "--logits", logits, "--overwrite"],
                       ["export", run / "model.safetensors", "--onnx", onnx_file]):
         done = subprocess.run([program, *arguments], capture_output=True, text=True)
         if done.returncode != 0:

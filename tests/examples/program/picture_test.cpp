@@ -321,14 +321,15 @@ TEST_CASE("pictures for a model: centred squares, normalised; no overlay over wh
   const ScratchFolder folder;
   save_png(folder.file("a.png"), pattern(6, 10));
   save_png(folder.file("b.png"), pattern(9, 4));
-  heed::write_file(folder.file("model"), "a model");
   const std::vector<std::string> paths{folder.file("a.png"), folder.file("b.png")};
-  const std::vector<Picture> pictures = load_pictures(paths, folder.file("model"), folder.file("new.png"));
+  const std::vector<Picture> pictures = load_pictures(paths);
   REQUIRE(pictures.size() == 2);
   CHECK(equal(pictures[1], pattern(9, 4)));
-  for (const char* overlay : {"a.png", "b.png", "model"})
-    CHECK_THROWS_WITH(load_pictures(paths, folder.file("model"), folder.file(overlay)), contains("choose another one"));
-  CHECK_THROWS_WITH(load_pictures({folder.file("c.png")}, folder.file("model"), ""), contains("c.png: no such file"));
+  heed::write_file(folder.file("model.png"), "a model");
+  CHECK_NOTHROW(check_overlay(folder.file("new.png"), false, paths, folder.file("model.png")));
+  for (const char* overlay : {"a.png", "b.png", "model.png"})
+    CHECK_THROWS_WITH(check_overlay(folder.file(overlay), true, paths, folder.file("model.png")), contains("is read; choose another one"));
+  CHECK_THROWS_WITH(load_pictures({folder.file("c.png")}), contains("c.png: no such file"));
 
   const heed::Tensor<float, 4> input = as_input(pictures, 4, {{0.5, 0.25, 0}, {0.5, 1, 2}});
   REQUIRE(input.shape() == heed::Shape{2, 4, 4, 3});

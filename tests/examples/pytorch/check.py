@@ -31,7 +31,7 @@ with tempfile.TemporaryDirectory() as scratch:
             common = {name: shape for name, shape in case["tensors"].items() if not name.startswith("attention")}
         model, logits = folder / "model.safetensors", folder / "logits.safetensors"
         formula.write_model(model, common | case["tensors"], formula.words_of(case["net"], case["attention"]))
-        done = subprocess.run([sys.argv[1], "evaluate", model, "--data", folder, "--logits", logits], capture_output=True, text=True)
+        done = subprocess.run([sys.argv[1], "evaluate", model, "--data", folder, "--logits", logits, "--overwrite"], capture_output=True, text=True)
         if done.returncode != 0:
             faults += 1
             print(f"FAULT: {case['net']}, {case['attention']}: {done.stderr}")
