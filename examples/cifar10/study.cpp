@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -33,31 +34,46 @@ struct Cell {
   std::string folder(const std::string& study) const { return (fs::path(study) / fmt::format("{}-{}-{}", net, arm, seed)).string(); }
 };
 
-/// A study whose data are found, once for all runs.
+/// The words in their order, each once.
+std::vector<std::string> unique(const std::vector<std::string>& words) {
+  std::vector<std::string> result;
+  for (const std::string& word : words)
+    if (std::find(result.begin(), result.end(), word) == result.end()) result.push_back(word);
+  return result;
+}
+
+/// A study whose data are found, once for all runs, and whose nets and arms are named once.
 struct Study : StudyOptions {
   std::string dataset;
   Index images;  ///< for training
 
   explicit Study(const StudyOptions& options) : StudyOptions(options) {
     const DataSource data = find_data(training.data);
+    nets = unique(nets), arms = unique(arms);
     training.data = data.folder, dataset = data.name(), images = data.images.train.size();
   }
 };
 
-/// The result of a finished run. Throws FileError if that run was of another recipe than the study's, or of other data.
+/// The result of a finished run. Throws FileError if what is there, finished or not, is of another recipe than the study's or of other data, or has no log.
 std::optional<Json> result_of(const Cell& cell, const Study& study) {
   const std::string folder = cell.folder(study.output);
   const std::vector<Json> records = records_of(folder);
-  if (records.empty() || records.back()["event"] != "result") return std::nullopt;
+  if (records.empty()) {  // a killed run leaves no model before its log has a start
+    std::error_code ignored;
+    heed::require<heed::FileError>(!fs::exists(fs::path(folder) / "model.safetensors", ignored), folder,
+        ": the folder holds a model without a log of its recipe; choose another --output, or remove it");
+    return std::nullopt;
+  }
   const Json expected = compared_words(options_of_run(study.training, cell.net), study.dataset, study.training.trained(study.images));
   if (const std::string key = first_difference(expected, records.front()); !key.empty())
     heed::fail<heed::FileError>(folder, ": the run that is there was made with ", key, " ", records.front().value(key, Json()).dump(),
         ", the study asks for ", expected.at(key).dump(), "; choose another --output",
         key == "dataset" || key == "training_images" ? ", or name the data of that run with --data" : "");
+  if (records.back()["event"] != "result") return std::nullopt;
   return records.back();
 }
 
-/// Trains what is missing, or goes on with it. Returns the exit code of the run.
+/// Trains what is missing, or goes on with it; `result_of` has seen that what is there may be replaced. Returns the exit code of the run.
 int make(const Cell& cell, const Study& study) {
   TrainOptions options = study.training;
   options.net.net = cell.net, options.net.attention = cell.arm;

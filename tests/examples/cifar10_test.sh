@@ -126,6 +126,20 @@ expect 0 "3 of 4 runs are there" "${compared[@]}" --epochs 1
 expect 2 "the run that is there was made with epochs 1, the study asks for 2" "${compared[@]}" --epochs 2
 [[ $(hash_of compared/article-full-1) == "$hash" ]] || fault "a refused study changed a run"
 expect 2 "the run that is there was made with training_images 320, the study asks for " "${compared[@]/part/$whole}" --epochs 1
+# So is a run that was not finished, and one that says nothing of its recipe.
+cp -r compared/article-full-1 kept
+sed -i '$d' compared/article-full-1/log.jsonl
+before=$(cat compared/article-full-1/* | cksum)
+expect 2 "the run that is there was made with epochs 1, the study asks for 2" "${compared[@]}" --epochs 2
+[[ $(cat compared/article-full-1/* | cksum) == "$before" ]] || fault "a refused study changed an unfinished run"
+expect 0 "3 of 4 runs are there" "${compared[@]}" --epochs 1
+[[ $(hash_of compared/article-full-1) == "$hash" ]] || fault "an unfinished run was not made again: $(tail -n 1 compared/article-full-1/log.jsonl)"
+rm compared/article-full-1/log.jsonl
+expect 2 "compared/article-full-1: the folder holds a model without a log" "${compared[@]}" --epochs 1
+rm -r compared/article-full-1 && mv kept compared/article-full-1
+# What is named twice is made once.
+expect 0 "4 of 4 runs are there" "${compared[@]}" --epochs 1 --net article --attention full none full
+[[ $(grep -c '| `full` |' compared/study.md) == 1 ]] || fault "study: $(cat compared/study.md)"
 sed -i "s/\"dataset\":\"$kind\"/\"dataset\":\"other\"/" compared/article-full-0/log.jsonl
 expect 2 "the run that is there was made with dataset \"other\", the study asks for \"$kind\"" "${compared[@]}" --epochs 1
 
