@@ -129,8 +129,7 @@ class Run {
 
     steps_made_ = trainer.next_step();
     announce(batches.size(), optimizer->kind(), position);
-    // A run that takes the place of another one has nothing to show for it before its first steps.
-    if (options_.checkpoint_every > 0 && !options_.resume && !folder_.replaces()) write_checkpoint(*optimizer, position);
+    if (options_.checkpoint_every > 0 && !options_.resume) write_checkpoint(*optimizer, position);
     program::Progress progress(options_.epochs, batches.size(), "images");
     while (position.epoch.epoch < options_.epochs) {
       progress.start_epoch(position.epoch.epoch, position.epoch.steps);
@@ -169,9 +168,9 @@ class Run {
     return heed::Json::parse(words.dump(), "the recipe");
   }
 
+  /// Writes nothing while the folder still holds the run that this one is to replace.
   void write_checkpoint(heed::Optimizer<float>& optimizer, Position position) {
-    if (!folder_.writes()) return;
-    if (folder_.replaces()) keep();
+    if (!folder_.writes() || folder_.replaces()) return;
     position.records = folder_.records();
     heed::io::save_checkpoint(folder_.checkpoint_path(), model_->net, optimizer, checkpoint_words(recipe(), position), average());
   }
@@ -259,9 +258,9 @@ class Run {
 
   int stopped(Index step, Index steps) {
     const Result weights(*this);
-    keep();
+    if (!folder_.replaces()) keep();
     folder_.log({{"event", "interrupted"}, {"step", step}, {"steps", steps}, {"weights_hash", heed::weights_hash(model_->net)}});
-    fmt::print("\nStopped after step {} of {}. The model so far is saved in {}\n", step, steps, folder_.model_path());
+    fmt::print("\nStopped after step {} of {}. {}\n", step, steps, folder_.words_when_stopped());
     return program::kInterrupted;
   }
 

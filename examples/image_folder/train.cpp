@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include <fmt/core.h>
 
@@ -29,6 +30,7 @@ void announce(const TrainOptions& options, const Pictures& pictures, const Model
   constexpr std::size_t kNamed = 3;
   for (std::size_t i = 0; i < std::min(kNamed, pictures.unreadable.size()); ++i) fmt::print("left out: {}\n", pictures.unreadable[i]);
   if (pictures.unreadable.size() > kNamed) fmt::print("left out: {} more files\n", pictures.unreadable.size() - kNamed);
+  for (const std::string& words : pictures.unknown) fmt::print("left out: {}\n", words);
   fmt::print("{} pictures of {} classes to learn, {} held out; the net sees {} x {} pixels and has {} parameters\n",
       pictures.learned.size(), model.class_names.size(), pictures.held_out.size(), model.options.size, model.options.size,
       model.net.parameter_count());
@@ -74,24 +76,37 @@ int train(const TrainOptions& options) {
     heed::AdamW<float> optimizer(heed::named_parameters(model.net), {.learning_rate = options.learning_rate, .weight_decay = 0.05});
     heed::Trainer trainer(model.net, heed::CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer,
         heed::OneCycleSchedule{.steps = options.epochs * batches.size()}, {.seed = options.seed, .max_gradient_norm = 1});
+    std::vector<std::string> reasons = pictures.unreadable;
+    reasons.insert(reasons.end(), pictures.unknown.begin(), pictures.unknown.end());
     folder.log({{"event", "start"}, {"pictures", options.pictures}, {"learned", learned.size()}, {"held_out", held_out.size()},
-        {"left_out", pictures.unreadable.size()}, {"classes", model.class_names}, {"size", options.net.size}, {"width", options.net.width},
+        {"left_out", reasons}, {"classes", model.class_names}, {"size", options.net.size}, {"width", options.net.width},
         {"epochs", options.epochs}, {"batch_size", batch_size}, {"learning_rate", options.learning_rate}, {"seed", options.seed},
         {"threads", heed::thread_count()}, {"parameters", model.net.parameter_count()}});
 
     program::Progress progress(options.epochs, batches.size(), "pictures");
     const auto start = std::chrono::steady_clock::now();
     const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+    const auto keep = [&] {
+      save(folder.model_path(), model);
+      folder.model_is_written();
+    };
+    const auto log_end = [&](const char* event) {
+      folder.log({{"event", event}, {"train_seconds", seconds()}, {"weights_hash", heed::weights_hash(model.net)}});
+    };
     heed::Evaluation judged;
-    bool stopped = false;
-    for (Index epoch = 0; epoch < options.epochs && !stopped; ++epoch) {
+    for (Index epoch = 0; epoch < options.epochs; ++epoch) {
       progress.start_epoch(epoch);
       const heed::EpochReport report = trainer.run_epoch(batches, epoch, [&](const heed::StepReport& step) {
         progress.step(step.images, step.loss, step.correct);
         if (InterruptScope::requested()) trainer.request_stop();
       });
-      stopped = report.stopped;
       progress.clear();
+      if (report.stopped) {
+        if (!folder.replaces()) keep();
+        log_end("interrupted");
+        fmt::print("\nStopped in epoch {} of {}. {}\n", epoch + 1, options.epochs, folder.words_when_stopped());
+        return program::kInterrupted;
+      }
       nlohmann::ordered_json record{{"event", "epoch"}, {"epoch", epoch + 1}, {"training_loss", report.loss()},
           {"training_accuracy", report.accuracy()}, {"train_seconds", seconds()}};
       if (held_out.size() > 0) {
@@ -100,22 +115,19 @@ int train(const TrainOptions& options) {
             epoch + 1, "; a smaller --learning-rate may help");
         record["loss"] = judged.loss, record["accuracy"] = judged.accuracy;
       }
+      keep();  // what ends the program from outside costs an epoch at most
       fmt::print("epoch {:>3}/{}  loss {:.3f}  right {:5.1f} %{}  {}\n", epoch + 1, options.epochs, report.loss(), 100 * report.accuracy(),
           held_out.size() > 0 ? fmt::format("  held out {:5.1f} %", 100 * judged.accuracy) : "", program::clock_time(seconds()));
       std::fflush(stdout);
       folder.log(record);
     }
-    save(folder.model_path(), model);
-    folder.model_is_written();
     if (held_out.size() > 0) {
       fmt::print("\nheld-out pictures:\n");
       print_classes(judged.confusion, model.class_names);
     }
-    folder.log(
-        {{"event", stopped ? "interrupted" : "result"}, {"train_seconds", seconds()}, {"weights_hash", heed::weights_hash(model.net)}});
-    fmt::print(
-        "\n{} after {}; the model is saved in {}\n", stopped ? "stopped" : "trained", program::clock_time(seconds()), folder.model_path());
-    return stopped ? program::kInterrupted : 0;
+    log_end("result");
+    fmt::print("\ntrained in {}; the model is saved in {}\n", program::clock_time(seconds()), folder.model_path());
+    return 0;
   });
 }
 

@@ -17,7 +17,7 @@
 namespace program {
 
 /// The folder of one training run: log.jsonl, one JSON record a line, model.safetensors, and while the run is not finished checkpoint.safetensors, if it
-/// writes any. Files appear whole or not at all, and a run that is replaced stays until there is a new model to take its place.
+/// writes any. Files appear whole or not at all, and a run that is replaced stays until there is a new model, which was judged, to take its place.
 class RunFolder {
  public:
   /// Chooses the folder and checks that it may be used; changes nothing. An empty `folder` stands for the next free runs/<name>-<number>, which
@@ -128,6 +128,13 @@ class RunFolder {
   void remove_checkpoint() {
     std::error_code ignored;
     std::filesystem::remove(checkpoint_path(), ignored);
+  }
+
+  /// What the folder holds when the run has been stopped, in a sentence.
+  std::string words_when_stopped() const {
+    return replaces_
+               ? heed::text("Nothing of this run is kept: it was not judged yet, and the run that it was to replace stays in ", path())
+               : heed::text("The model so far is saved in ", model_path());
   }
 
   /// False for an onlooker.

@@ -173,9 +173,9 @@ class Run {
   }
 
   int stopped(Index step) {
-    keep();
+    if (!folder_.replaces()) keep();
     folder_.log({{"event", "interrupted"}, {"step", step}, {"steps", options_.steps}, {"weights_hash", heed::weights_hash(model_->net)}});
-    fmt::print("\nStopped after step {} of {}. The model so far is saved in {}\n", step, options_.steps, folder_.model_path());
+    fmt::print("\nStopped after step {} of {}. {}\n", step, options_.steps, folder_.words_when_stopped());
     return program::kInterrupted;
   }
 

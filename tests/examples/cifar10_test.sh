@@ -295,6 +295,7 @@ expect 0 "" "$program" train --net article --epochs 1 --batch-size 160 --data pa
 [[ $(grep -c '"event":"epoch"' run/log.jsonl) == 1 ]] || fault "the old log was kept: $(cat run/log.jsonl)"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
+interrupt_early "$program" train --net article --epochs 100000 --batch-size 32 --data "$whole" --output run --overwrite --checkpoint-every 1  # epochs of seconds
 interrupt '"event":"epoch"' "$program" train --net article --epochs 100000 --batch-size 32 --data part --output stopped
 expect 0 "accuracy" "$program" evaluate stopped/model.safetensors --data part
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"

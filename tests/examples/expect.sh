@@ -17,21 +17,34 @@ expect() {
   [[ $status == "$code" ]] || fault "$* ended with $status, expected $code: $output"
   [[ $output == *"$words"* ]] || fault "$* did not say '$words' but: $output"
 }
-# interrupt WORDS COMMAND... --output stopped: Ctrl-C once the run's log holds these words. It ends with 130, says where the model is saved, and leaves no other file behind.
-interrupt() {
-  local words=$1 status=0 running
-  shift
+# stop_at LOG WORDS COMMAND...: Ctrl-C once the log holds these words. It ends with 130 and leaves no temporary files in the log's folder; stopped.txt is what it said.
+stop_at() {
+  local log=$1 words=$2 status=0 running
+  shift 2
   set -m  # a job of its own: others do not hear SIGINT
   "$@" >stopped.txt 2>&1 &
   running=$!
   set +m
   for _ in $(seq 100); do
-    grep -q "$words" stopped/log.jsonl 2>/dev/null && break
+    grep -q "$words" "$log" 2>/dev/null && break
     sleep 0.2
   done
   kill -INT "$running"
   wait "$running" || status=$?
   [[ $status == 130 ]] || fault "Ctrl-C ended with $status: $(cat stopped.txt)"
+  [[ -z $(find "${log%/*}" -name '*.part*') ]] || fault "temporary files were left: $(find "${log%/*}" -name '*.part*')"
+}
+# interrupt WORDS COMMAND... --output stopped: Ctrl-C once the run's log holds these words; it says where the model is saved.
+interrupt() {
+  stop_at stopped/log.jsonl "$@"
   grep -q "saved in stopped/model.safetensors" stopped.txt || fault "Ctrl-C: $(tail -n 3 stopped.txt)"
-  [[ -z $(find stopped -name '*.part*') ]] || fault "temporary files were left: $(find stopped -name '*.part*')"
+}
+# interrupt_early COMMAND... --output run --overwrite: Ctrl-C before the new run was judged; the one that it was to replace stays.
+interrupt_early() {
+  local before
+  rm -f run/log.jsonl.new  # of a run that failed
+  before=$(cat run/model.safetensors run/log.jsonl | cksum)
+  stop_at run/log.jsonl.new '"event":"start"' "$@"
+  grep -q "Nothing of this run is kept: .* stays in run" stopped.txt || fault "early Ctrl-C: $(tail -n 3 stopped.txt)"
+  [[ $(cat run/model.safetensors run/log.jsonl | cksum) == "$before" && ! -e run/checkpoint.safetensors ]] || fault "an early Ctrl-C replaced a run: $(ls run)"
 }

@@ -24,6 +24,7 @@ while read -r label; do
 done <"$made/labels.txt"
 echo "not a picture" >pictures/disc/notes.txt
 echo "not a picture, whatever it is called" >pictures/disc/broken.png
+echo "of a telephone" >pictures/none/1.HEIC
 echo "hidden" >pictures/.thumbnails/a.png
 echo "hidden" >pictures/disc/.b.png
 
@@ -31,6 +32,11 @@ echo "hidden" >pictures/disc/.b.png
 small=(--size 32 --width 16)
 expect 0 "120 pictures of 3 classes to learn, 30 held out" "$program" train pictures "${small[@]}" --output run --seed 2
 [[ $output == *"left out: pictures/disc/broken.png: expected a PNG"* && $output == *"stripes"* ]] || fault "what is learned is not told: $output"
+for words in "2 files of kinds that are not read: 1 .heic, 1 .txt" "1 folder without PNG, JPEG or PPM pictures: none"; do
+  [[ $output == *"left out: $words"* ]] || fault "'$words' is not told: $output"
+  head -n 1 run/log.jsonl | grep -qF "$words" || fault "'$words' is not in the log: $(head -n 1 run/log.jsonl)"
+done
+head -n 1 run/log.jsonl | grep -qF '"left_out":["pictures/disc/broken.png: expected a PNG' || fault "what was left out is not in the log: $(head -n 1 run/log.jsonl)"
 [[ $(grep -c '"event":"epoch"' run/log.jsonl) == 30 ]] || fault "log: $(cat run/log.jsonl)"
 # 63 % when it was written (other seeds 70 to 87 %); chance gives 33 %.
 grep '"epoch":30' run/log.jsonl | grep -q '"accuracy":\(1\|0\.[5-9]\)' || fault "expected at least half of what was held out: $(tail -n 3 run/log.jsonl)"
@@ -63,6 +69,7 @@ expect 2 "holds a run" "$program" train pictures --output run
 expect 2 "nowhere: no such folder" "$program" train nowhere --output fresh
 expect 2 "expected a folder, found a file" "$program" train pictures/disc/0.PPM --output fresh
 expect 2 "for each of two or more classes (pictures/check/cat/1.jpg, pictures/check/dog/1.jpg), found 1" "$program" train pictures/check --output fresh
+expect 2 "found 0; 1 file of kinds that are not read: 1 .heic; 1 folder without PNG, JPEG or PPM pictures: none" "$program" train telephone --output fresh
 expect 2 "multiple of 8 from 16 to 256" "$program" train pictures --size 30 --output fresh
 expect 2 "multiple of 4 from 4 to 256" "$program" train pictures --width 6 --output fresh
 expect 2 "--epochs" "$program" train pictures --epochs 0 --output fresh
@@ -96,6 +103,13 @@ expect 2 "the loss of the held-out pictures is" "$program" train pictures "${sma
 [[ $(cksum <run/model.safetensors) == "$before" ]] || fault "a model whose loss is no number took the place of a good one"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
+# The model is there after the first epoch: a program that is killed leaves it.
+"$program" train pictures "${small[@]}" --epochs 1000000 --output killed >killed.txt 2>&1 &
+for _ in $(seq 100); do grep -q '"event":"epoch"' killed/log.jsonl 2>/dev/null && break; sleep 0.2; done
+kill -KILL $!
+wait $! 2>/dev/null
+expect 0 "%" "$program" predict killed/model.safetensors pictures/disc/0.PPM
+interrupt_early "$program" train pictures --size 256 --batch-size 8 --output run --overwrite  # epochs of seconds
 interrupt '"event":"start"' "$program" train pictures "${small[@]}" --epochs 1000000 --output stopped
 expect 0 "%" "$program" predict stopped/model.safetensors pictures/disc/0.PPM
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"

@@ -105,7 +105,7 @@ if [[ $(id -u) != 0 ]]; then
   [[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a read-only folder cost the checkpoint"
 fi
 
-# A run that takes the place of another keeps that one's checkpoint until it has steps to show.
+# A run that takes the place of another keeps that one's checkpoint until it has a model that was judged.
 cp -r stopped replaced
 expect 2 "--batch-size" "$program" train --net article --epochs 4 --seed 3 --data part --batch-size 100000 --output replaced --overwrite --checkpoint-every 2
 [[ $(cksum <replaced/checkpoint.safetensors) == "$before" ]] || fault "a refused run took a checkpoint"

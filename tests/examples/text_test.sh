@@ -82,6 +82,7 @@ expect 0 "" "$program" train --data notes "${small[@]}" --steps 8 --output run -
 grep -q '"steps":8' run/log.jsonl || fault "the old log was kept: $(cat run/log.jsonl)"
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------------
+interrupt_early "$program" train --data notes "${small[@]}" --steps 100000000 --output run --overwrite
 interrupt '"event":"start"' "$program" train --data notes "${small[@]}" --steps 100000000 --output stopped
 expect 0 "characters/s" "$program" generate stopped/model.safetensors --length 3
 [[ -z $(find . -name '*.part*') ]] || fault "temporary files were left: $(find . -name '*.part*')"
