@@ -8,7 +8,8 @@ function(heed_add_compiled heed)
   set(folder "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/compiled")
   add_library(heed_compiled STATIC EXCLUDE_FROM_ALL "${folder}/float.cpp" "${folder}/double.cpp")
   add_library(heed::compiled ALIAS heed_compiled)
-  set_target_properties(heed_compiled PROPERTIES POSITION_INDEPENDENT_CODE ON)  # shared libraries link it, too
+  set_target_properties(heed_compiled PROPERTIES POSITION_INDEPENDENT_CODE ON  # shared libraries link it, too
+    UNITY_BUILD OFF)  # its two files define the same kernels for two types
   target_link_libraries(heed_compiled PUBLIC ${heed})
   target_compile_definitions(heed_compiled PUBLIC HEED_COMPILED)
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")

@@ -4,8 +4,9 @@
 #   HEED_THREADS_BACKEND  without OpenMP: SERIAL, or STD for std::thread
 #   HEED_SIMD             OFF: plain loops instead of compiler vectors
 #   HEED_ONE_ISA          ON: kernels for one instruction set, that of the compiler's flags (-march)
+cmake_policy(SET CMP0077 NEW)  # what a parent project has set() counts, for option()
 if(POLICY CMP0126)
-  cmake_policy(SET CMP0126 NEW)  # what a parent project has set() counts
+  cmake_policy(SET CMP0126 NEW)  # and for set(... CACHE ...)
 endif()
 set(HEED_OPENMP AUTO CACHE STRING "OpenMP: AUTO (when found), ON (required) or OFF")
 set(HEED_THREADS_BACKEND SERIAL CACHE STRING "Loops without OpenMP: SERIAL or STD (std::thread)")

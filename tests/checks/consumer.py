@@ -3,7 +3,7 @@
 
 Usage: consumer.py WAY --cmake CMAKE --heed BUILD --generator NAME --eigen DIR -- COMPILER FLAGS...
 
-WAY with CMake: find_package, add_subdirectory, fetch_content. With a compiler alone: pkg_config, include_path, single_include, libraries (two shared ones,
+WAY with CMake: find_package, old_project, without_packages (heed's own examples), add_subdirectory, fetch_content. With a compiler alone: pkg_config, include_path, single_include, libraries (two shared ones,
 compiled differently, in one process). The flags are those of heed's own programs: -std, -isystem for Eigen, -fopenmp where there is OpenMP.
 """
 import argparse
@@ -46,7 +46,31 @@ def installed(folder):
 
 def find_package(folder):
     build_consumer(folder, f"-DCMAKE_PREFIX_PATH={installed(folder)}",
-                   [*LOOPS, ("compiled", ["-DCOMPILED=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"])])  # how fast it is does not matter here
+                   [*LOOPS, ("compiled", ["-DCOMPILED=ON", "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"])])  # how fast it is does not matter here
+
+
+def old_project(folder):
+    """What a project with the policies of an old CMake has set() counts."""
+    print(run(*configure(CONSUMER / "old_project", folder / "build"), f"-DCMAKE_PREFIX_PATH={installed(folder)}", f"-DEigen3_DIR={options.eigen}").strip())
+
+
+def without_packages(folder):
+    """Examples that need no further package are there without any, the others are left out with a word; where everything is to be tested that is an error."""
+    missing = [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in ("CLI11", "fmt", "nlohmann_json")]
+    command = [*configure(tree.ROOT, folder / "build"), f"-DEigen3_DIR={options.eigen}", "-DHEED_BUILD_TESTS=OFF", "-DHEED_BUILD_BENCHMARKS=OFF", *missing]
+    done = subprocess.run(list(map(str, command)), text=True, capture_output=True, env={**os.environ, "CI": ""})
+    said = " ".join(done.stderr.split())
+    if done.returncode != 0 or "cifar10, image_folder and text are left out: they need more packages (Debian, Ubuntu: libcli11-dev libfmt-dev nlohmann-json3-dev" not in said:
+        sys.exit(f"without packages: {done.returncode}, {said}")
+    targets = run(options.cmake, "--build", folder / "build", "--target", "help")
+    for name, there in (("quick_start", True), ("custom_layer", True), ("embed", True), ("cifar10", False), ("image_folder", False)):
+        if bool(re.search(rf"\b{name}(:|\b)", targets)) != there:
+            sys.exit(f"without packages there is {'no' if there else 'a'} target {name}")
+    for flags, environment in ((["-DHEED_BUILD_TESTS=ON"], ""), ([], "true")):
+        done = subprocess.run([*map(str, command), *flags], text=True, capture_output=True, env={**os.environ, "CI": environment})
+        if done.returncode == 0 or "libfmt-dev" not in done.stderr:
+            sys.exit(f"missing packages are no error with {flags or 'CI'}: {done.stderr}")
+    print("left out, with a word")
 
 
 def add_subdirectory(folder):
@@ -64,14 +88,17 @@ def fetch_content(folder):
 LOOPS = [("auto", []), ("std", ["-DHEED_OPENMP=OFF", "-DHEED_THREADS_BACKEND=STD"])]
 
 
+def configure(source, build):
+    return [options.cmake, "-S", source, "-B", build, "-G", options.generator, f"-DCMAKE_CXX_COMPILER={compiler[0]}"]
+
+
 def build_consumer(folder, where, builds):
     for name, flags in builds:
         build = folder / f"build-{name}"
         query = build / ".cmake" / "api" / "v1" / "query"
         query.mkdir(parents=True)
         (query / "codemodel-v2").touch()
-        run(options.cmake, "-S", CONSUMER / options.way, "-B", build, "-G", options.generator, f"-DCMAKE_CXX_COMPILER={compiler[0]}",
-            f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", where, *flags)
+        run(*configure(CONSUMER / options.way, build), f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", where, *flags)
         run(options.cmake, "--build", build, "--config", "Release")
         program = next(p for p in build.rglob("consumer*") if p.is_file() and os.access(p, os.X_OK) and p.suffix in ("", ".exe"))
         print(name, run(program).strip())
@@ -147,7 +174,7 @@ def libraries(folder):
             print(visibility, *order, "--", run(folder / "consumer").strip().replace("\n", "; "))
 
 
-WAYS = [find_package, add_subdirectory, fetch_content, pkg_config, include_path, single_include, libraries]
+WAYS = [find_package, old_project, without_packages, add_subdirectory, fetch_content, pkg_config, include_path, single_include, libraries]
 parser = argparse.ArgumentParser()
 parser.add_argument("way", choices=[way.__name__ for way in WAYS])
 for name in ("cmake", "heed", "generator", "eigen"):
