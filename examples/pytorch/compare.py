@@ -8,7 +8,7 @@
     PyTorch to heed   a net of the same kind made in PyTorch, with statistics of its own, gives the same logits in `cifar10 evaluate`
 
 Logits are equal if they differ by at most 1e-5 of the largest one. Exit code 1 if anything differs. Needs torch, numpy and safetensors (nets.py), and the
-program built (build/bin/cifar10, or name it).
+program built (in build/, or name it).
 """
 import argparse
 import os
@@ -69,7 +69,7 @@ def fresh_net(words, images):
 
 
 def main(arguments):
-    program = first([arguments.cifar10] if arguments.cifar10 else [ROOT / "build" / kind / "cifar10" for kind in ("bin", "release/bin")],
+    program = first([arguments.cifar10] if arguments.cifar10 else [ROOT / "build" / kind / "cifar10" for kind in ("bin", "release/bin", "example/bin")],
                     "the program cifar10 was not found; name it with --cifar10")
     named = arguments.data or os.environ.get("CIFAR10_DIR")
     here = pathlib.Path("data")

@@ -146,8 +146,16 @@ def describe(net="demo", attention="full", logit_scale=0.5, dataset="cifar10"):
             "dataset": dataset} | {key: json.dumps(value) for key, value in CIFAR10.items()}
 
 
+USUAL_BLOCK = {"attention_blocks": 1, "attention_after": 2, "feed_forward": 0, "relative_bias": 0}  # the block that is built here
+
+
 def make(words):
-    """The net that the words of a file name."""
+    """The net that the words of a file name. Raises ValueError if its attention block is another one than the usual."""
+    if words["attention"] != "none":  # which has no block
+        for word, usual in USUAL_BLOCK.items():
+            if json.loads(words.get(word, str(usual))) != usual:
+                raise ValueError(f"the model has {word} {words[word]}, and these nets are built for {usual} alone: take a model that was trained "
+                                 f"without --{word.replace('_', '-')}, or go by ONNX (cifar10 export MODEL --onnx)")
     return Net(words["net"], words["attention"], json.loads(words["logit_scale"]))
 
 

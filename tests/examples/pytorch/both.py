@@ -31,6 +31,16 @@ def run(*arguments):
     subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+usual = nets.describe("article") | {"attention_blocks": "1", "attention_after": "2", "feed_forward": "0", "relative_bias": "0"}
+nets.make(usual)
+for word, value in {"attention_blocks": "2", "attention_after": "1", "feed_forward": "2", "relative_bias": "1"}.items():
+    nets.make(usual | {"attention": "none", word: value})  # there is no block
+    try:
+        nets.make(usual | {word: value})
+        faults.append(f"a model with {word} {value} is taken for the usual one")
+    except ValueError as error:
+        if f"{word} {value}" not in str(error):
+            faults.append(f"a model with {word} {value} is refused with '{error}'")
 with tempfile.TemporaryDirectory() as scratch:
     folder = pathlib.Path(scratch)
     data = folder / "data" / "cifar-10-batches-bin"
