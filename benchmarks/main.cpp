@@ -2,10 +2,12 @@
 // heed_benchmarks [--heed_threads=N] [--heed_shapes=FILE] [--heed_naive] [Google Benchmark's flags], see docs/benchmarks.md.
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "timed_case.hpp"
 
@@ -57,6 +59,9 @@ void add_line(std::string line) {
 }
 
 void add_file(const std::string& path) {
+  std::error_code ignored;
+  require(!std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored), path,
+      ": expected a file of shapes, found a folder, a device or a pipe");
   std::ifstream file(path);
   require(file.is_open(), path, ": the file cannot be read");
   std::string line;
@@ -86,6 +91,7 @@ void print_slower() {
 
 int run(int argc, char** argv) {
   int kept = 1, threads = thread_count();
+  bool listed = false;
   std::optional<std::string> shapes;
   for (int i = 1; i < argc; ++i) {
     if (const auto number = flag(argv[i], "--heed_threads="))
@@ -97,7 +103,7 @@ int run(int argc, char** argv) {
     else if (std::string_view(argv[i]) == "--help")
       print_help(), argv[kept++] = argv[i];
     else
-      argv[kept++] = argv[i];
+      listed = listed || std::string_view(argv[i]).starts_with("--benchmark_list_tests"), argv[kept++] = argv[i];
   }
   argc = kept;
   benchmark::Initialize(&argc, argv);
@@ -114,8 +120,10 @@ int run(int argc, char** argv) {
   benchmark::AddCustomContext("heed_compiler", kCompiler);
   benchmark::AddCustomContext("heed_isa", isa_name());
   benchmark::AddCustomContext("heed_threads", std::to_string(thread_count()));
-  benchmark::RunSpecifiedBenchmarks();
+  const std::size_t timed = benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  require(timed > 0 || listed, "nothing was timed: ", shapes ? *shapes + " holds no shape, or " : "",
+      "no name fits --benchmark_filter; --benchmark_list_tests prints the names");
   if (against_naive().asked) print_slower();
   return failed_cases() == 0 ? 0 : 1;
 }

@@ -3,9 +3,9 @@
 
     python3 benchmarks/pytorch_peer.py [--threads N] [--seconds S] NAME ...     a line of JSON for each name
 
-Each workload is run in every way that PyTorch might be fast in: contiguous and channels_last tensors, eager and torch.compile, fused and plain
-optimisers, all in float32; training of `large` also under bf16 autocast. Without names they are read from standard input, a line each; asked
-for the same name again, the peer times it again. Needs torch, numpy, and for the nets safetensors (examples/pytorch/nets.py).
+Each workload is run in the ways that docs/benchmarks.md lists, all in float32; training of `large` also under bf16 autocast. Without names they are
+read from standard input, a line each; asked for the same name again, the peer times it again. Needs torch, numpy, and for the nets safetensors
+(examples/pytorch/nets.py).
 """
 import argparse
 import copy
@@ -93,7 +93,8 @@ def attention(w):
         raise Unavailable(f"PyTorch makes the weights here, about {needed / 1e9:.0f} GB with their gradients")
     position = torch.arange(T).view(T, 1) + keys - T
     allowed, bias = [], []
-    if w.option("causal") and (len(w.options) > 1 or keys != T):
+    # is_causal goes with no mask, and means the first of the keys where there are more of them than queries.
+    if w.option("causal") and (keys != T or any(w.option(word) for word in ("mask", "padding", "bias", "alibi"))):
         allowed.append(torch.arange(keys) <= position)
     if w.option("mask"):
         allowed.append((torch.rand(T, keys) < 0.75) | torch.eye(T, keys, dtype=torch.bool))
@@ -291,6 +292,8 @@ def predict(w):
     for layout in LAYOUTS:
         made, images = net(w, layout)
         yield from ((mode.replace("eager", layout), make) for mode, make in ways(made.eval(), [images], False, [layout], layout == "channels_last"))
+    # The weights are constants to the compiler, which packs them for the convolutions and folds the batch norms into them.
+    yield "channels_last compile, frozen", lambda: passes(torch.compile(made, options={"freezing": True}), [images], False)
 
 
 FAMILIES["predict"] = FAMILIES["forward"] = predict
