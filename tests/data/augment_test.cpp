@@ -52,6 +52,14 @@ TEST_CASE("A placed image is the mirrored, reflected, shifted, scaled and cut on
   }
 }
 
+TEST_CASE("Double pixels far from zero keep their digits in a float model", "[data]") {
+  const double row[] = {1.7e9, 1.7e9 + 10}, scale = 0.2, shift = -1.7e9 / 5 - 1;  // mean 1.7e9 + 5, deviation 5
+  float out[2];
+  place_image(row, {1, 2, 1}, {}, &scale, &shift, out);
+  CHECK(out[0] == Approx(-1));
+  CHECK(out[1] == Approx(1));
+}
+
 TEST_CASE("Reflection does not repeat the edge", "[data]") {
   const std::uint8_t row[] = {10, 20, 30, 40};
   const float one = 1, none = 0;

@@ -89,6 +89,10 @@ TEST_CASE("A channel that never changes gets deviation 1, an empty set an error"
   }
   const Pictures<float> flat{{1, 1, 1}, std::vector<float>(10, 0.1f)};
   CHECK(channel_statistics(flat).deviation[0] == 1.0);
+  for (const double level : {0.1, -0.7, 1e-300, 1.7e9 / 3, 1e300}) {  // sums of them round
+    const Pictures<double> constant{{3, 3, 1}, std::vector<double>(9 * 77, level)};
+    CHECK(channel_statistics(constant) == Normalization{{level}, {1.0}});
+  }
   CHECK_THROWS_WITH(channel_statistics(Pictures<float>{{1, 1, 1}, {}}), "channel_statistics: the data set is empty");
   CHECK_THROWS_AS(channel_statistics(Pictures<float>{{1, 0, 1}, {}}), ShapeError);
   CHECK_THROWS_AS(channel_statistics(Pictures<float>{{4, 1}, {}}), ShapeError);
@@ -122,4 +126,9 @@ TEST_CASE("A normalisation that does not fit is refused", "[data]") {
   CHECK_THROWS_AS(Scale({{0.5}, {-1.0}}, 1), std::invalid_argument);
   CHECK_THROWS_AS(Scale({{0.5}, {NAN}}, 1), std::invalid_argument);
   CHECK_THROWS_AS(Scale({{INFINITY}, {1.0}}, 1), std::invalid_argument);
+  CHECK_THROWS_WITH(Scale({{0.5}, {1e-40}}, 1),
+      "Normalization: channel 0 has mean 0.5 and deviation 1e-40; 1 / deviation and mean / deviation must be finite numbers of 32 bits");
+  CHECK_THROWS_AS(Scale({{1e20}, {1e-20}}, 1), std::invalid_argument);
+  CHECK_NOTHROW(PixelScale<double, float>({{0.5}, {1e-40}}, 1));
+  CHECK_THROWS_WITH((PixelScale<double, float>({{0.5}, {1e-310}}, 1)), Catch::Matchers::EndsWith("finite numbers of 64 bits"));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <heed/core/random.hpp>
 #include <heed/data/shuffle.hpp>
@@ -19,7 +20,7 @@ enum class Flip {
 struct Augmentation {
   Index translate = 0;     ///< shift by up to this many pixels up, down, left and right; what comes in at the border is reflected
   Flip flip = Flip::none;  ///< mirroring, done before the shift
-  Index cutout = 0;        ///< side of a square that is blanked to the mean colour (0 after normalisation), somewhere inside the image
+  Index cutout = 0;        ///< side of a square of zeros, somewhere inside the image: the mean colour under a normalisation, else black
 };
 
 /// One choice made: pixel (y, x) of the result is pixel (y + down, x + right) of the image (mirrored if `flip`), continued beyond its
@@ -70,11 +71,11 @@ constexpr Index reflect(Index x, Index size) { return x < 0 ? -x : x >= size ? 2
 
 namespace detail {
 /// Rows of one image. `Channels` is the number of channels if it is known, else 0: with three the inner loop is unrolled.
-template <Index Channels, class P, class T>
-void place_rows(const P* image, const Shape& shape, const Placement& placement, const T* scale, const T* shift, T* out) {
+template <Index Channels, class P, class T, class Factor>
+void place_rows(const P* image, const Shape& shape, const Placement& placement, const Factor* scale, const Factor* shift, T* out) {
   constexpr Index kColumns = 64;  // columns whose source is looked up at a time; one round for the widths of small images
   const Index height = shape[0], width = shape[1], channels = Channels > 0 ? Channels : shape[2];
-  T known_scale[Channels > 0 ? Channels : 1], known_shift[Channels > 0 ? Channels : 1];
+  Factor known_scale[Channels > 0 ? Channels : 1], known_shift[Channels > 0 ? Channels : 1];
   if constexpr (Channels > 0) {  // copies that the compiler can keep in registers: writing to `out` cannot change them
     for (Index c = 0; c < Channels; ++c) known_scale[c] = scale[c], known_shift[c] = shift[c];
     scale = known_scale;
@@ -91,7 +92,7 @@ void place_rows(const P* image, const Shape& shape, const Placement& placement, 
       const P* row = image + reflect(y + placement.down, height) * width * channels;
       T* pixel = out + (y * width + left) * channels;
       for (Index i = 0; i < columns; ++i, pixel += channels)
-        for (Index c = 0; c < channels; ++c) pixel[c] = static_cast<T>(row[source[i] + c]) * scale[c] + shift[c];
+        for (Index c = 0; c < channels; ++c) pixel[c] = static_cast<T>(static_cast<Factor>(row[source[i] + c]) * scale[c] + shift[c]);
     }
   }
   for (Index y = placement.cut_top; y < placement.cut_top + placement.cut; ++y) {
@@ -102,9 +103,11 @@ void place_rows(const P* image, const Shape& shape, const Placement& placement, 
 }  // namespace detail
 
 /// Writes one image of shape {height, width, channels} to `out`, shifted, mirrored and cut as `placement` says, each value times
-/// scale[channel] plus shift[channel]. Shifts are smaller than the image. P is the pixel type of the image, T that of the result.
+/// scale[channel] plus shift[channel]. Shifts are smaller than the image. P is the pixel type of the image, T that of the result; the wider one
+/// of them is computed in.
 template <class P, class T>
-void place_image(const P* image, const Shape& shape, const Placement& placement, const T* scale, const T* shift, T* out) {
+void place_image(const P* image, const Shape& shape, const Placement& placement, const std::common_type_t<P, T>* scale,
+    const std::common_type_t<P, T>* shift, T* out) {
   switch (shape[2]) {
     case 1:
       return detail::place_rows<1>(image, shape, placement, scale, shift, out);

@@ -27,13 +27,16 @@ struct Normalization {
   friend bool operator==(const Normalization&, const Normalization&) = default;
 };
 
-/// A Normalization made ready for pixels of type P: a value is pixel * scale[channel] + shift[channel], one multiplication and one addition.
+/// A Normalization made ready for pixels of type P: a value is pixel * scale[channel] + shift[channel], one multiplication and one addition. These are made in
+/// the wider one of P and T, so that double pixels far from zero keep their digits in a float model.
 template <class P, class T>
 struct PixelScale {
-  std::vector<T> scale, shift;  ///< one number a channel
+  using Factor = std::common_type_t<P, T>;  ///< T, but for double pixels
+  std::vector<Factor> scale, shift;         ///< one number a channel
 
   PixelScale() = default;
-  /// Throws std::invalid_argument unless there are `channels` means and as many deviations above zero, or none of either.
+  /// Throws std::invalid_argument unless there are `channels` means and as many deviations above zero, or none of either, and for a deviation so small that the
+  /// factor or the shift is not finite.
   PixelScale(const Normalization& normalization, Index channels) {
     const auto count = static_cast<std::size_t>(channels);
     require(normalization.empty() || (normalization.mean.size() == count && normalization.deviation.size() == count),
@@ -45,14 +48,17 @@ struct PixelScale {
       const double deviation = normalization.empty() ? 1.0 : normalization.deviation[c];
       require(deviation > 0 && std::isfinite(deviation) && std::isfinite(mean), "Normalization: channel ", c, " has mean ", mean,
           " and deviation ", deviation, "; the deviation must be above zero");
-      scale.push_back(T(1.0 / (unit * deviation)));
-      shift.push_back(T(-mean / deviation));
+      scale.push_back(static_cast<Factor>(1.0 / (unit * deviation)));
+      shift.push_back(static_cast<Factor>(-mean / deviation));
+      require(std::isfinite(scale.back()) && std::isfinite(shift.back()), "Normalization: channel ", c, " has mean ", mean,
+          " and deviation ", deviation, "; 1 / deviation and mean / deviation must be finite numbers of ", 8 * sizeof(Factor), " bits");
     }
   }
 };
 
 /// Mean and standard deviation (of the population) of every channel over all pixels of a data set. Bytes are summed exactly, floating-point
-/// pixels in double in two passes; the result does not depend on the number of threads. A channel that never changes gets deviation 1.
+/// pixels in double in two passes, as distances from the first one; the result does not depend on the number of threads. A channel that never
+/// changes gets its value as the mean, and deviation 1.
 /// Throws std::invalid_argument for an empty set, and what the data set throws.
 template <Dataset D>
 Normalization channel_statistics(const D& dataset) {
@@ -83,13 +89,18 @@ Normalization channel_statistics(const D& dataset) {
   Normalization result;
   const double values = static_cast<double>(count) * static_cast<double>(pixels);
   const double unit = std::is_same_v<P, std::uint8_t> ? 255.0 : 1.0;
-  for (Sum total : sum([](P x, Index) { return static_cast<Sum>(x); })) result.mean.push_back(static_cast<double>(total) / values);
   std::vector<double> variance;
   if constexpr (std::is_same_v<P, std::uint8_t>) {
+    for (Sum total : sum([](P x, Index) { return static_cast<Sum>(x); })) result.mean.push_back(static_cast<double>(total) / values);
     const std::vector<Sum> squares = sum([](P x, Index) { return static_cast<Sum>(x) * x; });
     for (std::size_t c = 0; c < squares.size(); ++c)
       variance.push_back(static_cast<double>(squares[c]) / values - result.mean[c] * result.mean[c]);
   } else {
+    std::vector<P> buffer(static_cast<std::size_t>(shape.size()));
+    const P* image = image_pixels(dataset, 0, buffer.data());
+    const std::vector<double> first(image, image + channels);  // distances from it are exact zeros in a channel that never changes
+    const std::vector<double> totals = sum([&](P x, Index c) { return static_cast<double>(x) - first[static_cast<std::size_t>(c)]; });
+    for (std::size_t c = 0; c < totals.size(); ++c) result.mean.push_back(first[c] + totals[c] / values);
     for (double total : sum([&](P x, Index c) {
            const double distance = static_cast<double>(x) - result.mean[static_cast<std::size_t>(c)];
            return distance * distance;
