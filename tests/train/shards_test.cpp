@@ -51,14 +51,14 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
-/// An epoch of batches of 24, 24 and 12 images.
-Outcome trained(Index shards, Communicator* ranks, int threads = 1) {
+/// An epoch of batches of 24, 24 and 12 images, or of others.
+Outcome trained(Index shards, Communicator* ranks, int threads = 1, Index batch_size = 24) {
   const ThreadScope scope(threads);
   auto net = image_net();
   AdamW<float> optimizer(named_parameters(net), {.learning_rate = 1e-2});
   Trainer trainer(net, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, ConstantSchedule{},
       {.seed = 7, .max_gradient_norm = 0.5, .shards = shards, .communicator = ranks});
-  Batches<float> batches(images(), {.batch_size = 24, .shuffle = true, .seed = 7, .normalization = Normalization::cifar10()});
+  Batches<float> batches(images(), {.batch_size = batch_size, .shuffle = true, .seed = 7, .normalization = Normalization::cifar10()});
   const EpochReport report = trainer.run_epoch(batches, 0);
   return {weights_hash(net), report.loss(), report.correct};
 }
@@ -82,6 +82,19 @@ TEST_CASE("shards: any ranks and threads train the same weights") {
   CHECK(trained(1, nullptr).hash != trained(4, nullptr).hash);
   SingleProcess alone;
   CHECK(trained(1, &alone) == trained(1, nullptr));
+}
+
+TEST_CASE("shards: a last batch of fewer images than ranks trains the same weights") {
+  for (Index batch_size : {29, 2}) {  // batches of 29, 29 and 2 images; of 2, already where no parameter has a gradient
+    const Outcome expected = trained(4, nullptr, 1, batch_size);
+    for (int ranks : {3, 4})
+      ThreadRanks::run(ranks, [&](Communicator& own) {
+        const Outcome mine = trained(4, &own, 1, batch_size);
+        static std::mutex mutex;
+        const std::lock_guard lock(mutex);
+        CHECK(mine == expected);
+      });
+  }
 }
 
 TEST_CASE("shards: the gradient is that of the whole batch, but for rounding and batch statistics") {

@@ -52,13 +52,13 @@ class ShardedGradients {
   /// Between the ranks that share the shards.
   const Communicator& communicator() const { return communicator_; }
 
-  /// Calls `pass(shard, begin, end)` for this rank's shards of a batch of `images`: it runs images [begin, end) forward and backward, gradients of what
+  /// Calls `pass(shard, begin, end)` for this rank's shards of a batch of `images`, of which a batch of fewer images than ranks leaves some without any: it runs images [begin, end) forward and backward, gradients of what
   /// they add to the loss of the batch (see loss_share) added to zeros, and returns a ShardReport. Then all ranks have the same gradients, buffers and report. If
   /// the loss is not finite, there are no gradients.
   template <class Pass>
   ShardReport operator()(Index images, bool stop, const Pass& pass) {
     const Index ranks = communicator_.size(), shards = std::min(shards_, images);
-    require(shards >= ranks, "sharded training: a batch of ", images, " images cannot be shared by ", ranks, " ranks");
+    require(images > 0, "sharded training: a batch of ", images, " images, expected at least one");
     const auto first_of = [&](Index rank) { return rank * shards / ranks; };
     const auto begin_of = [&](Index shard) { return shard * images / shards; };
     const auto share_of = [&](Index shard) {
@@ -87,6 +87,7 @@ class ShardedGradients {
       }
     }
     if (!std::isfinite(report.loss)) return report;
+    if (shards < ranks) agree_on_gradients();
     give_back(ranks == 1 ? join_nodes(nodes_, join) : sum_over_ranks(first_of));
     return report;
   }
@@ -128,9 +129,22 @@ class ShardedGradients {
     kept_.resize(buffers_.size());
     for (std::size_t k = 0; k < buffers_.size(); ++k) kept_[k] = *buffers_[k].buffer;
   }
+  /// A rank that has had no shard yet does not know which parameters get gradients: those that have one on any rank.
+  void agree_on_gradients() {
+    Tensor<double, 1> own({static_cast<Index>(parameters_.size())});
+    for (Index k = 0; k < own.size(); ++k) own[k] = parameters_[static_cast<std::size_t>(k)].parameter->has_gradient();
+    const auto all = gather(communicator_, own.span());
+    for (Index rank = 0; rank < all.size(0); ++rank)
+      for (Index k = 0; k < own.size(); ++k)
+        if (all(rank, k) != 0) parameters_[static_cast<std::size_t>(k)].parameter->gradient();
+  }
+  /// Gradients and buffers end to end.
+  Tensor<T, 1> new_line() const {
+    return Tensor<T, 1>({line_length(arrays(), [&](std::size_t k) { return size_of(k); })});
+  }
   /// What a shard left in gradients and buffers, which are as they were before it.
   Tensor<T, 1> take_leaf(double share) {
-    Tensor<T, 1> leaf({line_length(arrays(), [&](std::size_t k) { return size_of(k); })});
+    Tensor<T, 1> leaf = new_line();
     over_line(
         leaf,
         [](T* line, T* gradient, Index count) {
@@ -152,11 +166,11 @@ class ShardedGradients {
         });
   }
 
-  /// The sum of all ranks' nodes. Each rank adds up its stretch of the line for all.
+  /// The sum of all ranks' nodes, of which this one may have none. Each rank adds up its stretch of the line for all.
   template <class FirstOf>
   Tensor<T, 1> sum_over_ranks(const FirstOf& first_of) {
     const Index ranks = communicator_.size(), own = communicator_.rank(), bytes = static_cast<Index>(sizeof(T));
-    Tensor<T, 1> line = std::move(nodes_.front().value);
+    Tensor<T, 1> line = nodes_.empty() ? new_line() : std::move(nodes_.front().value);
     const Index length = line.size(), width = detail::aligned_size((length + ranks - 1) / ranks);
     const auto stretch = [&](Index rank) { return std::min(length, width * rank); };
     const auto width_of = [&](Index rank) { return stretch(rank + 1) - stretch(rank); };
