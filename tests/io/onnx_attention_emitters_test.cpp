@@ -37,6 +37,17 @@ TEST_CASE("ONNX attention: heads of tokens, scale, soft cap") {
   CHECK(heads.initializers.at("0.25").floats()[0] == 0.25f);
 }
 
+TEST_CASE("ONNX attention: the batch is free, and may be given as 0") {
+  const heed::AttentionFusion<float> fusion({.features = 4, .num_heads = 2, .height = 2, .width = 2});
+  const heed::SequencePool<float> pool({.features = 4});
+  for (const Shape& rest : {Shape{0, 4, 4}, Shape{0, 2, 2, 4}}) {
+    Shape one = rest;
+    one[0] = 1;
+    CHECK(heed::io::onnx_bytes(fusion, {rest}) == heed::io::onnx_bytes(fusion, {one}));
+    if (rest.rank() == 3) CHECK(heed::io::onnx_bytes(pool, {rest}) == heed::io::onnx_bytes(pool, {one}));
+  }
+}
+
 TEST_CASE("ONNX attention: the causal mask of either corner; a query without keys gives zeros") {
   using heed::CausalAlignment;
   const auto mask = [](CausalAlignment alignment, Index queries, Index keys) {

@@ -32,15 +32,17 @@ inline OnnxEmitters onnx_emitters() {
 }
 
 /// `model` as an ONNX file in memory: a ModelProto of operator set 20 (ONNX 1.15), which computes what `forward(x)` does, in float32. `in` are
-/// the shapes of the inputs; the size of the first axis, the batch, stays free in the file, the others are fixed.
+/// the shapes of the inputs; the size of the first axis, the batch, stays free in the file (0 is as good as 1), the others are fixed.
 ///
 /// It knows no layer types: it reads what layers describe. Throws std::invalid_argument for a layer without counterpart (with its path and
 /// kind), ShapeError for inputs that the model refuses.
 template <class Model>
-std::string onnx_bytes(const Model& model, const std::vector<Shape>& in, const OnnxOptions& options = {}) {
+std::string onnx_bytes(const Model& model, std::vector<Shape> in, const OnnxOptions& options = {}) {
   constexpr int kOpset = 20;     // the first with Gelu
   constexpr int kIrVersion = 9;  // of that release
   require(in.size() == options.input_names.size(), "write_onnx: ", in.size(), " inputs, ", options.input_names.size(), " names of inputs");
+  for (Shape& shape : in)
+    if (shape.rank() > 0 && shape[0] == 0) shape[0] = 1;  // emitters divide by it
   const DescribedLayer root = [&] {
     if constexpr (requires { model.output_shape(in[0]); })
       if (in.size() == 1) return describe_layers(model, in[0]);
