@@ -44,6 +44,11 @@ TEST_CASE("The table of kinds is in the order of the enumeration", "[dtype]") {
   CHECK(heed::dtype_width(heed::dtype_of<std::int64_t>()) == 8);
   CHECK(heed::is_floating(Dtype::bf16));
   CHECK(!heed::is_floating(Dtype::i32));
+  int unread = 0;
+  for (const auto& kind : heed::kDtypes) unread += !heed::is_read(kind.dtype);
+  CHECK(unread == 6);
+  CHECK(!heed::is_read(Dtype::c64));
+  CHECK(!heed::is_read(Dtype::f8_e5m2));
 }
 
 TEST_CASE("All 16-bit floats are read exactly", "[dtype]") {
@@ -74,8 +79,25 @@ TEST_CASE("Numbers become another kind only if it can hold them", "[dtype]") {
   converted<std::int64_t>(Dtype::u64, std::vector<std::uint64_t>{1, std::uint64_t{1} << 63}, 1);
   converted<std::uint8_t>(Dtype::i8, std::vector<std::int8_t>{1, -1}, 1);
   converted<std::int64_t>(Dtype::f64, std::vector<double>{1, 2}, 0);
-  bool flags[2] = {};
-  const std::int32_t numbers[2] = {0, 5};
-  CHECK(heed::detail::convert_numbers(Dtype::i32, reinterpret_cast<const unsigned char*>(numbers), 2, flags) == 2);
+  bool flags[3] = {};
+  const std::int32_t numbers[3] = {0, 1, 5};
+  CHECK(heed::detail::convert_numbers(Dtype::i32, reinterpret_cast<const unsigned char*>(numbers), 3, flags) == 2);
   CHECK((!flags[0] && flags[1]));
+  converted<float>(Dtype::c64, std::vector<float>{1, 2}, 0);
+}
+
+TEST_CASE("Whole numbers become floating ones only if no digit is lost", "[dtype]") {
+  using V64 = std::vector<std::int64_t>;
+  const std::int64_t least = std::numeric_limits<std::int64_t>::min();
+  CHECK(converted<float>(Dtype::i64, V64{1 << 24, -(1 << 24), 3 * (std::int64_t{1} << 60), least}, 4) ==
+        std::vector<float>{0x1p24f, -0x1p24f, 0x3p60f, -0x1p63f});
+  converted<float>(Dtype::i64, V64{0, (1 << 24) + 1}, 1);
+  converted<float>(Dtype::i64, V64{1, -(1 << 24) - 1}, 1);
+  converted<float>(Dtype::i64, V64{2, std::numeric_limits<std::int64_t>::max()}, 1);
+  converted<float>(Dtype::u32, std::vector<std::uint32_t>{7, 0xffffffff}, 1);
+  converted<double>(Dtype::i64, V64{std::int64_t{1} << 53, -(std::int64_t{1} << 53) - 1}, 1);
+  converted<double>(Dtype::u64, std::vector<std::uint64_t>{0xfffffffffffff800, 0xffffffffffffffff}, 1);
+  CHECK(heed::detail::unfit_number<float>(Dtype::i64) == "expected F32, found a number of more digits than it has in I64");
+  CHECK(heed::detail::unfit_number<bool>(Dtype::i32) == "expected BOOL, found a number out of its range in I32");
+  CHECK(heed::detail::unfit_number<std::int32_t>(Dtype::f16) == "expected I32, found F16");
 }

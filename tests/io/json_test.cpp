@@ -60,6 +60,8 @@ TEST_CASE("JSON numbers are exact", "[json]") {
   CHECK(Json::parse("9223372036854775808").as_number() == 9223372036854775808.0);
   CHECK(!Json::parse("9223372036854775808").is_integer());
   CHECK(std::signbit(Json::parse("-0").as_number()));
+  CHECK(Json::parse("[1e-400,2]").as_array()[0].as_number() == 0);
+  CHECK(std::signbit(Json::parse("-1e-400").as_number()));
   CHECK(Json::parse(" 1E2 ").as_number() == 100.0);
   CHECK(Json(std::numeric_limits<double>::quiet_NaN()).to_string() == "null");
   CHECK(Json(-std::numeric_limits<float>::infinity()).to_string() == "null");
@@ -78,6 +80,7 @@ TEST_CASE("JSON errors are sentences with an offset", "[json]") {
   CHECK(message_of("[1 2]") == "doc: at offset 3: expected ',' or ']', found '2'");
   CHECK(message_of("") == "doc: at offset 0: expected a value, found the end of the text");
   CHECK(message_of("{\"a\":1,\"b\":2,\"a\":3}") == "doc: in the object at offset 0: expected each key once, found \"a\" twice");
+  CHECK(message_of("[-1e999]") == "doc: at offset 1: expected a number that a double can hold, found \"-1e999\"");
   CHECK(message_of("\"\xff\"") == "doc: at offset 1: expected UTF-8, found byte 0xff");
   const char* refused[] = {"{", "[", "\"", "\"\\", "\"\\u12", "\"\\x\"", "\"\\ud834\"", "\"\\ud834\\u0041\"", "\"\\ud834\\ue000\"",
       "\"\\udd1e\"", "tru", "nul", "NaN", "01", "-", "1.", ".5", "1e", "1e+", "+1", "1e999", "[1,]", "{1:2}", "{\"a\" 1}", "{\"a\":}",
@@ -103,6 +106,9 @@ TEST_CASE("Deep and long JSON is refused before it costs much", "[json]") {
   std::string many = "[0";
   for (std::size_t i = 0; i < Json::kMaxValues; ++i) many += ",0";
   CHECK(message_of(many + "]") != "accepted");
+  const std::string longer = many + "]" + std::string(4 * (Json::kMaxValues + 2) - many.size() - 1, ' ');  // a value for every four bytes
+  CHECK(message_of(longer) == "accepted");
+  CHECK(message_of(std::string_view(longer).substr(0, longer.size() - 1)) != "accepted");
 }
 
 TEST_CASE("Changed JSON either reads or gets an error", "[json]") {
@@ -125,5 +131,5 @@ TEST_CASE("Changed JSON either reads or gets an error", "[json]") {
 TEST_CASE("Every control character of a string comes back, and the common ones have their short form", "[json]") {
   for (char c = 1; c < 0x20; ++c)
     CHECK(Json::parse(Json(std::string("a") + c + "b").to_string()).as_string() == std::string("a") + c + "b");
-  CHECK(Json("\n\t\r").to_string() == "\"\\n\\t\\r\"");
+  CHECK(Json("\n\t\r\b\f/").to_string() == "\"\\n\\t\\r\\b\\f/\"");
 }

@@ -247,3 +247,25 @@ TEST_CASE("Two tensors of one name are refused", "[model_file]") {
   const Twins<float> model;
   CHECK_THROWS_WITH(heed::weights_hash(model), "model: two parameters or buffers are named \"x.bias\"");
 }
+
+TEST_CASE("Kinds of numbers that are not read are in nobody's way but their own", "[model_file]") {
+  const ScratchFolder folder;
+  Leaf<float> leaf(2, 1);
+  const std::vector<float> weight{1, 2}, bias{3};
+  const std::vector<unsigned char> eight{0x38, 0x40};
+  heed::SafetensorsWriter writer;
+  writer.add("head.weight", heed::Dtype::f32, {1, 2}, weight.data());
+  writer.add("head.bias", heed::Dtype::f32, {1}, bias.data());
+  writer.add("head.running", heed::Dtype::f32, {1}, bias.data());
+  writer.add("body.weight", heed::Dtype::f8_e4m3, {1, 2}, eight.data());
+  writer.add("body.bias", heed::Dtype::f32, {1}, bias.data());
+  writer.add("body.running", heed::Dtype::f32, {1}, bias.data());
+  const std::string path = folder.file("mixed");
+  writer.write(path);
+  heed::io::load(path, leaf, {.prefix = "head."});
+  CHECK(heed::named_parameters(leaf)[0].parameter->value()[1] == 2);
+  CHECK(message_of([&] { heed::io::load(path, leaf, {.prefix = "body."}); }) ==
+        path +
+            ": the file is of another model: of another shape or kind: body.weight (expected floating numbers of 16 to 64 bits, found "
+            "F8_E4M3)");
+}

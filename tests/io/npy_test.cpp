@@ -88,6 +88,16 @@ TEST_CASE("Arrays of every kind that NumPy writes are read", "[npy]") {
   CHECK(read<float>(numpy_file(dictionary("<f4", "(2, 0)"), "")).shape() == Shape{2, 0});
   CHECK(elements(read<float, 1>(numpy_file(dictionary("<f4", "(3,)"), "0000c03f00000040000040c0"))) == std::vector<float>{1.5, 2, -3});
   CHECK(elements(read<double>(numpy_file(dictionary("<i8", "(2, 3)"), kI8))) == std::vector<double>{-3, -2, -1, 0, 1, 2});
+  const auto pair = [](const char* kind, const char* hex) {
+    return elements(read<std::int64_t, 1>(numpy_file(dictionary(kind, "(2,)"), hex)));
+  };
+  CHECK(pair("<i2", "0100feff") == std::vector<std::int64_t>{1, -2});
+  CHECK(pair("|i1", "01fe") == std::vector<std::int64_t>{1, -2});
+  CHECK(pair("<u8", "0100000000000000feffffffffffff00") == std::vector<std::int64_t>{1, 0x00fffffffffffffe});
+  CHECK(pair("<u4", "01000000feffffff") == std::vector<std::int64_t>{1, 0xfffffffe});
+  CHECK(pair("<u2", "0100feff") == std::vector<std::int64_t>{1, 0xfffe});
+  CHECK(elements(read<float, 1>(numpy_file(dictionary("<f4", "()"), "0000c03f"))) == std::vector<float>{1.5});  // numpy.float32(1.5)
+  CHECK(elements(read<float, 1>(numpy_file(dictionary("<f4", "()", "True"), "0000c03f"))) == std::vector<float>{1.5});
 }
 
 TEST_CASE("Formats 1, 2 and 3 are read, and dictionaries as others write them", "[npy]") {
@@ -128,9 +138,10 @@ TEST_CASE("Arrays that do not fit are refused with a sentence", "[npy]") {
   const auto file = [](const std::string& kind, const std::string& shape) { return numpy_file(dictionary(kind, shape), "00000000"); };
   CHECK(said_of(file(">f4", "(1, 1)")) ==
         "at offset 20: expected little-endian numbers, found \">f4\"; numpy.save(path, array.astype('<f4')) turns them");
-  for (const char* kind : {"<c8", "<u2", "|S4", "", "=f4", "|f4", "<f44", "<m8[D]"})
+  for (const char* kind : {"<c8", "<V2", "|S4", "", "=f4", "|f4", "<f44", "<m8[D]"})
     CHECK(said_of(file(kind, "(1, 1)")) ==
-          std::string("at offset 20: expected numbers of kind <f8, <f4, <f2, <i8, <i4, |u1 or |b1, found \"") + kind + '"');
+          std::string("at offset 20: expected numbers of kind <f8, <f4, <f2, <i8, <i4, <i2, |i1, <u8, <u4, <u2, |u1 or |b1, found \"") +
+              kind + '"');
   CHECK(
       said_of(numpy_file("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (1,), }", "00000000")) ==
       "at offset 20: expected the kind of the numbers in quotation marks (arrays of records are not read), found \"[('x', '<f4')], 'for\"");
@@ -139,6 +150,12 @@ TEST_CASE("Arrays that do not fit are refused with a sentence", "[npy]") {
   CHECK(said_of<std::int32_t>(file("<f4", "(1, 1)")) == "at offset 128: expected I32, found F32");
   CHECK(said_of<std::uint8_t>(numpy_file(dictionary("<i4", "(1, 2)"), "ff00000000010000")) ==
         "at offset 132: expected U8, found a number out of its range in I32");
+  CHECK(said_of<float>(numpy_file(dictionary("<i4", "(1, 2)"), "0000000101000001")) ==  // 2^24, and one more
+        "at offset 132: expected F32, found a number of more digits than it has in I32");
+  CHECK(said_of<bool>(numpy_file(dictionary("|u1", "(1, 2)"), "0105")) ==
+        "at offset 129: expected BOOL, found a number out of its range in U8");
+  CHECK(said_of(file(">u2", "(1, 1)")) ==
+        "at offset 20: expected little-endian numbers, found \">u2\"; numpy.save(path, array.astype('<u2')) turns them");
   CHECK(said_of(file("<f4", "(1, 2)")) == "at offset 128: expected 8 bytes of <f4 for shape 1x2, found 4; the file is cut");
   CHECK(said_of(file("|u1", "(1, 3)")) == "at offset 131: expected the end of the file, found 1 more bytes; one file holds one array");
 }

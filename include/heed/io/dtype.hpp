@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -16,7 +18,28 @@ namespace heed::inline HEED_ABI {
 static_assert(std::endian::native == std::endian::little, "heed: files are little-endian and are copied as they lie; this machine is not");
 
 /// The kinds of numbers in files, under the names of the safetensors format, in the order in which its own library writes them: wide first.
-enum class Dtype { u64, i64, f64, f32, u32, i32, bf16, f16, u16, i16, i8, u8, boolean };
+/// Complex numbers and floats of 8 bits have a place there, so that files that hold some are read beside them; the numbers themselves are not (`is_read`).
+enum class Dtype {
+  u64,
+  i64,
+  f64,
+  c64,
+  f32,
+  u32,
+  i32,
+  bf16,
+  f16,
+  u16,
+  i16,
+  f8_e5m2fnuz,
+  f8_e4m3fnuz,
+  f8_e8m0,
+  f8_e4m3,
+  f8_e5m2,
+  i8,
+  u8,
+  boolean
+};
 
 /// What there is to know about a kind of number.
 struct DtypeTraits {
@@ -26,17 +49,20 @@ struct DtypeTraits {
 };
 
 /// In the order of Dtype.
-inline constexpr DtypeTraits kDtypes[] = {{Dtype::u64, "U64", 8}, {Dtype::i64, "I64", 8}, {Dtype::f64, "F64", 8}, {Dtype::f32, "F32", 4},
-    {Dtype::u32, "U32", 4}, {Dtype::i32, "I32", 4}, {Dtype::bf16, "BF16", 2}, {Dtype::f16, "F16", 2}, {Dtype::u16, "U16", 2},
-    {Dtype::i16, "I16", 2}, {Dtype::i8, "I8", 1}, {Dtype::u8, "U8", 1}, {Dtype::boolean, "BOOL", 1}};
+inline constexpr DtypeTraits kDtypes[] = {{Dtype::u64, "U64", 8}, {Dtype::i64, "I64", 8}, {Dtype::f64, "F64", 8}, {Dtype::c64, "C64", 8},
+    {Dtype::f32, "F32", 4}, {Dtype::u32, "U32", 4}, {Dtype::i32, "I32", 4}, {Dtype::bf16, "BF16", 2}, {Dtype::f16, "F16", 2},
+    {Dtype::u16, "U16", 2}, {Dtype::i16, "I16", 2}, {Dtype::f8_e5m2fnuz, "F8_E5M2FNUZ", 1}, {Dtype::f8_e4m3fnuz, "F8_E4M3FNUZ", 1},
+    {Dtype::f8_e8m0, "F8_E8M0", 1}, {Dtype::f8_e4m3, "F8_E4M3", 1}, {Dtype::f8_e5m2, "F8_E5M2", 1}, {Dtype::i8, "I8", 1},
+    {Dtype::u8, "U8", 1}, {Dtype::boolean, "BOOL", 1}};
 
-/// Of a kind of number: see DtypeTraits.
+/// Of a kind of number: see DtypeTraits. Floating: of 16 to 64 bits.
 /// @{
 constexpr std::string_view dtype_name(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].name; }
 constexpr int dtype_width(Dtype dtype) { return kDtypes[static_cast<int>(dtype)].width; }
 constexpr bool is_floating(Dtype dtype) {
   return dtype == Dtype::f64 || dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
 }
+constexpr bool is_read(Dtype dtype) { return dtype != Dtype::c64 && !dtype_name(dtype).starts_with("F8_"); }
 /// @}
 
 /// The Dtype of a C++ type; bool is one byte.
@@ -67,13 +93,13 @@ inline float float_from_bf16(std::uint16_t bits) { return std::bit_cast<float>(s
 
 namespace detail {
 
-/// `value` as a To, if a To can be that value: numbers with fractions are not turned into whole ones, and whole ones must be in range.
-/// Between floating types the nearest value is taken.
+/// `value` as a To, if a To can be that value: floating numbers are not turned into whole ones, and whole ones must be in range, have no more digits than a
+/// floating To, and be 0 or 1 for a bool. Between floating types the nearest value is taken, which is infinity beyond To's range.
 template <class To, class From>
 bool convert_number(From value, To& result) {
   if constexpr (std::is_same_v<To, bool>) {
     result = value != From(0);
-    return std::is_integral_v<From>;
+    return std::is_integral_v<From> && (!result || value == From(1));
   } else if constexpr (std::is_floating_point_v<From> && !std::is_floating_point_v<To>) {
     return false;
   } else if constexpr (std::is_integral_v<From> && std::is_integral_v<To>) {
@@ -81,8 +107,23 @@ bool convert_number(From value, To& result) {
     return std::in_range<To>(value);
   } else {
     result = static_cast<To>(value);
+    if constexpr (std::is_integral_v<From>) {
+      const auto bits = static_cast<std::uint64_t>(value), magnitude = std::cmp_less(value, 0) ? 0 - bits : bits;
+      return magnitude == 0 || magnitude >> std::countr_zero(magnitude) >> std::numeric_limits<To>::digits == 0;
+    }
     return true;
   }
+}
+
+/// What a message says where `convert_numbers` stopped in numbers of kind `dtype`.
+template <class To>
+std::string unfit_number(Dtype dtype) {
+  const Dtype wanted = dtype_of<To>();
+  return text("expected ", dtype_name(wanted), ", found ",
+      is_floating(dtype)    ? ""
+      : is_floating(wanted) ? "a number of more digits than it has in "
+                            : "a number out of its range in ",
+      dtype_name(dtype));
 }
 
 template <class Stored, class To, class Decode>
@@ -126,9 +167,10 @@ std::size_t convert_numbers(Dtype dtype, const unsigned char* bytes, std::size_t
     case Dtype::u8:
       return convert_all<std::uint8_t>(bytes, count, out, same);
     case Dtype::boolean:
-      break;
+      return convert_all<std::uint8_t>(bytes, count, out, [](std::uint8_t value) { return static_cast<std::uint8_t>(value != 0); });
+    default:
+      return 0;  // see is_read
   }
-  return convert_all<std::uint8_t>(bytes, count, out, [](std::uint8_t value) { return static_cast<std::uint8_t>(value != 0); });
 }
 
 }  // namespace detail

@@ -12,20 +12,15 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-#include <version>
-
-#if !defined(__cpp_lib_to_chars)
-#include <locale>
-#include <sstream>
-#endif
 
 #include <heed/core/error.hpp>
+#include <heed/io/decimal.hpp>
 #include <heed/io/utf8.hpp>
 
 namespace heed::inline HEED_ABI {
 
 /// A JSON value (RFC 8259): as much as file headers and run records need. Whole numbers are exact in the range of `std::int64_t`, all
-/// others are doubles. Strings are UTF-8. Objects keep the order of their members; a key occurs once.
+/// others are doubles, those too small for one are zero. Strings are UTF-8. Objects keep the order of their members; a key occurs once.
 class Json {
  public:
   using Array = std::vector<Json>;                           ///< elements in order
@@ -53,12 +48,13 @@ class Json {
   /// @}
 
   /// Reads one value that fills `source`. Throws FileError "`name`: at offset O: expected ..., found ...", where offsets count from
-  /// `first_offset`. Arrays and objects may be `kMaxDepth` deep, and a document may hold `kMaxValues` values, so that hostile input can
-  /// exhaust neither the stack nor the memory: at most `kMemoryFactor` bytes are held for each byte of `source`.
+  /// `first_offset`. Arrays and objects may be `kMaxDepth` deep, and a document may hold `kMaxValues` values, or one for every four bytes where that
+  /// is more, so that hostile input can exhaust neither the stack nor the memory: at most `kMemoryFactor` bytes are held for each byte of `source`.
   static Json parse(std::string_view source, std::string_view name = "JSON", std::size_t first_offset = 0);
   static constexpr int kMaxDepth = 64;               ///< of arrays and objects in each other
   static constexpr std::size_t kMemoryFactor = 160;  ///< "0," is a value of 104 bytes, for which a growing array has room three times
-  static constexpr std::size_t kMaxValues = std::size_t{1} << 21;  ///< a header of 100 000 tensors holds a million values
+  static constexpr std::size_t kMaxValues = std::size_t{1}
+                                            << 21;  ///< of short documents; tensors' headers take five bytes a value and more
 
   /// What kind of value it is. A whole number is a number, too.
   /// @{
@@ -121,33 +117,8 @@ class Json {
 
 namespace detail {
 
-/// The double nearest to `digits` (JSON's grammar), whatever the program's locale; false when it is out of range.
-inline bool parse_double(std::string_view digits, double& value) {
-#if defined(__cpp_lib_to_chars)
-  return std::from_chars(digits.data(), digits.data() + digits.size(), value).ec == std::errc();
-#else
-  std::istringstream stream{std::string(digits)};
-  stream.imbue(std::locale::classic());
-  return static_cast<bool>(stream >> value);
-#endif
-}
-
-/// The shortest text that `parse_double` turns back into `value`; a whole number keeps a mark of its kind ("2.0").
-inline std::string double_text(double value) {
-#if defined(__cpp_lib_to_chars)
-  char digits[40];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  std::string result(digits, end);
-#else
-  std::ostringstream stream;
-  stream.imbue(std::locale::classic());
-  stream.precision(17);
-  stream << value;
-  std::string result = stream.str();
-#endif
-  if (result.find_first_of(".e") == std::string::npos) result += ".0";
-  return result;
-}
+/// What stands behind a backslash, and what it means.
+inline constexpr std::string_view kJsonEscapes = "\"\\/bfnrt", kJsonEscaped = "\"\\/\b\f\n\r\t";
 
 /// `value` in quotes.
 inline void append_json_string(std::string& out, std::string_view value) {
@@ -157,13 +128,13 @@ inline void append_json_string(std::string& out, std::string_view value) {
     const char c = value[0];
     if (length == 0) {
       out += "\xef\xbf\xbd";
-    } else if (c == '"' || c == '\\') {
+    } else if (const std::size_t letter = kJsonEscaped.find(c); letter != std::string_view::npos && c != '/') {
       out += '\\';
-      out += c;
+      out += kJsonEscapes[letter];
     } else if (length == 1 && static_cast<unsigned char>(c) < 0x20) {
       char escape[8];
       std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
-      out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : escape;
+      out += escape;
     } else {
       out += value.substr(0, length);
     }
@@ -187,7 +158,7 @@ inline std::string quoted_name(std::string_view value) {
 class JsonParser {
  public:
   JsonParser(std::string_view source, std::string_view name, std::size_t first_offset)
-      : source_(source), name_(name), first_offset_(first_offset) {}
+      : source_(source), name_(name), first_offset_(first_offset), most_values_(std::max(Json::kMaxValues, source.size() / 4)) {}
 
   Json document() {
     Json result = value(0);
@@ -222,7 +193,7 @@ class JsonParser {
 
   Json value(int depth) {
     skip_space();
-    if (++values_ > Json::kMaxValues) error(text("at most ", Json::kMaxValues, " values"));
+    if (++values_ > most_values_) error(text("at most ", most_values_, " values"));
     switch (peek()) {
       case '{':
         return object(depth);
@@ -318,7 +289,6 @@ class JsonParser {
 
   void escape(std::string& result) {
     ++position_;
-    constexpr std::string_view kLetters = "\"\\/bfnrt", kMeanings = "\"\\/\b\f\n\r\t";
     if (take('u')) {
       std::uint32_t code = hexadecimal();
       if (code >= 0xd800 && code < 0xdc00) {
@@ -332,9 +302,9 @@ class JsonParser {
       append_utf8(result, code);
       return;
     }
-    const std::size_t letter = position_ < source_.size() ? kLetters.find(peek()) : std::string_view::npos;
+    const std::size_t letter = position_ < source_.size() ? kJsonEscapes.find(peek()) : std::string_view::npos;
     if (letter == std::string_view::npos) error("one of \" \\ / b f n r t u after '\\'");
-    result += kMeanings[letter];
+    result += kJsonEscaped[letter];
     ++position_;
   }
 
@@ -373,15 +343,14 @@ class JsonParser {
       if (std::from_chars(spelling.data(), spelling.data() + spelling.size(), exact).ec == std::errc()) return exact;
     }
     double nearest = 0;
-    if (!parse_double(spelling, nearest)) {
-      position_ = start;
-      error("a number that a double can hold");
-    }
+    if (!parse_double(spelling, nearest))
+      fail<FileError>(
+          name_, ": at offset ", first_offset_ + start, ": expected a number that a double can hold, found ", quoted_name(spelling));
     return nearest;
   }
 
   std::string_view source_, name_;
-  std::size_t first_offset_, position_ = 0, values_ = 0;
+  std::size_t first_offset_, most_values_, position_ = 0, values_ = 0;
 };
 
 }  // namespace detail

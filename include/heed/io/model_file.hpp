@@ -87,7 +87,8 @@ LoadReport load(const SafetensorsReader& file, Model& model, const LoadOptions& 
     else if (entry->shape != tensor.shape)
       misfits.push_back(text(name, " (expected ", tensor.shape, ", found ", entry->shape, ")"));
     else if (!is_floating(entry->dtype))
-      misfits.push_back(text(name, " (expected floating numbers, found ", dtype_name(entry->dtype), ")"));
+      misfits.push_back(text(name, " (expected floating numbers", is_read(entry->dtype) ? "" : " of 16 to 64 bits", ", found ",
+          dtype_name(entry->dtype), ")"));
   }
   constexpr std::string_view kCount = "num_batches_tracked";
   for (const auto& entry : file.entries()) {

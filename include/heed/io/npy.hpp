@@ -23,7 +23,8 @@ struct NpyName {
   std::string_view name;
 };
 inline constexpr NpyName kNpyNames[] = {{Dtype::f64, "<f8"}, {Dtype::f32, "<f4"}, {Dtype::f16, "<f2"}, {Dtype::i64, "<i8"},
-    {Dtype::i32, "<i4"}, {Dtype::u8, "|u1"}, {Dtype::boolean, "|b1"}};
+    {Dtype::i32, "<i4"}, {Dtype::i16, "<i2"}, {Dtype::i8, "|i1"}, {Dtype::u64, "<u8"}, {Dtype::u32, "<u4"}, {Dtype::u16, "<u2"},
+    {Dtype::u8, "|u1"}, {Dtype::boolean, "|b1"}};
 
 constexpr std::string_view npy_name(Dtype dtype) {
   for (const auto& known : kNpyNames)
@@ -140,8 +141,8 @@ class NpyHeader {
         return;
       }
     }
-    fail<FileError>(
-        path_, ": at offset ", start, ": expected numbers of kind <f8, <f4, <f2, <i8, <i4, |u1 or |b1, found ", quoted_name(name));
+    fail<FileError>(path_, ": at offset ", start,
+        ": expected numbers of kind <f8, <f4, <f2, <i8, <i4, <i2, |i1, <u8, <u4, <u2, |u1 or |b1, found ", quoted_name(name));
   }
 
   void read_order() {
@@ -214,23 +215,23 @@ constexpr std::size_t npy_memory_factor() {
   return 1 + 2 * sizeof(T) * 5 / 4 + 1;
 }
 
-/// The array of a NumPy file (formats 1.0 to 3.0; float64, float32, float16, int64, int32, uint8 and bool, little-endian, in C or Fortran
-/// order). Floating numbers become the nearest T; whole numbers become T if it can hold them. Throws FileError for a file that is damaged, holds
+/// The array of a NumPy file (formats 1.0 to 3.0; float64 to float16, int64 to int8, uint64 to uint8 and bool, little-endian, in C or Fortran
+/// order). Floating numbers become the nearest T (infinity beyond its range); whole numbers become T if it can hold them, bool 0 and 1. An array
+/// without axes is read as one element of rank 1. Throws FileError for a file that is damaged, holds
 /// another rank or kind, or numbers that T cannot be: whatever the bytes are, the result is an array or a sentence.
 template <class T, int Rank>
 Tensor<T, Rank> load_npy(const std::string& path) {
   const std::string file = read_file(path);
   const heed::detail::NpyHeader header(file, path);
-  require<FileError>(header.shape().rank() == Rank, path, ": expected an array of ", Rank, " axes, found ", header.shape().rank(), " (",
-      header.shape(), ")");
-  auto result = Tensor<T, Rank>::uninitialized(header.shape());
+  const Shape shape = Rank == 1 && header.shape().rank() == 0 ? Shape{1} : header.shape();
+  require<FileError>(shape.rank() == Rank, path, ": expected an array of ", Rank, " axes, found ", shape.rank(), " (", shape, ")");
+  auto result = Tensor<T, Rank>::uninitialized(shape);
   const auto* bytes = reinterpret_cast<const unsigned char*>(file.data()) + header.data();
   const auto count = static_cast<std::size_t>(result.size());
   const std::size_t converted = heed::detail::convert_numbers(header.dtype(), bytes, count, result.data());
   if (converted != count)
-    fail<FileError>(path, ": at offset ", header.data() + converted * static_cast<std::size_t>(dtype_width(header.dtype())), ": expected ",
-        dtype_name(dtype_of<T>()), ", found ", is_floating(header.dtype()) ? "" : "a number out of its range in ",
-        dtype_name(header.dtype()));
+    fail<FileError>(path, ": at offset ", header.data() + converted * static_cast<std::size_t>(dtype_width(header.dtype())), ": ",
+        heed::detail::unfit_number<T>(header.dtype()));
   return header.fortran_order() ? heed::detail::from_fortran_order(result) : std::move(result);
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -81,15 +82,18 @@ class SafetensorsReader {
     return {reinterpret_cast<const unsigned char*>(content_.data()) + entry.offset, entry.bytes};
   }
 
-  /// Writes the tensor's `shape.size()` elements to `out`. Floating numbers (F16 and BF16 exactly) become the nearest To; whole numbers
-  /// become To if it can hold them. Throws FileError for a fraction or a number out of range that To, a whole type, cannot be.
+  /// Writes the tensor's `shape.size()` elements to `out`. Floating numbers (F16 and BF16 exactly) become the nearest To, infinity beyond its
+  /// range; whole numbers become To if it can hold them. Throws FileError for a number that To cannot be (a floating one for a whole type, one out of range, a
+  /// whole one of more digits than To has), and for kinds of numbers that are not read (`is_read`).
   template <class To>
   void copy(const Entry& entry, To* out) const {
     const std::size_t width = static_cast<std::size_t>(dtype_width(entry.dtype)), count = entry.bytes / width;
+    expect(is_read(entry.dtype), entry.offset, "tensor ", detail::quoted_name(entry.name), ": numbers of kind ", dtype_name(entry.dtype),
+        " are not read; expected F16 to F64, BF16, I8 to I64, U8 to U64 or BOOL");
     const std::size_t converted = detail::convert_numbers(entry.dtype, bytes(entry).data(), count, out);
     if (converted != count)
-      fail<FileError>(path_, ": at offset ", entry.offset + converted * width, ": tensor ", detail::quoted_name(entry.name), ": expected ",
-          dtype_name(dtype_of<To>()), ", found ", is_floating(entry.dtype) ? "" : "a number out of its range in ", dtype_name(entry.dtype));
+      fail<FileError>(path_, ": at offset ", entry.offset + converted * width, ": tensor ", detail::quoted_name(entry.name), ": ",
+          detail::unfit_number<To>(entry.dtype));
   }
   /// The tensor `name` as Tensor<To, Rank>. Throws FileError if it is absent, has another rank, or holds numbers that To cannot be.
   template <class To, int Rank>
@@ -124,6 +128,9 @@ class SafetensorsReader {
   void read_header() {
     expect(content_.size() >= kLengthBytes, 0, "expected 8 bytes with the header's length, found ", content_.size(),
         "; the file is empty or cut, or is no safetensors file");
+    expect(content_[0] != '{' || content_[kLengthBytes - 1] == '\0', 0,
+        "expected 8 bytes with the header's length, found '{': this is JSON; if it ",
+        "is the index of a model in several files (model.safetensors.index.json), load the .safetensors files beside it");
     std::uint64_t length = 0;
     std::memcpy(&length, content_.data(), kLengthBytes);
     expect(length <= kMaxSafetensorsHeader, 0, "expected a header of at most ", kMaxSafetensorsHeader, " bytes, found a length of ", length,
@@ -146,6 +153,7 @@ class SafetensorsReader {
   }
 
   void read_metadata(const Json& json) {
+    if (json.is_null()) return;  // as the format's own library has it
     expect(json.is_object(), kLengthBytes, "__metadata__: expected an object of strings, found ", json.kind());
     for (const auto& [key, value] : json.as_object()) {
       expect(value.is_string(), kLengthBytes, "__metadata__: ", detail::quoted_name(key), ": expected a string, found ", value.kind());
@@ -169,8 +177,9 @@ class SafetensorsReader {
     expect(dtype->is_string(), kLengthBytes, label, "dtype: expected a string, found ", dtype->kind());
     const auto known =
         std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeTraits& t) { return t.name == dtype->as_string(); });
-    expect(known != std::end(kDtypes), kLengthBytes, label, "dtype: expected F16 to F64, BF16, I8 to I64, U8 to U64 or BOOL, found ",
-        detail::quoted_name(dtype->as_string()), "; other kinds of numbers are not read");
+    expect(known != std::end(kDtypes), kLengthBytes, label,
+        "dtype: expected a kind of numbers whose width is known (F16 to F64, BF16, I8 to I64, U8 to U64, BOOL, C64, F8_...), found ",
+        detail::quoted_name(dtype->as_string()));
     entry.dtype = known->dtype;
 
     expect(shape->is_array() && shape->as_array().size() <= std::size_t{Shape::kMaxRank}, kLengthBytes, label,
@@ -235,7 +244,7 @@ class SafetensorsReader {
 /// order of their Dtype (wide first, so that each lies aligned) and then of their names, metadata in the order of the keys.
 class SafetensorsWriter {
  public:
-  /// Adds a tensor; `data` must live until `write` returns. Throws std::invalid_argument for a name that is taken or is no UTF-8.
+  /// Adds a tensor; `data` must live until `write` returns. Throws std::invalid_argument for a name that is no UTF-8 or the format's own.
   void add(std::string name, Dtype dtype, const Shape& shape, const void* data) {
     require(name != "__metadata__" && is_utf8(name), "SafetensorsWriter: ", detail::quoted_name(name), " cannot be the name of a tensor");
     tensors_.push_back({std::move(name), dtype, shape, data});
@@ -257,7 +266,7 @@ class SafetensorsWriter {
     metadata_.emplace_back(key, std::move(value));
   }
 
-  /// Writes the file, all or nothing (see AtomicFile). Throws FileError.
+  /// Writes the file, all or nothing (see AtomicFile). Throws std::invalid_argument if two tensors have one name, and FileError.
   void write(const std::string& path) {
     const auto size = [](const Item& item) {
       return static_cast<std::size_t>(item.shape.size()) * static_cast<std::size_t>(dtype_width(item.dtype));
