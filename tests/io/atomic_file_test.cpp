@@ -18,6 +18,15 @@
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
 
+// Sanitizers want more addresses than a limit leaves them.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 namespace fs = std::filesystem;
 using heed::AtomicFile;
 using heed::FileError;
@@ -119,6 +128,58 @@ TEST_CASE("A symbolic link stays one, and a device is refused", "[atomic_file]")
   CHECK(heed::read_file(folder.file("real.bin")) == "new");
   CHECK(message_of([] { heed::write_file("/dev/null", "x"); }) == "/dev/null: cannot write: it is not a regular file");
 }
+
+TEST_CASE("A link to a file that is not there makes it there", "[atomic_file]") {
+  const ScratchFolder folder;
+  fs::create_directory(folder.file("runs"));
+  fs::create_symlink("runs/last.bin", folder.file("first.bin"));  // a link to a link to nothing, each relative to its own folder
+  fs::create_symlink("../real.bin", folder.file("runs/last.bin"));
+  heed::write_file(folder.file("first.bin"), "new");
+  CHECK(fs::is_symlink(folder.file("first.bin")));
+  CHECK(fs::is_symlink(folder.file("runs/last.bin")));
+  CHECK(heed::read_file(folder.file("real.bin")) == "new");
+  fs::create_symlink(folder.file("runs/absolute.bin"), folder.file("second.bin"));
+  heed::write_file(folder.file("second.bin"), "newer");
+  CHECK(heed::read_file(folder.file("runs/absolute.bin")) == "newer");
+  fs::create_symlink("loop", folder.file("loop"));
+  CHECK(message_of([&] { heed::write_file(folder.file("loop"), "x"); }) ==
+        folder.file("loop") + ": cannot write: more than 40 symbolic links lead on from it; is it a loop?");
+  fs::create_symlink("none/file", folder.file("astray"));
+  CHECK(message_of([&] { heed::write_file(folder.file("astray"), "x"); }) ==
+        folder.file("astray") + ": cannot create a temporary file beside it: No such file or directory");
+}
+
+TEST_CASE("A file keeps its permissions, and nobody else reads what is written on the way", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.bin");
+  heed::write_file(path, "old");
+  for (const fs::perms mode : {fs::perms::owner_read | fs::perms::owner_write, fs::perms::all, fs::perms::owner_read}) {
+    fs::permissions(path, mode);
+    AtomicFile file(path);
+    for (const auto& entry : fs::directory_iterator(folder.path())) CHECK(entry.status().permissions() == mode);
+    CHECK(folder.count() == 2);
+    file.write("new");
+    file.commit();
+    CHECK(fs::status(path).permissions() == mode);
+  }
+}
+
+#if defined(__linux__) && !defined(SANITIZED)
+TEST_CASE("A file that does not fit into memory gets a sentence", "[atomic_file]") {
+  const ScratchFolder folder;
+  const std::string path = folder.file("large");
+  heed::write_file(path, "");
+  constexpr std::uintmax_t kBytes = std::uintmax_t{1} << 33;
+  fs::resize_file(path, kBytes);  // a hole, which takes no room on the device
+  struct rlimit limit {};
+  REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+  const struct rlimit small { kBytes, limit.rlim_max };
+  REQUIRE(setrlimit(RLIMIT_AS, &small) == 0);
+  const std::string message = message_of([&] { heed::read_file(path); });
+  setrlimit(RLIMIT_AS, &limit);
+  CHECK(message == path + ": does not fit into memory (8589934592 bytes)");
+}
+#endif
 #endif
 
 #if defined(__unix__)

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <new>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -26,7 +27,7 @@ namespace heed::inline HEED_ABI {
 /// Writes a file so that `path` holds either what it held before or all of the new content, never a part: the bytes go to a temporary
 /// name in the same folder (`path` + ".part-" and 16 hexadecimal digits), `commit` flushes them to the device and renames. Without
 /// `commit`, and after any failure, the temporary file is removed and `path` is untouched. A symbolic link stays one: the file that it
-/// points to is replaced. Throws FileError "`path`: cannot ...: cause".
+/// points to is replaced, or made if it is not there. The new file has the old one's permissions, from its first byte on. Throws FileError "`path`: cannot ...: cause".
 class AtomicFile {
  public:
   /// Opens the temporary file.
@@ -36,8 +37,13 @@ class AtomicFile {
     const fs::file_status status = fs::status(path, cause);
     require<FileError>(!fs::is_directory(status), path, ": cannot write: it is a folder");
     require<FileError>(!fs::exists(status) || fs::is_regular_file(status), path, ": cannot write: it is not a regular file");
-    target_ = fs::is_symlink(fs::symlink_status(path, cause)) && fs::exists(status) ? fs::canonical(path, cause) : fs::path(path);
-    if (cause) target_ = path;
+    target_ = path;
+    constexpr int kMostLinks = 40;  // Linux's own limit
+    for (int links = 0; fs::is_symlink(fs::symlink_status(target_, cause)); ++links) {
+      require<FileError>(
+          links < kMostLinks, path, ": cannot write: more than ", kMostLinks, " symbolic links lead on from it; is it a loop?");
+      target_ = target_.parent_path() / fs::read_symlink(target_, cause);  // an absolute one takes the place of all before it
+    }
     // Two writers of one path, in this process or another, need two temporary names; "x" refuses a name that is taken.
     static std::atomic<std::uint64_t> counter{0};
     constexpr int kAttempts = 8;
@@ -51,6 +57,11 @@ class AtomicFile {
       if (!file_ && errno != EEXIST) break;
     }
     if (!file_) fail<FileError>(path, ": cannot create a temporary file beside it: ", std::strerror(errno));
+    if (!fs::exists(status)) return;
+    fs::permissions(temporary_, status.permissions(), cause);
+    if (!cause) return;
+    discard();
+    fail<FileError>(path, ": cannot give its permissions to the temporary file: ", cause.message());
   }
   ~AtomicFile() { discard(); }
   AtomicFile(const AtomicFile&) = delete;
@@ -115,18 +126,42 @@ inline void write_file(const std::string& path, std::string_view content) {
   file.commit();
 }
 
-/// All bytes of a regular file: devices and pipes, which may never end, are none. Throws FileError "`path`: cannot ...: cause".
+namespace detail {
+/// Room for a file's bytes. Throws FileError if there is none.
+inline void reserve_file(std::string& content, std::uintmax_t bytes, const std::string& path) {
+  const auto reserve = [&] {
+    if (bytes > content.max_size()) return false;
+    content.reserve(static_cast<std::size_t>(bytes));
+    return true;
+  };
+#if defined(__cpp_exceptions)
+  const auto reserved = [&] {
+    try {
+      return reserve();
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  };
+#else
+  const auto& reserved = reserve;
+#endif
+  require<FileError>(reserved(), path, ": does not fit into memory (", bytes, " bytes)");
+}
+}  // namespace detail
+
+/// All bytes of a regular file: devices and pipes, which may never end, are none. Throws FileError "`path`: cannot ...: cause", or if it does not fit
+/// into memory.
 inline std::string read_file(const std::string& path) {
   std::error_code cause;
   const std::filesystem::file_status status = std::filesystem::status(path, cause);
   require<FileError>(!std::filesystem::is_directory(status), path, ": cannot read: it is a folder");
   require<FileError>(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), path,
       ": cannot read: it is a device or a pipe, expected a regular file");
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  if (!file) fail<FileError>(path, ": cannot open: ", std::strerror(errno));
   std::string content;
   const std::uintmax_t size = std::filesystem::file_size(path, cause);
-  if (!cause && size <= content.max_size()) content.reserve(static_cast<std::size_t>(size));
+  if (!cause) detail::reserve_file(content, size, path);
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (!file) fail<FileError>(path, ": cannot open: ", std::strerror(errno));
   char block[1 << 16];
   while (const std::size_t count = std::fread(block, 1, sizeof block, file)) content.append(block, count);
   const int error = std::ferror(file) ? errno : 0;
