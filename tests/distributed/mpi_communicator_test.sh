@@ -10,4 +10,5 @@ source "$here/../examples/many_ranks.sh"
 expect 0 "" "$program"
 for count in 1 2 3 5; do expect 0 "$count ranks: all bytes came" ranks "$count" "$program"; done
 expect 2 "got no answer from rank 1 and has waited for 0.3 seconds" ranks 3 "$program" silent
+expect 2 "an exchange has failed before" ranks 3 "$program" silent
 exit $((failures > 0))

@@ -45,8 +45,8 @@ struct MpiOptions {
 /// order. Waiting ranks look again after 50 microseconds, so that several can share a core.
 ///
 /// Collective: all ranks of `parent` make one, and MPI must outlive it. A rank that is lost takes the job with it: mpirun ends the others, whose
-/// `exchange` then throws CommunicationError if `ending` says so, or if their patience is at its end. A rank that leaves by an exception has to end the job
-/// itself (MPI_Abort), else the others wait.
+/// `exchange` then throws CommunicationError if `ending` says so, or if their patience is at its end; from then on it always does. A rank that leaves by an
+/// exception has to end the job itself (MPI_Abort), else the others wait.
 class MpiCommunicator final : public Communicator {
  public:
   /// MPI must be running, see MpiScope. Throws CommunicationError for what MPI reports.
@@ -68,18 +68,26 @@ class MpiCommunicator final : public Communicator {
   void exchange(const void* from, std::span<const Part> send, void* to, std::span<const Part> receive) override {
     require(static_cast<int>(send.size()) == size_ && static_cast<int>(receive.size()) == size_, "MpiCommunicator: ", send.size(), " and ",
         receive.size(), " parts for ", size_, " ranks");
+    require<CommunicationError>(
+        !broken_, "MpiCommunicator: an exchange has failed before, and what comes now may belong to it; end the job");
     requests_.clear();
     peers_.clear();
+    receives_ = 0;
     const auto own = static_cast<std::size_t>(rank_);
     const auto at = [&](const void* memory, const Part& part, Index offset) {
       return const_cast<char*>(static_cast<const char*>(memory)) + part.begin + offset;
     };
-    for (int step = 1; step < size_; ++step) {  // not all to the same at first
-      const int source = (rank_ + size_ - step) % size_, target = (rank_ + step) % size_;
-      const Part &come = receive[static_cast<std::size_t>(source)], &go = send[static_cast<std::size_t>(target)];
+    for (int step = 1; step < size_; ++step) {
+      const int source = (rank_ + size_ - step) % size_;
+      const Part& come = receive[static_cast<std::size_t>(source)];
       in_messages(come, [&](Index offset, int bytes) {
         check(MPI_Irecv(at(to, come, offset), bytes, MPI_BYTE, source, kTag, comm_, &request(source)), "MPI_Irecv");
+        receives_ = requests_.size();
       });
+    }
+    for (int step = 1; step < size_; ++step) {  // not all to the same at first
+      const int target = (rank_ + step) % size_;
+      const Part& go = send[static_cast<std::size_t>(target)];
       in_messages(go, [&](Index offset, int bytes) {
         check(MPI_Isend(at(from, go, offset), bytes, MPI_BYTE, target, kTag, comm_, &request(target)), "MPI_Isend");
       });
@@ -102,11 +110,22 @@ class MpiCommunicator final : public Communicator {
   }
   void check(int code, const char* call) {
     if (code == MPI_SUCCESS) return;
-    broken_ = true;
+    abandon();
     char words[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
     MPI_Error_string(code, words, &length);
     fail<CommunicationError>(call, ": ", std::string(words, static_cast<std::size_t>(length)));
+  }
+
+  /// The caller gives back its memory: what comes late must not be written there. (Sends, which only read, cannot be taken back everywhere.)
+  void abandon() {
+    broken_ = true;
+    for (std::size_t k = 0; k < receives_; ++k) {
+      if (requests_[k] == MPI_REQUEST_NULL) continue;
+      int done = 0;
+      MPI_Cancel(&requests_[k]);
+      MPI_Test(&requests_[k], &done, MPI_STATUS_IGNORE);
+    }
   }
 
   void wait() {
@@ -129,7 +148,6 @@ class MpiCommunicator final : public Communicator {
     }
   }
   [[noreturn]] void lost(const std::string& why) {
-    broken_ = true;
     std::string silent;
     for (std::size_t k = 0; k < requests_.size(); ++k) {
       int done = 0;
@@ -137,6 +155,7 @@ class MpiCommunicator final : public Communicator {
       const std::string name = text(silent.empty() ? "" : ", ", peers_[k]);
       if (!done && (", " + silent + ",").find(text(", ", peers_[k], ",")) == std::string::npos) silent += name;
     }
+    abandon();
     fail<CommunicationError>("rank ", rank_, " of ", size_, " got no answer from rank ", silent, why, "; is that process lost?");
   }
 
@@ -144,7 +163,8 @@ class MpiCommunicator final : public Communicator {
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
   bool broken_ = false;
-  std::vector<MPI_Request> requests_;
+  std::vector<MPI_Request> requests_;  ///< the receives first
+  std::size_t receives_ = 0;
   std::vector<int> peers_;  ///< who is at the other end of each
 };
 
