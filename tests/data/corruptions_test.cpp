@@ -373,6 +373,15 @@ TEST_CASE("images of any size are corrupted, but for colour without colours; sev
   const Bytes grey = random_picture({4, 4, 1});
   CHECK_THROWS_WITH(corrupted(Corruption::saturate, 1, {4, 4, 1}, grey), contains("found 1 channel"));
   CHECK_NOTHROW(corrupted(Corruption::contrast, 1, {4, 4, 1}, grey));
+  CHECK(all_corruptions().size() == kCorruptions);
+  CHECK(all_corruptions(1).size() == kCorruptions - 2);
+  for (const Corruption kind : all_corruptions(1)) CHECK_NOTHROW(corrupted(kind, 1, {4, 4, 1}, grey));
+  const ImageDataset greys(Tensor<std::uint8_t, 4>({2, 4, 4, 1}), {0, 0}, 1);
+  CHECK_THROWS_WITH(CorruptedDataset(greys, Corruption::brightness, 1),
+      "corruption brightness: it is that of red, green and blue, found 1 channels; all_corruptions(1) are those that fit");
+  CHECK_NOTHROW(CorruptedDataset(greys, Corruption::contrast, 1));
+  for (const Shape& none : {Shape{0, 4, 3}, Shape{4, 0, 3}, Shape{4, 4, 0}})
+    for (const Corruption kind : all_corruptions()) CHECK_THROWS_AS(corrupt(kind, 1, 0, 0, none, nullptr, nullptr), ShapeError);
   for (const int severity : {0, 6, -1}) {
     CHECK_THROWS_WITH(corrupted(Corruption::contrast, severity, {4, 4, 1}, grey), contains("expected 1 to 5"));
     const ImageDataset dataset;

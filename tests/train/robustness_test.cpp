@@ -64,6 +64,21 @@ TEST_CASE("robustness counts the images that a model gets right, each corrupted 
   for (Index i = 0; i < 37; ++i) CHECK(found.corrupted(0, 5)[static_cast<std::size_t>(i)] == (argmax(&logits(i, 0), 10) == data.label(i)));
 }
 
+TEST_CASE("a corruption that the images cannot have is refused before anything is measured") {
+  const ImageDataset data(Tensor<std::uint8_t, 4>({3, 4, 4, 1}), {0, 1, 1}, 2);
+  SeedScope seed(3);
+  const Sequential model(Flatten<float>(), Linear<float>({.in_features = 16, .out_features = 2}));
+  int asked = 0;
+  const auto measured = [&](const RobustnessOptions& options) {
+    return measure_robustness(model, data, options, [&](std::size_t) { return ++asked < 100; });
+  };
+  CHECK_THROWS_WITH(measured({}), contains("corruption brightness") && contains("found 1 channels"));
+  CHECK_THROWS_WITH(measured({.corruptions = {Corruption::rotate, Corruption::saturate}}), contains("corruption saturate"));
+  CHECK(asked == 0);
+  CHECK(measured({.corruptions = all_corruptions(1)}).corruptions().size() == kCorruptions - 2);
+  CHECK(asked == kCorruptions - 2);
+}
+
 TEST_CASE("a measurement of robustness can be ended early") {
   const ImageDataset data = generated_images({.train = 5, .test = 20}).test;
   SeedScope seed(3);

@@ -42,10 +42,15 @@ enum class Corruption : unsigned char {
 };
 
 inline constexpr int kCorruptions = 16;  ///< kinds of corruption
-/// All of them, in their order.
-inline std::vector<Corruption> all_corruptions() {
+/// Whether images of so many channels can have it: brightness and saturation are those of red, green and blue.
+constexpr bool fits_channels(Corruption kind, Index channels) {
+  return channels == 3 || (kind != Corruption::brightness && kind != Corruption::saturate);
+}
+/// All that images of so many channels can have, in their order.
+inline std::vector<Corruption> all_corruptions(Index channels = 3) {
   std::vector<Corruption> all;
-  for (int kind = 0; kind < kCorruptions; ++kind) all.push_back(static_cast<Corruption>(kind));
+  for (int kind = 0; kind < kCorruptions; ++kind)
+    if (fits_channels(static_cast<Corruption>(kind), channels)) all.push_back(static_cast<Corruption>(kind));
   return all;
 }
 /// Of each corruption, from 1 on.
@@ -57,6 +62,12 @@ constexpr std::string_view corruption_name(Corruption kind) {
       "gaussian_blur", "defocus_blur", "zoom_blur", "brightness", "contrast", "saturate", "pixelate", "elastic_transform", "translate",
       "rotate", "shear", "scale"};
   return kNames[static_cast<std::size_t>(kind)];
+}
+
+/// Throws ShapeError for a corruption that does not fit (`fits_channels`).
+inline void check_corruption(Corruption kind, Index channels) {
+  require<ShapeError>(fits_channels(kind, channels), "corruption ", corruption_name(kind), ": it is that of red, green and blue, found ",
+      channels, " channels; all_corruptions(", channels, ") are those that fit");
 }
 
 namespace detail {
@@ -139,8 +150,6 @@ class Corrupter {
   }
   template <class Change>
   static Raster each_hsv(const Raster& x, const Change& change) {
-    require<ShapeError>(
-        x.size(2) == 3, "corrupt: brightness and saturation are those of red, green and blue; found ", x.size(2), " channels");
     Raster result(x.shape());
     for (Index i = 0; i < x.size(); i += 3) {
       std::array<double, 3> hsv = rgb_to_hsv({x[i], x[i + 1], x[i + 2]});
@@ -300,11 +309,13 @@ class Corrupter {
 /// | shear | rows slide over each other: an upright line leans by 3 6 9 12 15 degrees to the left or the right |
 /// | scale | 1 + or - .06 .12 .18 .24 .30 |
 ///
-/// Throws std::invalid_argument unless 1 <= severity <= 5, ShapeError if brightness or saturate meets other than three channels.
+/// Throws std::invalid_argument unless 1 <= severity <= 5, ShapeError for an image without pixels, or if brightness or saturate meets other than three channels.
 inline void corrupt(
     Corruption kind, int severity, std::uint64_t seed, Index image, const Shape& shape, const std::uint8_t* pixels, std::uint8_t* out) {
   require(severity >= 1 && severity <= kSeverities, "corrupt: severity ", severity, ", expected 1 to ", kSeverities);
-  require<ShapeError>(shape.rank() == 3, "corrupt: an image shape is {height, width, channels}, found ", shape);
+  require<ShapeError>(
+      shape.rank() == 3 && shape.size() > 0, "corrupt: an image shape is {height, width, channels}, none of them 0, found ", shape);
+  check_corruption(kind, shape[2]);
   const CounterRandom random{static_cast<std::uint64_t>(DataStream::corruption), seed, static_cast<std::uint64_t>(image),
       static_cast<std::uint64_t>(kind), static_cast<std::uint64_t>(severity)};
   Raster x(shape);
@@ -319,10 +330,11 @@ class CorruptedDataset {
   static_assert(std::is_same_v<DatasetPixel<D>, std::uint8_t>, "heed: corruptions are those of byte images (std::uint8_t)");
 
  public:
-  /// Throws std::invalid_argument unless 1 <= severity <= 5.
+  /// Throws std::invalid_argument unless 1 <= severity <= 5, ShapeError if the images cannot have the corruption.
   CorruptedDataset(const D& dataset, Corruption kind, int severity, std::uint64_t seed = 0)
       : dataset_(&dataset), kind_(kind), severity_(severity), seed_(seed) {
     require(severity >= 1 && severity <= kSeverities, "CorruptedDataset: severity ", severity, ", expected 1 to ", kSeverities);
+    check_corruption(kind, checked_image_shape(dataset)[2]);
   }
   HEED_REFUSED("the data set is looked at, not copied, and a temporary is gone before it is used: give it a name")
   CorruptedDataset(const D&&, Corruption, int, std::uint64_t = 0);

@@ -16,9 +16,10 @@
 namespace heed::inline HEED_ABI {
 
 struct RobustnessOptions {
-  std::vector<Corruption> corruptions = all_corruptions();  ///< what is measured
-  std::uint64_t seed = 0;                                   ///< of the corruptions; two models are compared with the same one
-  EvaluationOptions evaluation = {};                        ///< how images are classified
+  std::vector<Corruption> corruptions =
+      all_corruptions();              ///< what is measured; `all_corruptions(channels)` for other images than those of red, green and blue
+  std::uint64_t seed = 0;             ///< of the corruptions; two models are compared with the same one
+  EvaluationOptions evaluation = {};  ///< how images are classified
 };
 
 /// Which images of a data set a classifier gets right, as they are and after each corruption at each severity.
@@ -70,9 +71,10 @@ class Robustness {
 };
 
 /// Judges a classifier by a data set of byte images under all corruptions asked for. `keep_going(corruptions done)` is asked before each of them; if it says no,
-/// the rest counts as wrong.
+/// the rest counts as wrong. Throws ShapeError, before anything is measured, for a corruption that the images cannot have.
 template <class Model, Dataset D, class KeepGoing>
 Robustness measure_robustness(const Model& model, const D& dataset, const RobustnessOptions& options, const KeepGoing& keep_going) {
+  for (const Corruption kind : options.corruptions) check_corruption(kind, checked_image_shape(dataset)[2]);
   Robustness result(options.corruptions, dataset.size());
   EvaluationOptions each = options.evaluation;
   each.keep_logits = true;
