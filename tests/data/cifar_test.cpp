@@ -236,6 +236,19 @@ TEST_CASE("What is written is what is read", "[data]") {
   CHECK_THROWS_AS(write_cifar10(folder.file("y.bin"), ImageDataset(Tensor<std::uint8_t, 4>({1, 32, 32, 1}), {0}, 1)), ShapeError);
   CHECK_THROWS_AS(
       write_cifar10(folder.file("y.bin"), ImageDataset(Tensor<std::uint8_t, 4>({1, 32, 32, 3}), {0}, 11)), std::invalid_argument);
+  CHECK_THROWS_WITH(
+      write_cifar10(folder.file("y.bin"), data.first(0)), "write_cifar10: the data set is empty, a file holds one image at least");
+  CHECK_FALSE(fs::exists(folder.file("y.bin")));
+  for (const char* name : {"", "two\nlines", "two\r\nlines", "blank ", "\t", "return\r"}) {
+    const ImageDataset named(Tensor<std::uint8_t, 4>({5, 32, 32, 3}), {0, 0, 0, 0, 0}, 2, {"first", name});
+    CHECK_THROWS_WITH(
+        write_cifar10_folder(folder.file("named"), {named, named}), Catch::Matchers::StartsWith("write_cifar10_folder: class 1 is called"));
+    CHECK_FALSE(fs::exists(folder.file("named")));
+  }
+  const ImageDataset spaced(Tensor<std::uint8_t, 4>({5, 32, 32, 3}), {0, 0, 0, 0, 0}, 2, {" big cat", "a\rb"});
+  write_cifar10_folder(folder.file("named"), {spaced, spaced});
+  CHECK(load_cifar10(folder.file("named")).train.class_names()[0] == " big cat");
+  CHECK(load_cifar10(folder.file("named")).train.class_names()[1] == "a\rb");
   CHECK_THROWS_AS(write_cifar10(folder.file("nowhere/y.bin"), data), FileError);
   CHECK_THROWS_AS(write_cifar10_folder(folder.file("some.bin"), {data, data}), FileError);
 }

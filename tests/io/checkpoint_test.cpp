@@ -240,6 +240,20 @@ TEST_CASE("a parameter that has made steps and is frozen now keeps its state in 
   }
   CHECK(fresh.all() == whole.all());
 
+  Training<float> refusing(3);  // a file that is refused changes nothing, not even what the next checkpoint lists
+  refusing.model.get<0>().freeze();
+  const std::size_t listed = refusing.optimizer.named_step_counts().size();
+  CHECK_THROWS_AS(io::load_checkpoint(path, refusing.model, refusing.optimizer), FileError);  // it has averages
+  CHECK(refusing.optimizer.named_step_counts().size() == listed);
+  io::load_checkpoint(path, refusing.model, refusing.optimizer, &refusing.average);
+  CHECK(refusing.optimizer.named_step_counts().size() == listed + 2);
+  Training<float> wider(1, 7);
+  wider.model.get<0>().freeze();
+  const std::string other_path = folder.file("wider.safetensors");
+  io::save_checkpoint(other_path, wider.model, wider.optimizer, {}, &wider.average);  // lists none that is frozen
+  CHECK_THROWS_AS(io::load_checkpoint(other_path, refusing.model, refusing.optimizer, &refusing.average), FileError);
+  CHECK(refusing.optimizer.named_step_counts().size() == listed + 2);
+
   Training<float> never(1);  // what has never moved has none
   never.model.get<0>().freeze();
   never.run(0, 2);

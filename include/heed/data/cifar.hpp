@@ -238,12 +238,13 @@ inline TrainTest load_cifar100(const std::filesystem::path& folder, CifarLabels 
   return {read_cifar100(std::vector{files[0]}, labels, names), read_cifar100(std::vector{files[1]}, labels, names)};
 }
 
-/// Writes a file of the CIFAR-10 format: 32 x 32 x 3 byte images, at most ten classes. It appears under its name when it is complete, in
+/// Writes a file of the CIFAR-10 format: 32 x 32 x 3 byte images, at least one, at most ten classes. It appears under its name when it is complete, in
 /// place of an older one. Throws ShapeError, std::invalid_argument or FileError.
 inline void write_cifar10(const std::filesystem::path& path, const ImageDataset& dataset) {
   require<ShapeError>(dataset.image_shape() == Shape{kCifarSide, kCifarSide, kCifarChannels}, "write_cifar10: images are ",
       dataset.image_shape(), ", the format holds ", Shape{kCifarSide, kCifarSide, kCifarChannels});
   require(dataset.classes() <= 10, "write_cifar10: ", dataset.classes(), " classes, the format holds 10");
+  require(dataset.size() > 0, "write_cifar10: the data set is empty, a file holds one image at least");
   AtomicFile file(path.string());
   unsigned char record[kCifar10Record];
   for (Index i = 0; i < dataset.size(); ++i) {
@@ -254,17 +255,23 @@ inline void write_cifar10(const std::filesystem::path& path, const ImageDataset&
   file.commit();
 }
 
-/// Writes a whole set: five equal training batches (so their number must be a multiple of five), a test batch, and batches.meta.txt. Makes
-/// the folder if it is not there. Throws as `write_cifar10` does.
+/// Writes a whole set: five equal training batches (so their number must be a multiple of five), a test batch, and batches.meta.txt, which holds
+/// a class name a line: none may be empty, hold a line break, or end in a blank. Makes the folder if it is not there. Throws as `write_cifar10` does.
 inline void write_cifar10_folder(const std::filesystem::path& folder, const TrainTest& data) {
   require(data.train.size() > 0 && data.train.size() % 5 == 0 && data.test.size() > 0, "write_cifar10_folder: ", data.train.size(),
       " training and ", data.test.size(), " test images; expected a multiple of 5, and at least one");
+  std::string names;
+  for (int label = 0; label < 10; ++label) {
+    const std::string name = class_name(data.train, label);
+    const bool line = !name.empty() && name.find('\n') == std::string::npos && name.find_last_of(" \t\r") != name.size() - 1;
+    require(line, "write_cifar10_folder: class ", label, " is called \"", name,
+        "\"; expected a name without line breaks that does not end in a blank");
+    names += name + '\n';
+  }
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail<FileError>(folder.string(), ": the folder cannot be made (", error.message(), ")");
-  std::string names;  // first, so that a folder that was left half written tells what it is
-  for (int label = 0; label < 10; ++label) names += class_name(data.train, label) + '\n';
-  write_file((folder / "batches.meta.txt").string(), names);
+  write_file((folder / "batches.meta.txt").string(), names);  // first, so that a folder that was left half written tells what it is
   const Index batch = data.train.size() / 5;
   Index begin = 0;
   for (const std::string& name : detail::cifar10_training_files()) {

@@ -53,6 +53,25 @@ std::vector<CheckpointTensor> checkpoint_tensors(
   return result;
 }
 
+/// Lets an optimiser list parameters that are frozen, and takes it back unless they are kept.
+template <class Optimizer>
+class FrozenListed {
+ public:
+  FrozenListed(Optimizer& optimizer, const std::vector<std::string>& names)
+      : optimizer_(optimizer), before_(optimizer.list_frozen(names)) {}
+  ~FrozenListed() {
+    if (!kept_) optimizer_.list_frozen(before_);
+  }
+  FrozenListed(const FrozenListed&) = delete;
+  FrozenListed& operator=(const FrozenListed&) = delete;
+  void keep() { kept_ = true; }
+
+ private:
+  Optimizer& optimizer_;
+  std::vector<std::string> before_;
+  bool kept_ = false;
+};
+
 /// In the place of an average where there is none.
 struct NoAverage {
   struct Named {
@@ -123,14 +142,14 @@ void load_checkpoint(const SafetensorsReader& file, Model& model, Optimizer& opt
     seen = static_cast<Index>(number.as_integer());
   }
 
-  std::vector<std::string_view> stepped;  // a parameter that is frozen now may have made steps before
+  std::vector<std::string> stepped;  // a parameter that is frozen now may have made steps before
   for (const auto& entry : file.entries()) {
     constexpr std::string_view before = "optimizer.", behind = ".step";
     const std::string_view name = entry.name;
     if (name.size() > before.size() + behind.size() && name.starts_with(before) && name.ends_with(behind))
-      stepped.push_back(name.substr(before.size(), name.size() - before.size() - behind.size()));
+      stepped.emplace_back(name.substr(before.size(), name.size() - before.size() - behind.size()));
   }
-  optimizer.list_frozen(stepped);
+  detail::FrozenListed listed(optimizer, stepped);
   std::deque<std::int64_t> counts;
   const auto expected = detail::checkpoint_tensors(model, optimizer, average, counts);
   std::string problems;
@@ -160,6 +179,7 @@ void load_checkpoint(const SafetensorsReader& file, Model& model, Optimizer& opt
     if (steps < 0) add(tensor.name, " is ", steps, ", expected 0 or more");
   }
   require<FileError>(problems.empty(), file.path(), ": the checkpoint is of another training: ", problems);
+  listed.keep();
 
   for (const auto& tensor : expected)
     if (tensor.bytes() > 0) std::memcpy(tensor.data, file.bytes(*file.find(tensor.name)).data(), tensor.bytes());

@@ -61,8 +61,8 @@ class JointOptimizer final : public Optimizer<T> {
   std::vector<NamedStepCount> named_step_counts() override {
     return joined([](Optimizer<T>& one) { return one.named_step_counts(); });
   }
-  void list_frozen(const std::vector<std::string_view>& names) override {
-    for (Optimizer<T>* one : optimizers_) one->list_frozen(names);
+  std::vector<std::string> list_frozen(const std::vector<std::string>& names) override {
+    return joined([&](Optimizer<T>& one) { return one.list_frozen(names); });
   }
 
  private:

@@ -99,8 +99,9 @@ class Optimizer {
   virtual std::vector<NamedState<T>> named_state() = 0;
   /// The step counts of the same parameters, for checkpoints: written back, they set where bias corrections and schedules go on.
   virtual std::vector<NamedStepCount> named_step_counts() = 0;
-  /// For checkpoints: from now on the two list these parameters, by their names, also if they are frozen and have made no step.
-  virtual void list_frozen(const std::vector<std::string_view>& names) = 0;
+  /// For checkpoints: from now on the two list these parameters, by their names, also if they are frozen and have made no step. Returns those that
+  /// were listed so before.
+  virtual std::vector<std::string> list_frozen(const std::vector<std::string>& names) = 0;
 
  protected:
   Optimizer() = default;
@@ -129,7 +130,7 @@ class ParameterOptimizer : public Optimizer<T> {
   std::vector<NamedParameter<T>> named_parameters() const override;
   std::vector<NamedState<T>> named_state() override;
   std::vector<NamedStepCount> named_step_counts() override;
-  void list_frozen(const std::vector<std::string_view>& names) override;
+  std::vector<std::string> list_frozen(const std::vector<std::string>& names) override;
 
  protected:
   /// What `update` is given: a part of one parameter.
@@ -277,8 +278,13 @@ std::vector<NamedStepCount> ParameterOptimizer<T>::named_step_counts() {
 }
 
 template <class T>
-void ParameterOptimizer<T>::list_frozen(const std::vector<std::string_view>& names) {
-  for (Entry& e : entries_) e.listed = std::find(names.begin(), names.end(), e.name) != names.end();
+std::vector<std::string> ParameterOptimizer<T>::list_frozen(const std::vector<std::string>& names) {
+  std::vector<std::string> before;
+  for (Entry& e : entries_) {
+    if (e.listed) before.push_back(e.name);
+    e.listed = std::find(names.begin(), names.end(), e.name) != names.end();
+  }
+  return before;
 }
 
 HEED_COMPILE_CLASS_ONCE(ParameterOptimizer);
