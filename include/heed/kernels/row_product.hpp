@@ -25,10 +25,11 @@ struct RowProducts {
       P sum = P::zero();
       Index d = 0;
       for (; j + lanes <= y.rows && !y.flags && d + group <= y.cols; d += group) {
-        P columns[group];
+        P factors[group], columns[group];
+        load_factors<Isa>(x + d, factors);
         load_columns<Isa>(y.data + j * y.row + d, y.row, columns);
 #pragma GCC unroll 4
-        for (Index c = 0; c < group; ++c) sum = P::fma(P::broadcast(x[d + c]), columns[c], sum);
+        for (Index c = 0; c < group; ++c) sum = P::fma(factors[c], columns[c], sum);
       }
       for (; d < y.cols; d += lanes) {
         P block[lanes];
