@@ -7,6 +7,7 @@
 #include "catch.hpp"
 #include "reference/attention_reference.hpp"
 #include "reference/poison_pool.hpp"
+#include "reference/random_tensor.hpp"
 
 using namespace heed;
 using kernels::Attention;
@@ -179,6 +180,47 @@ TEMPLATE_TEST_CASE("attention: the same bits for any number of threads, any batc
     one.queries = 1, one.q.data += i * one.q.row, one.mask.data += i * one.mask.query;
     const Result<TestType> alone(one, false);
     CHECK(std::memcmp(first.data() + i * 8, alone.y.data(), alone.y.size() * sizeof(TestType)) == 0);
+  }
+}
+
+TEMPLATE_TEST_CASE("attention: one query of heads that share keys has the bits of each head alone", "[attention]", float, double) {
+  const Index heads = 6, keys = 530;
+  Dense<TestType> dense(2, heads, 1, keys, 20, 9);
+  const auto bias = reference::random_tensor<TestType, 2>({2, keys}, 4);
+  Tensor<bool, 2> some({2, keys});
+  for (Index i = 0; i < some.size(); ++i) some[i] = i % 3 != 0 && i % keys > 7;
+  const std::vector<Index> lengths{411, keys};
+  for (int variant = 0; variant < 8; ++variant) {
+    Attention<TestType> a = dense.a;
+    a.kv_heads = 2;
+    if (variant == 1) a.causal = true, a.causal_offset = 300;
+    if (variant == 2) a.causal = true, a.causal_offset = 2 * keys, a.key_limit = 520;
+    if (variant == 3) a.causal = a.end_aligned = true, a.key_lengths = lengths.data();
+    if (variant == 4) a.mask = {some.data(), keys, 0, 7, 1};  // a stride between queries is never used
+    if (variant == 5) a.key_mask = {some.data(), keys, 0, 0, 1}, a.softcap = 2;
+    if (variant == 6) a.bias = {bias.data(), keys, 0, 5, 1};
+    if (variant == 7) a.causal = true, a.causal_offset = -1;  // sees no key
+    const Result<TestType> together(a);
+    for (Index b = 0; b < 2; ++b)
+      for (Index h = 0; h < heads; ++h) {
+        Attention<TestType> one = a;
+        one.batches = one.heads = one.kv_heads = 1;
+        one.q.data += b * a.q.batch + h * a.q.head, one.k.data += b * a.k.batch + h / 3 * a.k.head,
+            one.v.data += b * a.v.batch + h / 3 * a.v.head;
+        if (a.key_lengths) one.key_lengths += b;
+        if (a.mask) one.mask.data += b * keys;
+        if (a.key_mask) one.key_mask.data += b * keys;
+        if (a.bias) one.bias.data += b * keys;
+        const Result<TestType> alone(one);
+        const auto same = [&](const std::vector<TestType>& all, const std::vector<TestType>& part) {
+          return std::memcmp(
+                     all.data() + static_cast<std::size_t>(b * heads + h) * part.size(), part.data(), part.size() * sizeof(TestType)) == 0;
+        };
+        INFO("variant " << variant << ", sequence " << b << ", head " << h);
+        REQUIRE(same(together.y, alone.y));
+        REQUIRE(same(together.log_sum, alone.log_sum));
+        REQUIRE(same(together.weights, alone.weights));
+      }
   }
 }
 

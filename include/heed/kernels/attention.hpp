@@ -241,6 +241,21 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
   }
 }
 
+/// Whether one query of the heads that share keys may be taken for as many queries of one head: nothing depends on the head.
+template <class T>
+bool heads_join(const Attention<T>& a) {
+  return a.queries == 1 && a.kv_heads < a.heads && !a.slopes && a.mask.head == 0 && a.bias.head == 0;
+}
+/// Does so; `y` is where these queries go.
+template <class T>
+Attention<T> join_heads(Attention<T> a, HeadRows<T>& y) {
+  const Index group = a.heads / a.kv_heads;
+  if (a.causal && !a.end_aligned) a.key_limit = std::clamp<Index>(a.causal_offset + 1, 0, a.key_limit);  // at the end it sees all keys
+  a.causal = false, a.heads = a.kv_heads, a.queries = group, a.mask.query = a.bias.query = 0;
+  a.q.row = a.q.head, a.q.head *= group, y.row = y.head, y.head *= group;
+  return a;
+}
+
 }  // namespace detail
 
 /// y = attention (see Attention). Optional results: `log_sum`, (B, H, Tq), log2 of each row's sum of exponentials, which backward needs; and
@@ -250,6 +265,11 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
   const Index heads = a.batches * a.heads;
   if (heads == 0 || a.queries == 0) return;
   HEED_ASSERT(a.heads % a.kv_heads == 0);
+  if (detail::heads_join(a)) {  // keys and values are read once for the group: the same bits, since each row is computed by itself
+    HeadRows<T> rows = y;
+    const Attention<T> joined = detail::join_heads(a, rows);
+    return attention_forward(joined, rows, log_sum, weights);
+  }
   const TileSizes<T> sizes;
   // Few heads are cut into ranges of queries, each of which packs the keys again: at least eight tiles, so that packing stays below 2 %.
   Index ranges = 1, job_rows = a.queries;
