@@ -25,7 +25,7 @@ TEMPLATE_TEST_CASE("a row times rows that lie in place: sums in order, nothing o
           if (d >= depth || (!flags[static_cast<std::size_t>(i)])) y(i, d) = nan;
       const Index padded = (count + width - 1) / width * width;
       std::vector<T> products(static_cast<std::size_t>(padded) + 1, T(7));
-      row_product(x.data(), {y.data(), row, count, depth, flags.data()}, products.data(), padded);
+      row_product(x.data(), {y.data(), row, count, depth, flags.data()}, products.data(), padded, depth % 2 == 1);
       for (Index j = 0; j < padded; ++j) {
         double sum = 0;
         for (Index d = 0; d < depth && j < count && flags[static_cast<std::size_t>(j)]; ++d)
@@ -37,6 +37,17 @@ TEMPLATE_TEST_CASE("a row times rows that lie in place: sums in order, nothing o
       }
       REQUIRE(products.back() == T(7));
     }
+}
+
+TEMPLATE_TEST_CASE("asking for rows ahead changes no bit", "", float, double) {
+  using T = TestType;
+  const Index width = panel_width<T>(), count = 3 * width + 1, depth = 70;
+  const auto y = reference::random_tensor<T, 2>({count, depth}, 4);
+  const auto x = reference::random_tensor<T, 1>({depth}, 5);
+  std::vector<T> plain(static_cast<std::size_t>(4 * width)), fetched = plain;
+  row_product(x.data(), {y.data(), depth, count, depth, nullptr}, plain.data(), 4 * width);
+  row_product(x.data(), {y.data(), depth, count, depth, nullptr}, fetched.data(), 4 * width, true);
+  REQUIRE(plain == fetched);
 }
 
 TEMPLATE_TEST_CASE(

@@ -16,9 +16,9 @@ class TransposedRows {
   /// Elements that `packed` needs for `chunk` rows (whole panels of them).
   static Index packed_size(Index queries, Index chunk, Index cols) { return queries == 1 ? 0 : std::max<Index>(1, chunk * cols); }
 
-  /// `packed` is null for one query; rows whose flag is 0 count as zeros.
-  TransposedRows(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed)
-      : rows_{data, row, rows, cols, flags}, packed_(packed) {
+  /// `packed` is null for one query, which `fetches` rows that come from beyond L2; rows whose flag is 0 count as zeros.
+  TransposedRows(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed, bool fetches = false)
+      : rows_{data, row, rows, cols, flags}, packed_(packed), fetches_(fetches) {
     if (packed) pack_transposed(data, row, rows, cols, flags, packed);
   }
   /// products = x yᵀ with the first `keys` rows of y, and zeros up to whole vectors of them.
@@ -27,7 +27,7 @@ class TransposedRows {
     const Index padded = sizes.whole_vectors(keys);
     if (!packed_) {
       HEED_ASSERT(x_rows == 1);
-      row_product(x, {rows_.data, rows_.row, keys, rows_.cols, rows_.flags}, products, padded);
+      row_product(x, {rows_.data, rows_.row, keys, rows_.cols, rows_.flags}, products, padded, fetches_);
       return;
     }
     const TileProduct<T> product{.rows = x_rows,
@@ -49,6 +49,7 @@ class TransposedRows {
  private:
   detail::RowsSource<T> rows_;
   const T* packed_;
+  bool fetches_;
 };
 
 /// A job's room for scores: for blocks of some queries against chunks of some keys (whole panels).
@@ -79,7 +80,8 @@ struct ScoreScratch {
 template <class T>
 TransposedRows<T> chunk_keys(
     const Attention<T>& a, Index b, Index kv, Index key, Index keys, const unsigned char* flags, const ScoreScratch<T>& scratch) {
-  return {a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed_k};
+  const bool fetches = a.width <= 256 && fetching_pays<T>(a.batches * a.kv_heads * a.keys * (a.width + a.value_width));
+  return {a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed_k, fetches};
 }
 
 /// Scores, in base 2, of queries [i, i + rows) of head h of sequence b against the keys [key, key + keys), the first of `k`, with soft cap, distances, bias and
