@@ -190,7 +190,7 @@ TEMPLATE_TEST_CASE("attention: one query of heads that share keys has the bits o
   Tensor<bool, 2> some({2, keys});
   for (Index i = 0; i < some.size(); ++i) some[i] = i % 3 != 0 && i % keys > 7;
   const std::vector<Index> lengths{411, keys};
-  for (int variant = 0; variant < 8; ++variant) {
+  for (int variant = 0; variant < 10; ++variant) {
     Attention<TestType> a = dense.a;
     a.kv_heads = 2;
     if (variant == 1) a.causal = true, a.causal_offset = 300;
@@ -200,6 +200,8 @@ TEMPLATE_TEST_CASE("attention: one query of heads that share keys has the bits o
     if (variant == 5) a.key_mask = {some.data(), keys, 0, 0, 1}, a.softcap = 2;
     if (variant == 6) a.bias = {bias.data(), keys, 0, 5, 1};
     if (variant == 7) a.causal = true, a.causal_offset = -1;  // sees no key
+    if (variant == 8) a.bias = {bias.data(), 10, 30, 5, 1};   // of each head: these are not joined
+    if (variant == 9) a.mask = {some.data(), 10, 30, 7, 1};
     const Result<TestType> together(a);
     for (Index b = 0; b < 2; ++b)
       for (Index h = 0; h < heads; ++h) {
@@ -208,9 +210,9 @@ TEMPLATE_TEST_CASE("attention: one query of heads that share keys has the bits o
         one.q.data += b * a.q.batch + h * a.q.head, one.k.data += b * a.k.batch + h / 3 * a.k.head,
             one.v.data += b * a.v.batch + h / 3 * a.v.head;
         if (a.key_lengths) one.key_lengths += b;
-        if (a.mask) one.mask.data += b * keys;
+        if (a.mask) one.mask.data += b * a.mask.batch + h * a.mask.head;
         if (a.key_mask) one.key_mask.data += b * keys;
-        if (a.bias) one.bias.data += b * keys;
+        if (a.bias) one.bias.data += b * a.bias.batch + h * a.bias.head;
         const Result<TestType> alone(one);
         const auto same = [&](const std::vector<TestType>& all, const std::vector<TestType>& part) {
           return std::memcmp(
