@@ -7,22 +7,15 @@
 
 #include <heed/core/parallel.hpp>
 
+#include "sanitized.hpp"
+
 // Interposes the allocation functions of the whole program and counts: to be included by one file of a program.
 
 // Sanitizers bring allocation functions of their own, and malloc is interposed through glibc's second names.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HEED_TEST_INTERPOSES 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define HEED_TEST_INTERPOSES 0
-#endif
-#endif
-#ifndef HEED_TEST_INTERPOSES
-#if defined(__GLIBC__)
+#if defined(__GLIBC__) && !HEED_TEST_SANITIZED
 #define HEED_TEST_INTERPOSES 1
 #else
 #define HEED_TEST_INTERPOSES 0
-#endif
 #endif
 
 #if HEED_TEST_INTERPOSES

@@ -9,13 +9,7 @@
 #include <heed/core/tensor.hpp>
 #include <heed/layers/linear.hpp>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HEED_TEST_HAS_OWN_ALLOCATOR 1
-#elif defined(__has_feature)
-#define HEED_TEST_HAS_OWN_ALLOCATOR (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define HEED_TEST_HAS_OWN_ALLOCATOR 0
-#endif
+#include "sanitized.hpp"
 
 using namespace heed;
 
@@ -224,7 +218,7 @@ TEST_CASE("a tensor that could not be made larger is empty and usable") {
   { Tensor<Reluctant, 2> one({1, 1}); }
   CHECK(Reluctant::alive == 0);
   CHECK(BufferPool::instance().used_bytes() == used);
-#if !HEED_TEST_HAS_OWN_ALLOCATOR  // a sanitizer's stops the program instead
+#if !HEED_TEST_SANITIZED  // a sanitizer's stops the program instead
   Tensor<float, 2> x = counted({2, 3});
   CHECK_THROWS_AS(x.resize({1, Index{1} << 60}), std::bad_alloc);
   CHECK(x.empty());

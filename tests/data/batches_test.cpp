@@ -17,17 +17,11 @@
 
 #include "catch.hpp"
 #include "reference/augment_reference.hpp"
+#include "sanitized.hpp"
 
 // The whole test program asks for memory through these: a steady loader must not. Sanitizers bring functions of their own. Not inlined: g++
 // would take `new` and `free` for a mismatch.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(__GNUC__) && !defined(SANITIZED)
+#if defined(__GNUC__) && !HEED_TEST_SANITIZED
 #define COUNTS_ALLOCATIONS
 namespace {
 std::atomic<long> allocations{0};

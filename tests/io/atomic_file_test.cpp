@@ -17,15 +17,7 @@
 
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
-
-// Sanitizers want more addresses than a limit leaves them.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED
-#endif
-#endif
+#include "sanitized.hpp"
 
 namespace fs = std::filesystem;
 using heed::AtomicFile;
@@ -164,7 +156,7 @@ TEST_CASE("A file keeps its permissions, and nobody else reads what is written o
   }
 }
 
-#if defined(__linux__) && !defined(SANITIZED)
+#if defined(__linux__) && !HEED_TEST_SANITIZED
 TEST_CASE("A file that does not fit into memory gets a sentence", "[atomic_file]") {
   const ScratchFolder folder;
   const std::string path = folder.file("large");

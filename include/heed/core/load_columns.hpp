@@ -16,7 +16,7 @@ namespace heed::inline HEED_ABI {
 //
 // 16 bytes of each row are put side by side, lanes / columns rows apart, as part of the load (which shares its port with nothing), and are then transposed within
 // the 16 bytes: 8 shuffles for 4 vectors of float. `Packet::transpose` on whole rows takes 16 for them, each of which crosses a register and waits for the one port
-// that can. Emerald Rapids, one thread, from L1: packing 29 -> 15 ns a KB; from L2, where stores are the limit, the same.
+// that can. Emerald Rapids, one thread, from L1: packing 29 -> 19 ns a KB; from L2, where stores are the limit, the same.
 
 /// How many columns are loaded at once: 16 bytes of a row.
 template <class Isa, class T>
