@@ -20,7 +20,7 @@ struct Columns {
     using P = Packet<Isa, T>;
     *lanes = P::lanes, *count = kColumns<Isa, T>;
     P columns[kColumns<Isa, T>];
-    load_columns<Isa>(p, row, columns);
+    load_columns<Isa>(RegularRows<T>{p - 3, row}, 3, columns);
     for (int c = 0; c < kColumns<Isa, T>; ++c) columns[c].store(out + c * P::lanes);
   }
 };

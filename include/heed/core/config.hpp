@@ -74,6 +74,13 @@
 #define HEED_INLINE inline
 #endif
 
+/// Of a function that is compiled for no instruction set but the flags', whoever calls it: where an FMA is made of its product and sum, the bits are others.
+#if defined(__GNUC__) || defined(__clang__)
+#define HEED_APART __attribute__((noinline))
+#else
+#define HEED_APART
+#endif
+
 /// A call that would leave a view of what is gone by then: the compiler refuses it and gives the reason. (A deleted function could not say why.)
 #if defined(__GNUC__) || defined(__clang__)
 #define HEED_REFUSED(reason) __attribute__((unavailable("heed: " reason)))

@@ -46,29 +46,31 @@ HEED_INLINE void fill_group(const float* p, Packet<Isa, float>& v) {
 }
 #endif
 
-/// 16 bytes at p, p + step, ... one behind the other.
-template <class Isa, class T>
-HEED_INLINE void gather_groups(const T* p, Index step, Packet<Isa, T>& result) {
+/// 16 bytes of rows `first`, first + lanes of a group, ... one behind the other, from `column` on.
+template <class Isa, class T, class Rows>
+HEED_INLINE void gather_groups(const Rows& rows, Index first, Index column, Packet<Isa, T>& result) {
   using P = Packet<Isa, T>;
   using Group = Packet<Baseline, T>;
   constexpr int lanes = P::lanes, group = Group::lanes;
+  const T* const p = rows.at(first) + column;
   if constexpr (lanes == group) {
     result = P::load(p);
 #if HEED_HAS_X86_DISPATCH && !defined(__clang__)
   } else if constexpr (std::is_same_v<Isa, Avx512>) {
-    const auto* from = reinterpret_cast<const float*>(p);
-    const Index floats = step * static_cast<Index>(sizeof(T) / sizeof(float));
     Packet<Isa, float> v = Packet<Isa, float>::zero();
-    fill_group<0xffff>(from, v), fill_group<0x00f0>(from + floats, v);
-    fill_group<0x0f00>(from + 2 * floats, v), fill_group<0xf000>(from + 3 * floats, v);
+    fill_group<0xffff>(reinterpret_cast<const float*>(p), v);
+    fill_group<0x00f0>(reinterpret_cast<const float*>(rows.at(first + group) + column), v);
+    fill_group<0x0f00>(reinterpret_cast<const float*>(rows.at(first + 2 * group) + column), v);
+    fill_group<0xf000>(reinterpret_cast<const float*>(rows.at(first + 3 * group) + column), v);
     result.v = reinterpret_cast<typename P::Vector>(v.v);
 #endif
   } else if constexpr (lanes == 2 * group) {
-    join(Group::load(p).v, Group::load(p + step).v, result.v, std::make_index_sequence<lanes>());
+    join(Group::load(p).v, Group::load(rows.at(first + group) + column).v, result.v, std::make_index_sequence<lanes>());
   } else {
     typename Packet<Avx2, T>::Vector ab, cd;
-    join(Group::load(p).v, Group::load(p + step).v, ab, std::make_index_sequence<lanes / 2>());
-    join(Group::load(p + 2 * step).v, Group::load(p + 3 * step).v, cd, std::make_index_sequence<lanes / 2>());
+    join(Group::load(p).v, Group::load(rows.at(first + group) + column).v, ab, std::make_index_sequence<lanes / 2>());
+    join(Group::load(rows.at(first + 2 * group) + column).v, Group::load(rows.at(first + 3 * group) + column).v, cd,
+        std::make_index_sequence<lanes / 2>());
     join(ab, cd, result.v, std::make_index_sequence<lanes>());
   }
 }
@@ -109,17 +111,32 @@ HEED_INLINE void spread_columns(const Packet<Isa, T>& groups, Packet<Isa, T>* re
 }  // namespace detail
 #endif
 
-/// Lane i of columns[c] is p[i * row + c].
-template <class Isa, class T>
-HEED_INLINE void load_columns(const T* p, Index row, Packet<Isa, T> (&columns)[kColumns<Isa, T>]) {
+/// Rows at one distance from each other.
+template <class T>
+struct RegularRows {
+  const T* p;  ///< row 0
+  Index row;   ///< elements from row to row
+
+  /// Where row `i` begins.
+  HEED_INLINE const T* at(Index i) const { return p + i * row; }
+  /// What a lane of numbers of these rows counts: all of it.
+  template <class P>
+  HEED_INLINE P keep(const P& x) const {
+    return x;
+  }
+};
+
+/// Lane i of columns[c] is rows.at(i)[column + c].
+template <class Isa, class T, class Rows>
+HEED_INLINE void load_columns(const Rows& rows, Index column, Packet<Isa, T> (&columns)[kColumns<Isa, T>]) {
   using P = Packet<Isa, T>;
   constexpr int count = kColumns<Isa, T>;
-  if constexpr (count == 1) columns[0] = P::load(p);
+  if constexpr (count == 1) columns[0] = P::load(rows.at(0) + column);
 #if HEED_HAS_VECTORS
   if constexpr (count > 1) {
     constexpr std::make_index_sequence<P::lanes> numbers;
 #pragma GCC unroll 4
-    for (int c = 0; c < count; ++c) detail::gather_groups<Isa>(p + c * row, count * row, columns[c]);
+    for (int c = 0; c < count; ++c) detail::gather_groups<Isa>(rows, c, column, columns[c]);
 #pragma GCC unroll 2
     for (int stage = 1; stage < count; stage *= 2) {
       P next[count];
@@ -133,6 +150,31 @@ HEED_INLINE void load_columns(const T* p, Index row, Packet<Isa, T> (&columns)[k
     }
   }
 #endif
+}
+
+/// Calls `sink.take(first, begin, end, columns)` for all columns of `rows` in their order: columns[c] is column first + c, and those of [begin, end) are new.
+template <class Isa, class T, class Rows, class Sink>
+HEED_INLINE void for_columns(const Rows& rows, Index cols, Sink& sink) {
+  using P = Packet<Isa, T>;
+  constexpr Index count = kColumns<Isa, T>;
+  P columns[count];
+  Index j = 0;
+  for (; j + count <= cols; j += count) {
+    load_columns<Isa>(rows, j, columns);
+    sink.take(j, Index{0}, count, columns);
+  }
+  if (j == cols) return;
+  if (cols >= count) {
+    load_columns<Isa>(rows, cols - count, columns);
+    sink.take(cols - count, j - (cols - count), count, columns);
+    return;
+  }
+  for (Index c = 0; c < count; ++c) {
+    T numbers[P::lanes];
+    for (Index i = 0; i < P::lanes; ++i) numbers[i] = c < cols ? rows.at(i)[c] : T(0);
+    columns[c] = P::load(numbers);
+  }
+  sink.take(Index{0}, Index{0}, cols, columns);
 }
 
 /// All lanes of factors[c] are p[c]. (By `broadcast` or `load_broadcast`, number by number, g++ 12 makes loops like the one of RowProducts seven times slower, with

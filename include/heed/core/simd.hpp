@@ -212,6 +212,14 @@ HEED_INLINE void flag_masks(Integers& result, std::index_sequence<I...>) {
   constexpr int lanes = sizeof...(I);
   result = Integers{(Integer(0xff) << ((Group * lanes + static_cast<int>(I)) % 4 * 8))...};
 }
+/// `s` in all lanes. (g++ 12 with -O3 unrolls the loop before it knows what it is, and makes masked moves of it, one a lane.)
+template <class Vector, class Number, int Lanes>
+HEED_INLINE void fill_lanes(Vector& v, Number s, std::integral_constant<int, Lanes>) {
+#if !defined(__clang__)
+#pragma GCC unroll 1
+#endif
+  for (int i = 0; i < Lanes; ++i) v[i] = s;
+}
 template <class Integers, std::size_t... I>
 HEED_INLINE void lane_numbers(Integers& result, std::index_sequence<I...>) {
   result = Integers{I...};
@@ -237,7 +245,7 @@ struct Packet<Isa, T> {
     // lane, in the loop); with 16 bytes it is the loop below that is slow (47 instead of 75 GFLOP/s in a GEMM tile).
     if constexpr (Isa::bytes == Baseline::bytes) return {s - Vector{}};
     Packet r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = s;
+    detail::fill_lanes(r.v, s, std::integral_constant<int, lanes>());
     return r;
   }
   /// *p in every lane: for factors that a loop reads from memory. (With `broadcast` g++ runs the 14x2 tile of a GEMM at 76 instead of
@@ -404,7 +412,11 @@ struct WholePacket<Isa, T> {
 
   Integers v;  // in double the upper halves of the lanes stay zero
 
-  HEED_INLINE static WholePacket broadcast(std::uint32_t s) { return {typename P::Integer(s) - Integers{}}; }
+  HEED_INLINE static WholePacket broadcast(std::uint32_t s) {
+    WholePacket r;
+    detail::fill_lanes(r.v, typename P::Integer(s), std::integral_constant<int, P::lanes>());
+    return r;
+  }
   /// first, first + 1, ...
   HEED_INLINE static WholePacket count_from(std::uint32_t first) {
     Integers lanes;

@@ -4,6 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/attention_backward.hpp>
 #include <heed/kernels/attention_scores.hpp>
+#include <heed/kernels/few_keys.hpp>
 
 namespace heed::inline HEED_ABI::kernels {
 
@@ -209,9 +210,8 @@ void forward_head(const Attention<T>& a, Index b, Index h, Index first, Index la
       const bool is_last = key + keys >= block_end;
       if (is_last) {
         for (Index r = 0; r < rows; ++r) {
-          using std::log;
           const T sum = state.sum[r];
-          if (log_sum) log_sum[head_rows + i + r] = sum == T(0) ? T(-kMaskedScore) : T(state.largest[r] + log(sum) * T(kLog2E));
+          if (log_sum) log_sum[head_rows + i + r] = log_of_sum(state.largest[r], sum);
           state.sum[r] = sum == T(0) ? T(0) : T(T(a.dropout.scale()) / sum);
         }
       }
@@ -271,6 +271,10 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
     return attention_forward(joined, rows, log_sum, weights);
   }
   const TileSizes<T> sizes;
+  if (has_few_keys(a, sizes.lanes) && !weights) {
+    return parallel_for(heads, few_keys_grain(a, sizes.lanes, 2),
+        [&](Index begin, Index end) { dispatch<detail::FewKeysForward<T>, T>(&a, &y, log_sum, begin, end); });
+  }
   // Few heads are cut into ranges of queries, each of which packs the keys again: at least eight tiles, so that packing stays below 2 %.
   Index ranges = 1, job_rows = a.queries;
   for (const Index threads = thread_count(); threads > 1 && heads * ranges < 4 * threads && job_rows > 8 * sizes.rows;) {

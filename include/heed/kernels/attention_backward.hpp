@@ -4,6 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/attention_bias_shards.hpp>
 #include <heed/kernels/attention_scores.hpp>
+#include <heed/kernels/few_keys.hpp>
 
 namespace heed::inline HEED_ABI::kernels {
 
@@ -24,19 +25,6 @@ inline constexpr Index kBackwardTiles = 4;
 /// The most that parts of dq hold, where a head's chunks of keys run side by side.
 inline constexpr Index kWaveBytes = Index{64} << 20;
 
-/// What flows back into attention, and where the gradients go.
-template <class T>
-struct AttentionGradients {
-  HeadRows<const T> y, dy;      ///< the output of the forward pass and its gradient
-  const T* log_sum = nullptr;   ///< (B, H, Tq), from attention_forward
-  const T* weights = nullptr;   ///< (B, H, Tq, Tk), from attention_forward: needed with d_weights
-  MaskRef<const T> d_weights;   ///< gradient of the returned weights, times `d_weights_factor`; a stride of 0 repeats it over the heads
-  double d_weights_factor = 1;  ///< what `d_weights` is multiplied by
-  HeadRows<T> dq, dk, dv;       ///< written
-  MaskRef<T> d_bias;            ///< if given, dS is **added** here, summed over axes whose stride is 0 and where rows overlap
-  T* d_slopes = nullptr;        ///< (heads), if given: the gradient of the slopes is **added** here
-};
-
 namespace detail {
 
 /// A block of scores on its way to gradients.
@@ -51,16 +39,6 @@ struct GradientBlock {
   T* d_bias;   ///< of (b, h, 0, 0), null if not wanted
   T* d_slope;  ///< of this head, null if not wanted
 };
-
-/// Weights of a row that add up to 1 within so much, some ten roundings, are left as they are.
-template <class T>
-inline constexpr double kSumError = std::is_same_v<T, float> ? 1e-6 : 2e-15;
-
-/// Whether forward found no key for the row with this log-sum.
-template <class T>
-bool is_empty_row(T log_sum) {
-  return log_sum == T(-kMaskedScore);
-}
 
 template <class T>
 struct GradientRows {
@@ -341,6 +319,11 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   HEED_ASSERT(a.heads % a.kv_heads == 0 && (!g.d_weights || g.weights) && (!g.d_slopes || a.slopes));
   const TileSizes<T> sizes;
   const Index query_heads = a.batches * a.heads, chunks = std::max<Index>(1, (a.keys + kBackwardKeys - 1) / kBackwardKeys);
+
+  if (has_few_keys(a, sizes.lanes) && a.queries <= sizes.lanes && !g.d_bias && !g.d_slopes && !g.d_weights) {
+    return parallel_for(heads, few_keys_grain(a, sizes.lanes, 5.0 * static_cast<double>(a.heads / a.kv_heads)),
+        [&](Index begin, Index end) { dispatch<detail::FewKeysBackward<T>, T>(&a, &g, begin, end); });
+  }
 
   // One job is a range of batches by a range of key heads whose bias gradients must be added one after another.
   detail::BiasShards<T> shards(a, g.d_bias);

@@ -96,6 +96,40 @@ struct Attention {
 /// The score of a masked key. Finite, so that no difference of infinities arises; its weight is exactly 0. A row whose largest score (in base 2) lies below half of it counts as masked.
 inline constexpr double kMaskedScore = -1e30;
 
+/// What flows back into attention, and where the gradients go.
+template <class T>
+struct AttentionGradients {
+  HeadRows<const T> y, dy;      ///< the output of the forward pass and its gradient
+  const T* log_sum = nullptr;   ///< (B, H, Tq), from attention_forward
+  const T* weights = nullptr;   ///< (B, H, Tq, Tk), from attention_forward: needed with d_weights
+  MaskRef<const T> d_weights;   ///< gradient of the returned weights, times `d_weights_factor`; a stride of 0 repeats it over the heads
+  double d_weights_factor = 1;  ///< what `d_weights` is multiplied by
+  HeadRows<T> dq, dk, dv;       ///< written
+  MaskRef<T> d_bias;            ///< if given, dS is **added** here, summed over axes whose stride is 0 and where rows overlap
+  T* d_slopes = nullptr;        ///< (heads), if given: the gradient of the slopes is **added** here
+};
+
+namespace detail {
+
+/// Weights of a row that add up to 1 within so much, some ten roundings, are left as they are.
+template <class T>
+inline constexpr double kSumError = std::is_same_v<T, float> ? 1e-6 : 2e-15;
+
+/// log2 of a row's sum of exponentials, `sum` 2^largest; without a key one whose weights are 0.
+template <class T>
+HEED_APART T log_of_sum(T largest, T sum) {
+  using std::log;
+  return sum == T(0) ? T(-kMaskedScore) : T(largest + log(sum) * T(kLog2E));
+}
+
+/// Whether forward found no key for the row with this log-sum.
+template <class T>
+bool is_empty_row(T log_sum) {
+  return log_sum == T(-kMaskedScore);
+}
+
+}  // namespace detail
+
 /// The keys in [begin, end) that any of a range of queries attends lie in here. `flags`, if not null, says which of them are attended.
 struct AttendedKeys {
   Index begin = 0, end = 0;              ///< numbers of keys

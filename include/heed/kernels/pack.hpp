@@ -24,44 +24,71 @@ struct RowsSource {
   const unsigned char* flags;  ///< null: all rows count
 };
 
+/// Rows i, i + 1, ... of a source, one a lane. Rows that there are none of, or that do not count, are read as another one, and `keep` makes zeros of their lanes.
+template <class Isa, class T>
+struct LaneRows {
+  using P = Packet<Isa, T>;
+
+  const T* rows[P::lanes];
+  unsigned char counts[P::flag_bytes] = {};  ///< 1 or 0 for each row
+  bool any = false;                          ///< whether there is a row that counts; without one nothing may be read
+
+  HEED_INLINE LaneRows(const RowsSource<T>& x, Index i) : any(i < x.rows) {
+    Index spare = std::max<Index>(0, x.rows - 1 - i);
+    if (x.flags) {
+      while (spare >= 0 && i + spare < x.rows && !x.flags[i + spare]) --spare;
+      any = any && spare >= 0;
+    }
+    for (Index r = 0; r < P::lanes; ++r) {
+      const bool mine = i + r < x.rows && !(x.flags && !x.flags[i + r]);
+      rows[r] = x.data + (i + (mine ? r : spare)) * x.row, counts[r] = mine;
+    }
+  }
+  HEED_INLINE const T* at(Index r) const { return rows[r]; }
+  HEED_INLINE P keep(const P& x) const { return P::template select_flags<0>(counts, x, P::zero()); }
+};
+
+/// Whether the rows i, i + 1, ... that fill a vector are all there and count.
+template <class Isa, class T>
+HEED_INLINE bool fills_lanes(const RowsSource<T>& x, Index i) {
+  return i + Packet<Isa, T>::lanes <= x.rows && !x.flags;
+}
+
+/// Stores columns `step` elements apart.
+template <class Isa, class T, class Rows>
+struct StoreColumns {
+  const Rows& rows;
+  T* target;
+  Index step;
+
+  HEED_INLINE void take(Index first, Index begin, Index end, const Packet<Isa, T> (&columns)[kColumns<Isa, T>]) const {
+#pragma GCC unroll 4
+    for (Index c = 0; c < kColumns<Isa, T>; ++c)
+      if (begin <= c && c < end) rows.keep(columns[c]).store(target + (first + c) * step);
+  }
+};
+
 template <class T>
 struct PackTransposed {
   template <class Isa>
-  HEED_INLINE static Packet<Isa, T> load(const RowsSource<T>& x, Index i, Index j) {
-    using P = Packet<Isa, T>;
-    if (i >= x.rows || (x.flags && !x.flags[i])) return P::zero();
-    return P::load_partial(x.data + i * x.row + j, x.cols - j);
-  }
-  /// Columns from j on of rows from i on, as far as there are any, zeros beyond.
-  template <class Isa>
-  HEED_INLINE static void load_block(const RowsSource<T>& x, Index i, Index j, Packet<Isa, T> (&columns)[Packet<Isa, T>::lanes]) {
-#pragma GCC unroll 16
-    for (Index r = 0; r < Packet<Isa, T>::lanes; ++r) columns[r] = load<Isa>(x, i + r, j);
-    Packet<Isa, T>::transpose(columns);
-  }
-
-  template <class Isa>
   HEED_INLINE static void run(const RowsSource<T>* source, T* packed) {
     using P = Packet<Isa, T>;
-    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes, group = kColumns<Isa, T>;
+    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes;
     const RowsSource<T>& x = *source;
     for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes) {
       T* target = packed + i / width * width * x.cols + i % width;
-      Index j = 0;
-      for (; i + lanes <= x.rows && !x.flags && j + group <= x.cols; j += group) {
-        P columns[group];
-        load_columns<Isa>(x.data + i * x.row + j, x.row, columns);
-#pragma GCC unroll 4
-        for (Index c = 0; c < group; ++c) columns[c].store(target + (j + c) * width);
+      if (fills_lanes<Isa>(x, i)) {
+        const RegularRows<T> rows{x.data + i * x.row, x.row};
+        StoreColumns<Isa, T, RegularRows<T>> store{rows, target, width};
+        for_columns<Isa, T>(rows, x.cols, store);
+        continue;
       }
-      for (; j < x.cols; j += lanes) {
-        P block[lanes];
-        load_block<Isa>(x, i, j, block);
-        const Index valid = x.cols - j;
-#pragma GCC unroll 16
-        for (Index r = 0; r < lanes; ++r)
-          if (r < valid) block[r].store(target + (j + r) * width);
-      }
+      const LaneRows<Isa, T> rows(x, i);
+      StoreColumns<Isa, T, LaneRows<Isa, T>> store{rows, target, width};
+      if (rows.any)
+        for_columns<Isa, T>(rows, x.cols, store);
+      else
+        for (Index j = 0; j < x.cols; ++j) P::zero().store(target + j * width);
     }
   }
 };

@@ -14,33 +14,55 @@ namespace heed::inline HEED_ABI::kernels {
 
 namespace detail {
 
+/// Sums of products of `Rows` rows x with columns, which are rows y in the lanes of a vector.
+template <class Isa, class T, int Rows, bool Fetches>
+struct ColumnProducts {
+  using P = Packet<Isa, T>;
+
+  const T* x[Rows];
+  const T* next = nullptr;  ///< with `Fetches` the rows that come next are asked for, as many as there are columns each time
+  Index next_row = 0;
+  P sums[Rows] = {};
+
+  HEED_INLINE void take(Index first, Index begin, Index end, const P (&columns)[kColumns<Isa, T>]) {
+    constexpr Index count = kColumns<Isa, T>;
+    if constexpr (Fetches)
+#pragma GCC unroll 4
+      for (Index c = 0; c < count; ++c) ask_for<P::lanes>(next + (first % P::lanes + c) * next_row + first / P::lanes * P::lanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      T few[count];  // where a row is shorter than a group
+      if (end < count)
+#pragma GCC unroll 4
+        for (Index c = 0; c < count; ++c) few[c] = c < end ? x[r][first + c] : T(0);
+      P factors[count];
+      load_factors<Isa>(end < count ? few : x[r] + first, factors);
+#pragma GCC unroll 4
+      for (Index c = 0; c < count; ++c)
+        if (begin <= c && c < end) sums[r] = P::fma(factors[c], columns[c], sums[r]);
+    }
+  }
+};
+
+/// Adds to `products` those with the rows of y from `j` on; lanes without a row are zeros.
+template <class Isa, class T, class Products>
+HEED_INLINE void multiply_rows(const RowsSource<T>& y, Index j, Products& products) {
+  if (fills_lanes<Isa>(y, j)) return for_columns<Isa, T>(RegularRows<T>{y.data + j * y.row, y.row}, y.cols, products);
+  const LaneRows<Isa, T> rows(y, j);
+  if (rows.any) for_columns<Isa, T>(rows, y.cols, products);
+  for (auto& sum : products.sums) sum = rows.keep(sum);
+}
+
 /// `Fetches`: asks for the lines of the next rows meanwhile.
 template <class T, bool Fetches>
 struct RowProducts {
   template <class Isa>
   HEED_INLINE static void run(const RowsSource<T>* rows, const T* x, T* products, Index padded) {
-    using P = Packet<Isa, T>;
-    constexpr Index lanes = P::lanes, group = kColumns<Isa, T>;
-    const RowsSource<T>& y = *rows;
+    constexpr Index lanes = Packet<Isa, T>::lanes;
     for (Index j = 0; j < padded; j += lanes) {
-      P sum = P::zero();
-      Index d = 0;
-      for (; j + lanes <= y.rows && !y.flags && d + group <= y.cols; d += group) {
-        P factors[group], columns[group];
-        load_factors<Isa>(x + d, factors);
-        if constexpr (Fetches)  // those of as many rows as there are columns
-#pragma GCC unroll 4
-          for (Index c = 0; c < group; ++c) ask_for<P::lanes>(y.data + (j + lanes + d % lanes + c) * y.row + d / lanes * lanes);
-        load_columns<Isa>(y.data + j * y.row + d, y.row, columns);
-#pragma GCC unroll 4
-        for (Index c = 0; c < group; ++c) sum = P::fma(factors[c], columns[c], sum);
-      }
-      for (; d < y.cols; d += lanes) {
-        P block[lanes];
-        PackTransposed<T>::template load_block<Isa>(y, j, d, block);
-        for (Index c = 0; c < std::min(lanes, y.cols - d); ++c) sum = P::fma(P::broadcast(x[d + c]), block[c], sum);
-      }
-      sum.store(products + j);
+      ColumnProducts<Isa, T, 1, Fetches> block{.x = {x}, .next = rows->data + (j + lanes) * rows->row, .next_row = rows->row};
+      multiply_rows<Isa>(*rows, j, block);
+      block.sums[0].store(products + j);
     }
   }
 };

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+#include <vector>
+
+#include <heed/kernels/attention.hpp>
+
+#include "catch.hpp"
+#include "reference/layer_rules.hpp"
+
+using namespace heed;
+using namespace heed::kernels;
+
+namespace {
+
+/// A problem with rows of its own, whose memory holds nothing but what is to be read.
+template <class T>
+struct Problem {
+  Attention<T> a;
+  Tensor<T, 4> q, k, v, dy;
+  std::vector<Index> lengths;
+
+  Problem(Index heads, Index kv_heads, Index queries, Index keys, Index width, Index value_width) {
+    a.batches = 3, a.heads = heads, a.kv_heads = kv_heads, a.queries = queries, a.keys = keys, a.width = width, a.value_width = value_width;
+    a.scale = 0.37;
+    q = reference::random_tensor<T, 4>({3, heads, queries, width}, 1), k = reference::random_tensor<T, 4>({3, kv_heads, keys, width}, 2);
+    v = reference::random_tensor<T, 4>({3, kv_heads, keys, value_width}, 3);
+    dy = reference::random_tensor<T, 4>({3, heads, queries, value_width}, 4);
+  }
+  template <class Elements>
+  static HeadRows<Elements> rows(Elements* data, const Tensor<T, 4>& x) {
+    return {data, x.size(1) * x.size(2) * x.size(3), x.size(2) * x.size(3), x.size(3)};
+  }
+  void point() {
+    a.q = rows<const T>(q.data(), q), a.k = rows<const T>(k.data(), k), a.v = rows<const T>(v.data(), v);
+    a.key_lengths = lengths.empty() ? nullptr : lengths.data();
+  }
+};
+
+template <class T>
+struct Results {
+  Tensor<T, 4> y, dq, dk, dv;
+  Tensor<T, 3> log_sum;
+};
+
+/// Both passes; `general` asks for what only the general path gives: the weights, and the gradient of a bias.
+template <class T>
+Results<T> run(Problem<T>& x, bool general) {
+  x.point();
+  const Attention<T>& a = x.a;
+  Results<T> r{Tensor<T, 4>(x.dy.shape()), Tensor<T, 4>(x.q.shape()), Tensor<T, 4>(x.k.shape()), Tensor<T, 4>(x.v.shape()),
+      Tensor<T, 3>({a.batches, a.heads, a.queries})};
+  for (auto* t : {&r.y, &r.dq, &r.dk, &r.dv}) t->fill(T(77));
+  Tensor<T, 4> weights({a.batches, a.heads, a.queries, a.keys}), d_bias(weights.shape());
+  attention_forward(a, Problem<T>::rows(r.y.data(), r.y), r.log_sum.data(), general ? weights.data() : nullptr);
+  AttentionGradients<T> g;
+  g.y = Problem<T>::template rows<const T>(r.y.data(), r.y), g.dy = Problem<T>::template rows<const T>(x.dy.data(), x.dy);
+  g.log_sum = r.log_sum.data();
+  g.dq = Problem<T>::rows(r.dq.data(), r.dq), g.dk = Problem<T>::rows(r.dk.data(), r.dk), g.dv = Problem<T>::rows(r.dv.data(), r.dv);
+  if (general) g.d_bias = {d_bias.data(), a.heads * a.queries * a.keys, a.queries * a.keys, a.keys, 1};
+  attention_backward(a, g);
+  return r;
+}
+
+/// Number of elements whose bits differ.
+template <class T, int Rank>
+Index different(const Tensor<T, Rank>& a, const Tensor<T, Rank>& b) {
+  Index count = 0;
+  for (Index i = 0; i < a.size(); ++i) count += std::memcmp(&a[i], &b[i], sizeof(T)) != 0;
+  return count;
+}
+
+template <class T>
+void check(Problem<T>& x) {
+  const Attention<T>& a = x.a;
+  INFO("heads " << a.heads << " on " << a.kv_heads << ", " << a.queries << " queries, " << a.keys << " keys, " << a.width << " and "
+                << a.value_width << " features, causal " << a.causal << ", offset " << a.causal_offset << ", end aligned " << a.end_aligned
+                << ", lengths " << !x.lengths.empty());
+  const Results<T> few = run(x, false), all = run(x, true);
+  REQUIRE(different(few.y, all.y) == 0);
+  REQUIRE(different(few.log_sum, all.log_sum) == 0);
+  REQUIRE(different(few.dq, all.dq) == 0);
+  REQUIRE(different(few.dk, all.dk) == 0);
+  REQUIRE(different(few.dv, all.dv) == 0);
+  for (Index i = 0; i < few.dk.size(); ++i) REQUIRE(few.dk[i] == few.dk[i]);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("few keys: the bits of the general path, forward and backward", "", float, double) {
+  using T = TestType;
+  const Index lanes = TileSizes<T>().lanes;
+  for (const Index queries : {Index(1), Index(2), Index(4), Index(5), lanes, lanes + 3})
+    for (const Index keys : {Index(1), Index(2), Index(3), lanes - 1, lanes, lanes + 1})
+      for (const Index width : {1, 3, 4, 7, 16, 128, 129})
+        for (const Index value_width : {1, 5, 16, 130})
+          if (keys > 0) {
+            Problem<T> x(4, 2, queries, keys, width, value_width);
+            check(x);
+          }
+}
+
+TEMPLATE_TEST_CASE("few keys: causal, lengths, pasts", "", float, double) {
+  using T = TestType;
+  const Index lanes = TileSizes<T>().lanes;
+  for (const Index queries : {Index(1), Index(3), lanes})
+    for (const Index keys : {Index(1), std::max<Index>(1, lanes - 1), lanes})
+      for (const bool causal : {false, true})
+        for (const Index offset : {0, 2, -1})
+          for (const bool end_aligned : {false, true})
+            for (const bool lengths : {false, true}) {
+              Problem<T> x(2, 1, queries, keys, 6, 9);
+              x.a.causal = causal, x.a.causal_offset = offset, x.a.end_aligned = end_aligned;
+              if (lengths) x.lengths = {keys, 0, (keys + 1) / 2};
+              check(x);
+            }
+}
+
+TEMPLATE_TEST_CASE("few keys: what no query attends, and queries that attend nothing, may hold NaN", "", float, double) {
+  using T = TestType;
+  const Index lanes = TileSizes<T>().lanes;
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  if (lanes < 4) return;
+  Problem<T> x(2, 2, 3, 4, 8, 8);
+  x.lengths = {2, 0, 4};
+  for (Index h = 0; h < 2; ++h)
+    for (Index d = 0; d < 8; ++d) {
+      for (const Index j : {2, 3}) x.k(0, h, j, d) = x.v(0, h, j, d) = nan;
+      for (Index i = 0; i < 3; ++i) x.q(1, h, i, d) = x.dy(1, h, i, d) = nan;
+    }
+  check(x);
+  Problem<T> y(2, 2, 3, 4, 8, 8);
+  y.a.causal = true, y.a.causal_offset = -1;  // the first query attends nothing
+  for (Index d = 0; d < 8; ++d) y.q(0, 0, 0, d) = y.dy(0, 0, 0, d) = y.k(0, 0, 3, d) = y.v(0, 0, 2, d) = nan;
+  check(y);
+}
