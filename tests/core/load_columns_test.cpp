@@ -25,19 +25,6 @@ struct Columns {
   }
 };
 
-/// The same of numbers, each in all lanes.
-template <class T>
-struct Factors {
-  template <class Isa>
-  HEED_INLINE static void run(const T* p, T* out, int* lanes, int* count) {
-    using P = Packet<Isa, T>;
-    *lanes = P::lanes, *count = kColumns<Isa, T>;
-    P factors[kColumns<Isa, T>];
-    load_factors<Isa>(p, factors);
-    for (int c = 0; c < kColumns<Isa, T>; ++c) factors[c].store(out + c * P::lanes);
-  }
-};
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("Columns of rows that begin anywhere, near and far apart, and backwards", "", float, double) {
@@ -59,18 +46,4 @@ TEMPLATE_TEST_CASE("Columns of rows that begin anywhere, near and far apart, and
       };
       for_every_isa<Columns<T>, T>(check, p, row, out.data(), &lanes, &count);
     }
-}
-
-TEMPLATE_TEST_CASE("Numbers in all lanes, as many as columns", "", float, double) {
-  using T = TestType;
-  const std::vector<T> numbers{9, 1, 2, 3, 4, 5, 6};
-  std::vector<T> out(65, T(-1));
-  int lanes = 0, count = 0;
-  const auto check = [&](const std::string& isa) {
-    INFO(isa);
-    for (int i = 0; i < count * lanes; ++i) REQUIRE(out[static_cast<std::size_t>(i)] == T(1 + i / lanes));
-    REQUIRE(out[static_cast<std::size_t>(count * lanes)] == T(-1));
-    out.assign(65, T(-1));
-  };
-  for_every_isa<Factors<T>, T>(check, numbers.data() + 1, out.data(), &lanes, &count);
 }

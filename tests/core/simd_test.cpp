@@ -93,7 +93,7 @@ struct Numbers {
     x.store(loaded);
     x.store_numbers(stored);
     P::load(fractions).store_numbers(cut);
-    P::load_broadcast(one).store(everywhere);
+    P::broadcast(*one).store(everywhere);
   }
 };
 

@@ -75,39 +75,6 @@ HEED_INLINE void gather_groups(const Rows& rows, Index first, Index column, Pack
   }
 }
 
-/// The 16 bytes at p in each 16 bytes of the result.
-template <class Isa, class T>
-HEED_INLINE void repeat_group(const T* p, Packet<Isa, T>& result) {
-  using Group = Packet<Baseline, T>;
-  constexpr int lanes = Packet<Isa, T>::lanes;
-  if constexpr (lanes == Group::lanes) {
-    result = Packet<Isa, T>::load(p);
-#if HEED_HAS_X86_DISPATCH && !defined(__clang__)
-  } else if constexpr (std::is_same_v<Isa, Avx512>) {
-    Packet<Isa, float> v = Packet<Isa, float>::zero();
-    fill_group<0xffff>(reinterpret_cast<const float*>(p), v);
-    result.v = reinterpret_cast<typename Packet<Isa, T>::Vector>(v.v);
-#endif
-  } else if constexpr (lanes == 2 * Group::lanes) {
-    join(Group::load(p).v, Group::load(p).v, result.v, std::make_index_sequence<lanes>());
-  } else {
-    typename Packet<Avx2, T>::Vector half;
-    join(Group::load(p).v, Group::load(p).v, half, std::make_index_sequence<lanes / 2>());
-    join(half, half, result.v, std::make_index_sequence<lanes>());
-  }
-}
-/// Element `Column` of each group in all lanes of the group.
-template <class Vector, int Column, int Group, std::size_t... I>
-HEED_INLINE void spread_column(const Vector& groups, Vector& result, std::index_sequence<I...>) {
-  result = __builtin_shufflevector(groups, groups, (static_cast<int>(I) / Group * Group + Column)...);
-}
-template <class Isa, class T, std::size_t... C>
-HEED_INLINE void spread_columns(const Packet<Isa, T>& groups, Packet<Isa, T>* results, std::index_sequence<C...>) {
-  using P = Packet<Isa, T>;
-  (spread_column<typename P::Vector, static_cast<int>(C), kColumns<Isa, T>>(groups.v, results[C].v, std::make_index_sequence<P::lanes>()),
-      ...);
-}
-
 }  // namespace detail
 #endif
 
@@ -175,21 +142,6 @@ HEED_INLINE void for_columns(const Rows& rows, Index cols, Sink& sink) {
     columns[c] = P::load(numbers);
   }
   sink.take(Index{0}, Index{0}, cols, columns);
-}
-
-/// All lanes of factors[c] are p[c]. (By `broadcast` or `load_broadcast`, number by number, g++ 12 makes loops like the one of RowProducts seven times slower, with
-/// -O3 or -O2, whichever is used.)
-template <class Isa, class T>
-HEED_INLINE void load_factors(const T* p, Packet<Isa, T> (&factors)[kColumns<Isa, T>]) {
-  using P = Packet<Isa, T>;
-  if constexpr (kColumns<Isa, T> == 1) factors[0] = P::broadcast(*p);
-#if HEED_HAS_VECTORS
-  if constexpr (kColumns < Isa, T >> 1) {
-    P groups;
-    detail::repeat_group<Isa>(p, groups);
-    detail::spread_columns(groups, factors, std::make_index_sequence<kColumns<Isa, T>>());
-  }
-#endif
 }
 
 }  // namespace heed::inline HEED_ABI

@@ -46,7 +46,6 @@ struct Packet<Scalar, T> {
   /// @{
   static Packet zero() { return {T(0)}; }
   static Packet broadcast(const T& s) { return {s}; }
-  static Packet load_broadcast(const T* p) { return {*p}; }
   static Packet load(const T* p) { return {*p}; }
   static Packet load_partial(const T* p, Index count, const T& fill = T(0)) { return {count > 0 ? *p : fill}; }
   void store(T* p) const { *p = v; }
@@ -212,7 +211,9 @@ HEED_INLINE void flag_masks(Integers& result, std::index_sequence<I...>) {
   constexpr int lanes = sizeof...(I);
   result = Integers{(Integer(0xff) << ((Group * lanes + static_cast<int>(I)) % 4 * 8))...};
 }
-/// `s` in all lanes. (g++ 12 with -O3 unrolls the loop before it knows what it is, and makes masked moves of it, one a lane.)
+/// `s` in all lanes. g++ 12 knows a loop like this one as what it is. With -O3 it would unroll it before and make a masked move a lane of it (16 of them; rows of
+/// attention, normalisation and softmax broadcast two to four numbers each). Vector{} + s and a list of numbers become moves lane by lane with -O2, too, and s - Vector{}
+/// where s is in a register.
 template <class Vector, class Number, int Lanes>
 HEED_INLINE void fill_lanes(Vector& v, Number s, std::integral_constant<int, Lanes>) {
 #if !defined(__clang__)
@@ -241,16 +242,10 @@ struct Packet<Isa, T> {
 
   HEED_INLINE static Packet zero() { return {Vector{}}; }
   HEED_INLINE static Packet broadcast(T s) {
-    // g++ emits slow code for Vector{} + s, and for s - Vector{} where s is a member and the vector wider than the baseline's (lane by
-    // lane, in the loop); with 16 bytes it is the loop below that is slow (47 instead of 75 GFLOP/s in a GEMM tile).
-    if constexpr (Isa::bytes == Baseline::bytes) return {s - Vector{}};
     Packet r;
     detail::fill_lanes(r.v, s, std::integral_constant<int, lanes>());
     return r;
   }
-  /// *p in every lane: for factors that a loop reads from memory. (With `broadcast` g++ runs the 14x2 tile of a GEMM at 76 instead of
-  /// 116 GFLOP/s; this form in turn inserts lane by lane when the number is in a register.)
-  HEED_INLINE static Packet load_broadcast(const T* p) { return {*p - Vector{}}; }
   HEED_INLINE static Packet load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
   /// A mask of the first `count` < lanes lanes.
   static constexpr auto first_lanes(Index count) {

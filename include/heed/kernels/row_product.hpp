@@ -30,17 +30,10 @@ struct ColumnProducts {
 #pragma GCC unroll 4
       for (Index c = 0; c < count; ++c) ask_for<P::lanes>(next + (first % P::lanes + c) * next_row + first / P::lanes * P::lanes);
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) {
-      T few[count];  // where a row is shorter than a group
-      if (end < count)
-#pragma GCC unroll 4
-        for (Index c = 0; c < count; ++c) few[c] = c < end ? x[r][first + c] : T(0);
-      P factors[count];
-      load_factors<Isa>(end < count ? few : x[r] + first, factors);
+    for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
       for (Index c = 0; c < count; ++c)
-        if (begin <= c && c < end) sums[r] = P::fma(factors[c], columns[c], sums[r]);
-    }
+        if (begin <= c && c < end) sums[r] = P::fma(P::broadcast(x[r][first + c]), columns[c], sums[r]);
   }
 };
 

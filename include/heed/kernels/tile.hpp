@@ -97,7 +97,7 @@ HEED_INLINE void multiply_step(const Walk& a, const T* b, Index b_step, Packet<I
   for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + j * P::lanes);
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-    const P av = P::load_broadcast(a.template at<Ahead>(i));
+    const P av = P::broadcast(*a.template at<Ahead>(i));
 #pragma GCC unroll 8
     for (int j = 0; j < Vectors; ++j) acc[i][j] = P::fma(av, bv[j], acc[i][j]);
   }
