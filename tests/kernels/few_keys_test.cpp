@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct Problem {
   Attention<T> a;
   Tensor<T, 4> q, k, v, dy;
   std::vector<Index> lengths;
+  Tensor<T, 1> d_weights;  ///< of all heads and queries, if not empty
 
   Problem(Index heads, Index kv_heads, Index queries, Index keys, Index width, Index value_width) {
     a.batches = 3, a.heads = heads, a.kv_heads = kv_heads, a.queries = queries, a.keys = keys, a.width = width, a.value_width = value_width;
@@ -51,13 +53,17 @@ Results<T> run(Problem<T>& x, bool general) {
       Tensor<T, 3>({a.batches, a.heads, a.queries})};
   for (auto* t : {&r.y, &r.dq, &r.dk, &r.dv}) t->fill(T(77));
   Tensor<T, 4> weights({a.batches, a.heads, a.queries, a.keys}), d_bias(weights.shape());
-  attention_forward(a, Problem<T>::rows(r.y.data(), r.y), r.log_sum.data(), general ? weights.data() : nullptr);
+  attention_forward(a, Problem<T>::rows(r.y.data(), r.y), r.log_sum.data(), general || x.d_weights.size() > 0 ? weights.data() : nullptr);
   AttentionGradients<T> g;
   g.y = Problem<T>::template rows<const T>(r.y.data(), r.y), g.dy = Problem<T>::template rows<const T>(x.dy.data(), x.dy);
   g.log_sum = r.log_sum.data();
   g.dq = Problem<T>::rows(r.dq.data(), r.dq), g.dk = Problem<T>::rows(r.dk.data(), r.dk), g.dv = Problem<T>::rows(r.dv.data(), r.dv);
   if (general) g.d_bias = {d_bias.data(), a.heads * a.queries * a.keys, a.queries * a.keys, a.keys, 1};
+  if (x.d_weights.size() > 0) g.weights = weights.data(), g.d_weights = {x.d_weights.data(), 0, 0, 0, 1};
   attention_backward(a, g);
+  double sum = 0;
+  for (Index i = 0; i < d_bias.size(); ++i) sum += std::abs(static_cast<double>(d_bias[i]));
+  REQUIRE((!general || a.keys == 1 || a.causal || a.key_lengths || sum > 0));
   return r;
 }
 
@@ -92,7 +98,7 @@ TEMPLATE_TEST_CASE("few keys: the bits of the general path, forward and backward
   for (const Index queries : {Index(1), Index(2), Index(4), Index(5), lanes, lanes + 3})
     for (const Index keys : {Index(1), Index(2), Index(3), lanes - 1, lanes, lanes + 1})
       for (const Index width : {1, 3, 4, 7, 16, 128, 129})
-        for (const Index value_width : {1, 5, 16, 130})
+        for (const Index value_width : {1, 5, 16, 150})
           if (keys > 0) {
             Problem<T> x(4, 2, queries, keys, width, value_width);
             check(x);
@@ -113,6 +119,43 @@ TEMPLATE_TEST_CASE("few keys: causal, lengths, pasts", "", float, double) {
               if (lengths) x.lengths = {keys, 0, (keys + 1) / 2};
               check(x);
             }
+}
+
+TEMPLATE_TEST_CASE("few keys: weights of rows with large scores add up to 1", "", float, double) {
+  using T = TestType;
+  const Index lanes = TileSizes<T>().lanes;
+  Problem<T> x(2, 2, lanes, lanes, 16, 8);
+  for (Index i = 0; i < x.q.size(); ++i) x.q[i] = T(2) + x.q[i] * T(0.01);
+  for (Index i = 0; i < x.k.size(); ++i) x.k[i] = T(2) + x.k[i] * T(0.01);
+  x.a.scale = 9;
+  check(x);
+}
+
+TEMPLATE_TEST_CASE("few keys: every option takes the general path", "", float, double) {
+  using T = TestType;
+  const Index lanes = TileSizes<T>().lanes;
+  if (lanes < 4) return;
+  const auto bias = reference::random_tensor<T, 2>({lanes, lanes}, 5);
+  const auto slopes = reference::random_tensor<T, 1>({2}, 6);
+  Tensor<bool, 2> mask({lanes, lanes});
+  for (Index i = 0; i < mask.size(); ++i) mask[i] = i % 3 != 1;
+  const char* const names[] = {"soft cap", "slopes", "bias", "mask", "key mask", "dropout"};
+  for (int option = 0; option < 6; ++option) {
+    Problem<T> x(2, 1, lanes, lanes, 8, 8);
+    if (option == 0) x.a.softcap = 0.5;
+    if (option == 1) x.a.slopes = slopes.data();
+    if (option == 2) x.a.bias = {bias.data(), 0, 0, lanes, 1};
+    if (option == 3) x.a.mask = {mask.data(), 0, 0, lanes, 1};
+    if (option == 4) x.a.key_mask = {mask.data(), 0, 0, 0, 1};
+    if (option == 5) x.a.dropout.p = 0.5, x.a.dropout.key = 7;
+    INFO(names[option]);
+    check(x);
+    Problem<T> plain(2, 1, lanes, lanes, 8, 8);
+    REQUIRE(different(run(x, false).y, run(plain, false).y) > 0);
+  }
+  Problem<T> x(2, 1, lanes, lanes, 8, 8), plain(2, 1, lanes, lanes, 8, 8);
+  x.d_weights = reference::random_tensor<T, 1>({lanes}, 8);
+  REQUIRE(different(run(x, false).dq, run(plain, false).dq) > 0);
 }
 
 TEMPLATE_TEST_CASE("few keys: what no query attends, and queries that attend nothing, may hold NaN", "", float, double) {

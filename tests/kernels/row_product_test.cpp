@@ -2,6 +2,7 @@
 #include <limits>
 #include <vector>
 
+#include <heed/kernels/attention.hpp>
 #include <heed/kernels/gemm.hpp>
 
 #include "catch.hpp"
@@ -25,7 +26,7 @@ TEMPLATE_TEST_CASE("a row times rows that lie in place: sums in order, nothing o
           if (d >= depth || (!flags[static_cast<std::size_t>(i)])) y(i, d) = nan;
       const Index padded = (count + width - 1) / width * width;
       std::vector<T> products(static_cast<std::size_t>(padded) + 1, T(7));
-      row_product(x.data(), {y.data(), row, count, depth, flags.data()}, products.data(), padded, depth % 2 == 1);
+      row_products<T>(1, x.data(), 0, {y.data(), row, count, depth, flags.data()}, {products.data(), 0, padded}, depth % 2 == 1);
       for (Index j = 0; j < padded; ++j) {
         double sum = 0;
         for (Index d = 0; d < depth && j < count && flags[static_cast<std::size_t>(j)]; ++d)
@@ -45,8 +46,8 @@ TEMPLATE_TEST_CASE("asking for rows ahead changes no bit", "", float, double) {
   const auto y = reference::random_tensor<T, 2>({count, depth}, 4);
   const auto x = reference::random_tensor<T, 1>({depth}, 5);
   std::vector<T> plain(static_cast<std::size_t>(4 * width)), fetched = plain;
-  row_product(x.data(), {y.data(), depth, count, depth, nullptr}, plain.data(), 4 * width);
-  row_product(x.data(), {y.data(), depth, count, depth, nullptr}, fetched.data(), 4 * width, true);
+  row_products<T>(1, x.data(), 0, {y.data(), depth, count, depth, nullptr}, {plain.data(), 0, 4 * width});
+  row_products<T>(1, x.data(), 0, {y.data(), depth, count, depth, nullptr}, {fetched.data(), 0, 4 * width}, true);
   REQUIRE(plain == fetched);
 }
 
@@ -60,13 +61,48 @@ TEMPLATE_TEST_CASE(
           const Index rows = 40;
           const auto x = reference::random_tensor<T, 2>({rows, depth}, 6), w = reference::random_tensor<T, 2>({cols, depth + 3}, 7);
           const auto bias = reference::random_tensor<T, 1>({cols}, 8);
-          Tensor<T, 2> all({rows, cols}), alone({1, cols});
-          all.fill(T(0.5)), alone.fill(T(0.5));
+          Tensor<T, 2> all({rows, cols});
+          all.fill(T(0.5));
           const T* added = with_bias ? bias.data() : nullptr;
           const auto weight = MatrixRef<T>{w.data(), depth + 3}.transposed();
           gemm(rows, cols, depth, {x.data(), depth}, weight, all.data(), cols, accumulate, added);
-          gemm(1, cols, depth, {x.data() + 7 * depth, depth}, weight, alone.data(), cols, accumulate, added);
-          INFO("depth " << depth << ", columns " << cols << ", accumulate " << accumulate << ", bias " << with_bias);
-          for (Index j = 0; j < cols; ++j) REQUIRE(alone(0, j) == all(7, j));
+          for (const Index few : {1, 2, 3, 4, 5}) {
+            Tensor<T, 2> alone({few + 1, cols});
+            alone.fill(T(0.5));
+            gemm(few, cols, depth, {x.data() + 7 * depth, depth}, weight, alone.data(), cols, accumulate, added);
+            INFO(few << " rows, depth " << depth << ", columns " << cols << ", accumulate " << accumulate << ", bias " << with_bias);
+            Index wrong = 0;
+            for (Index i = 0; i < few; ++i)
+              for (Index j = 0; j < cols; ++j) wrong += alone(i, j) != all(7 + i, j);
+            REQUIRE(wrong == 0);
+            for (Index j = 0; j < cols; ++j) REQUIRE(alone(few, j) == T(0.5));
+          }
         }
+}
+
+TEMPLATE_TEST_CASE("few queries have the bits that they have among others", "", float, double) {
+  using T = TestType;
+  const Index keys = 600, width = 24, value_width = 40, queries = 30;
+  const auto q = reference::random_tensor<T, 2>({queries, width}, 1), k = reference::random_tensor<T, 2>({keys, width}, 2),
+             v = reference::random_tensor<T, 2>({keys, value_width}, 3);
+  Tensor<bool, 1> mask({keys});
+  for (Index j = 0; j < keys; ++j) mask[j] = j % 7 != 3;
+  Attention<T> a;
+  a.batches = a.heads = a.kv_heads = 1, a.queries = queries, a.keys = keys, a.width = width, a.value_width = value_width, a.scale = 0.4;
+  a.q = {q.data(), 0, 0, width}, a.k = {k.data(), 0, 0, width}, a.v = {v.data(), 0, 0, value_width};
+  for (const bool masked : {false, true}) {
+    if (masked) a.key_mask = {mask.data(), 0, 0, 0, 1};
+    Tensor<T, 2> all({queries, value_width});
+    attention_forward(a, HeadRows<T>{all.data(), 0, 0, value_width});
+    for (const Index few : {1, 2, 3, 4, 5}) {
+      Attention<T> part = a;
+      part.queries = few, part.q.data = q.data() + 11 * width;
+      Tensor<T, 2> alone({few, value_width});
+      attention_forward(part, HeadRows<T>{alone.data(), 0, 0, value_width});
+      INFO(few << " queries, masked " << masked);
+      Index wrong = 0;
+      for (Index i = 0; i < alone.size(); ++i) wrong += alone[i] != all[11 * value_width + i];
+      REQUIRE(wrong == 0);
+    }
+  }
 }

@@ -9,14 +9,16 @@ namespace heed::inline HEED_ABI::kernels {
 
 // Scores of a block of queries against a chunk of keys: what the forward and the backward pass of attention both begin with.
 
-/// Keys or values of a chunk as the right operand of x yᵀ: packed for tiles of queries; one query, as of a model that decodes, reads them where they lie.
+/// Keys or values of a chunk as the right operand of x yᵀ: packed for tiles of queries; few queries, as of a model that decodes, read them where they lie.
 template <class T>
 class TransposedRows {
  public:
   /// Elements that `packed` needs for `chunk` rows (whole panels of them).
-  static Index packed_size(Index queries, Index chunk, Index cols) { return queries == 1 ? 0 : std::max<Index>(1, chunk * cols); }
+  static Index packed_size(Index queries, Index chunk, Index cols) {
+    return queries <= kProductRows ? 0 : std::max<Index>(1, chunk * cols);
+  }
 
-  /// `packed` is null for one query, which `fetches` rows that come from beyond L2; rows whose flag is 0 count as zeros.
+  /// `packed` is null for few queries, of which one `fetches` rows that come from beyond L2; rows whose flag is 0 count as zeros.
   TransposedRows(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed, bool fetches = false)
       : rows_{data, row, rows, cols, flags}, packed_(packed), fetches_(fetches) {
     if (packed) pack_transposed(data, row, rows, cols, flags, packed);
@@ -26,8 +28,7 @@ class TransposedRows {
       FetchAhead& ahead) const {
     const Index padded = sizes.whole_vectors(keys);
     if (!packed_) {
-      HEED_ASSERT(x_rows == 1);
-      row_product(x, {rows_.data, rows_.row, keys, rows_.cols, rows_.flags}, products, padded, fetches_);
+      row_products<T>(x_rows, x, x_row, {rows_.data, rows_.row, keys, rows_.cols, rows_.flags}, {products, products_row, padded}, fetches_);
       return;
     }
     const TileProduct<T> product{.rows = x_rows,

@@ -34,24 +34,40 @@ void pack_kernel(const Correlation& c, Index kernel_width, const T* weight, Inde
     Index width, T* packed) {
   const Index panels = (c.target_channels + width - 1) / width, depth = c.depth();
   const Index group_targets = c.target_channels / c.joined, group_sources = c.source_channels / c.joined;
+  // Taps lie one behind the other, and in a forward pass a target's sources do, too: then a target's weights are one row, whose columns change places.
+  const Index taps = std::min(source_step, target_step), blocks = source_step == taps ? 1 : group_sources;
+  const bool in_columns = c.joined == 1 && taps * (group_sources / blocks) >= 4;
+  Tensor<Index, 1> order({in_columns ? taps * (group_sources / blocks) : 0});
+  order.fill(-1);
+  const auto for_taps = [&](const auto& body) {  // (its number among the correlation's, among the kernel's)
+    for (Index ty = 0; ty < c.axis[0].taps; ++ty)
+      for (Index tx = 0; tx < c.axis[1].taps; ++tx)
+        body(ty * c.axis[1].taps + tx,
+            (c.axis[0].tap_first + ty * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + tx * c.axis[1].tap_spacing);
+  };
+  if (in_columns)
+    for_taps([&](Index number, Index tap) {
+      for (Index s = 0; s < group_sources / blocks; ++s) order[s * taps + tap] = number * group_sources + s;
+    });
   const auto pack_panel = [&](Index panel) {
     T* to = packed + panel * depth * width;
     const Index n = panel % panels * width, valid = std::min(width, c.target_channels - n);
-    if (valid < width || c.joined > 1) std::fill_n(to, depth * width, T(0));
     const T* from = weight + c.first_group(panel / panels) * group_step + n * target_step;
+    if (in_columns) {
+      const RowsSource<T> rows{from, target_step, valid, order.size(), nullptr};
+      return dispatch<PackOrdered<T>, T>(&rows, blocks, source_step, order.data(), to, width);
+    }
+    if (valid < width || c.joined > 1) std::fill_n(to, depth * width, T(0));
     for (Index group = 0; group < c.joined; ++group, from += group_step, to += group_sources * width + group_targets)
       for (Index s0 = 0; s0 < group_sources; s0 += 8)  // 8 channels x 9 taps x 32 columns stay in L1
-        for (Index ty = 0; ty < c.axis[0].taps; ++ty)
-          for (Index tx = 0; tx < c.axis[1].taps; ++tx) {
-            const Index tap =
-                (c.axis[0].tap_first + ty * c.axis[0].tap_spacing) * kernel_width + c.axis[1].tap_first + tx * c.axis[1].tap_spacing;
-            const Index end = std::min(s0 + 8, group_sources);
-            for (Index j = 0; j < std::min(valid, group_targets); ++j) {
-              const T* source = from + j * target_step + tap;
-              T* target = to + (ty * c.axis[1].taps + tx) * c.source_channels * width + j;
-              for (Index s = s0; s < end; ++s) target[s * width] = source[s * source_step];
-            }
+        for_taps([&](Index number, Index tap) {
+          const Index end = std::min(s0 + 8, group_sources);
+          for (Index j = 0; j < std::min(valid, group_targets); ++j) {
+            const T* source = from + j * target_step + tap;
+            T* target = to + number * c.source_channels * width + j;
+            for (Index s = s0; s < end; ++s) target[s * width] = source[s * source_step];
           }
+        });
   };
   const Index count = c.groups * panels;
   parallel_for(count, depth * width < 16384 ? count : 1, [&](Index begin, Index end) {  // small ones are not worth a parallel region
@@ -325,11 +341,13 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
           const Index inner = (n + j) / g.group_out();                    // group of the block
           if (c.first_group(block) + inner < block * c.joined) continue;  // the block before has it
           T* to = d_weight + (c.target_channel(block) + n + j) * sources * taps;
-          for (Index s = s0; s < std::min(s0 + 8, sources); ++s)
-            for (Index ty = 0; ty < axis_y.taps; ++ty)
-              for (Index tx = 0; tx < axis_x.taps; ++tx)
-                to[s * taps + (axis_y.tap_first + ty) * g.kernel[1] + axis_x.tap_first + tx] +=
-                    from[((ty * axis_x.taps + tx) * c.source_channels + inner * sources + s) * width + j];
+          const Index s1 = std::min(s0 + 8, sources);
+          for (Index ty = 0; ty < axis_y.taps; ++ty)
+            for (Index tx = 0; tx < axis_x.taps; ++tx) {
+              T* target = to + (axis_y.tap_first + ty) * g.kernel[1] + axis_x.tap_first + tx;
+              const T* sums = from + ((ty * axis_x.taps + tx) * c.source_channels + inner * sources) * width + j;
+              for (Index s = s0; s < s1; ++s) target[s * taps] += sums[s * width];
+            }
         }
     }
   });

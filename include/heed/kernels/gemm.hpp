@@ -204,34 +204,32 @@ struct FewRows {
           .bias = k + part == g.depth ? added : nullptr});
     }
   }
-  /// The same for one row, and columns of B that lie one number behind the other.
-  void row(Index col, Index count, T* scratch) const {
-    const Index step = depth_block(g.depth), width = panel_width<T>();
+  /// The same for few rows without gaps, and columns of B that lie one number behind the other.
+  void rows(Index col, Index count) const {
+    const Index step = depth_block(g.depth);
     for (Index k = 0; k < g.depth; k += step) {
       const Index part = std::min(step, g.depth - k);
-      row_product(g.a.data + k, {g.b.data + k + col * g.b.col, g.b.col, count, part, nullptr}, scratch, width);
-      for (Index j = 0; j < count; ++j) {
-        const T sum = g.bias && k + part == g.depth ? T(scratch[j] + g.bias[col + j]) : scratch[j];
-        T& target = g.c[col + j];
-        target = g.accumulate || k > 0 ? T(sum + target) : sum;
-      }
+      row_products<T>(g.rows, g.a.data + k, g.a.row, {g.b.data + k + col * g.b.col, g.b.col, count, part, nullptr},
+          {g.c + col, g.c_row, count, g.accumulate || k > 0, g.bias && k + part == g.depth ? g.bias + col : nullptr});
     }
   }
   template <class Epilogue>
   void run(const Epilogue& epilogue) const {
     const Index width = panel_width<T>(), count = (g.cols + width - 1) / width;
-    const bool one = g.rows == 1 && g.a.col == 1 && g.b.row == 1 && g.b.col != 1;
+    const bool in_rows = g.rows <= kProductRows && g.a.col == 1 && g.b.row == 1 && g.b.col != 1;
     const Index in_place = g.b.col == 1 ? g.cols / width * width : 0;  // columns that are read where they lie
-    const auto make_scratch = [&] { return Tensor<T, 1>::uninitialized({in_place < g.cols ? (depth_block(g.depth) + 1) * width : 0}); };
+    const auto make_scratch = [&] {
+      return Tensor<T, 1>::uninitialized({in_rows || in_place == g.cols ? 0 : (depth_block(g.depth) + 1) * width});
+    };
     const Index grain = std::max<Index>(1, 65536 / (g.depth * width));  // what is worth a thread
     parallel_for(count, grain, make_scratch, [&](Index begin, Index end, Tensor<T, 1>& scratch) {
       const Index first = begin * width, last = std::min(g.cols, end * width), packed = std::clamp(in_place, first, last);
-      if (first < packed) panels(first, packed - first, false, nullptr);
-      for (Index col = packed; col < last; col += width)
-        if (const Index cols = std::min(width, last - col); one)
-          row(col, cols, scratch.data());
-        else
-          panels(col, cols, true, scratch.data());
+      if (in_rows) {
+        rows(first, last - first);
+      } else {
+        if (first < packed) panels(first, packed - first, false, nullptr);
+        for (Index col = packed; col < last; col += width) panels(col, std::min(width, last - col), true, scratch.data());
+      }
       epilogue(0, g.rows, first, last - first, g.c + first, g.c_row);
     });
   }

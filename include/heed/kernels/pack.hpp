@@ -54,42 +54,58 @@ HEED_INLINE bool fills_lanes(const RowsSource<T>& x, Index i) {
   return i + Packet<Isa, T>::lanes <= x.rows && !x.flags;
 }
 
-/// Stores columns `step` elements apart.
+/// Stores columns `step` elements apart, column j in place order[j], if that is not negative; in place j without an order.
 template <class Isa, class T, class Rows>
 struct StoreColumns {
   const Rows& rows;
   T* target;
   Index step;
+  const Index* order = nullptr;
 
   HEED_INLINE void take(Index first, Index begin, Index end, const Packet<Isa, T> (&columns)[kColumns<Isa, T>]) const {
 #pragma GCC unroll 4
     for (Index c = 0; c < kColumns<Isa, T>; ++c)
-      if (begin <= c && c < end) rows.keep(columns[c]).store(target + (first + c) * step);
+      if (begin <= c && c < end) {
+        const Index place = order ? order[first + c] : first + c;
+        if (place >= 0) rows.keep(columns[c]).store(target + place * step);
+      }
   }
 };
+
+/// The columns of rows i, i + 1, ... that fill a vector, with zeros for rows that there are none of: see StoreColumns.
+template <class Isa, class T>
+HEED_INLINE void pack_lanes(const RowsSource<T>& x, Index i, T* target, Index step, const Index* order = nullptr) {
+  if (fills_lanes<Isa>(x, i)) {
+    const RegularRows<T> rows{x.data + i * x.row, x.row};
+    StoreColumns<Isa, T, RegularRows<T>> store{rows, target, step, order};
+    return for_columns<Isa, T>(rows, x.cols, store);
+  }
+  const LaneRows<Isa, T> rows(x, i);
+  StoreColumns<Isa, T, LaneRows<Isa, T>> store{rows, target, step, order};
+  if (rows.any) return for_columns<Isa, T>(rows, x.cols, store);
+  for (Index j = 0; j < x.cols; ++j)
+    if (const Index place = order ? order[j] : j; place >= 0) Packet<Isa, T>::zero().store(target + place * step);
+}
 
 template <class T>
 struct PackTransposed {
   template <class Isa>
   HEED_INLINE static void run(const RowsSource<T>* source, T* packed) {
-    using P = Packet<Isa, T>;
-    constexpr Index lanes = P::lanes, width = TileShape<Isa>::vectors * lanes;
+    constexpr Index lanes = Packet<Isa, T>::lanes, width = TileShape<Isa>::vectors * lanes;
     const RowsSource<T>& x = *source;
-    for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes) {
-      T* target = packed + i / width * width * x.cols + i % width;
-      if (fills_lanes<Isa>(x, i)) {
-        const RegularRows<T> rows{x.data + i * x.row, x.row};
-        StoreColumns<Isa, T, RegularRows<T>> store{rows, target, width};
-        for_columns<Isa, T>(rows, x.cols, store);
-        continue;
-      }
-      const LaneRows<Isa, T> rows(x, i);
-      StoreColumns<Isa, T, LaneRows<Isa, T>> store{rows, target, width};
-      if (rows.any)
-        for_columns<Isa, T>(rows, x.cols, store);
-      else
-        for (Index j = 0; j < x.cols; ++j) P::zero().store(target + j * width);
-    }
+    for (Index i = 0; i < (x.rows + width - 1) / width * width; i += lanes)
+      pack_lanes<Isa>(x, i, packed + i / width * width * x.cols + i % width, width);
+  }
+};
+
+/// `blocks` sources, `block_step` elements apart, as one panel of `width` columns each, one row of the panel apart; their columns in an order.
+template <class T>
+struct PackOrdered {
+  template <class Isa>
+  HEED_INLINE static void run(const RowsSource<T>* source, Index blocks, Index block_step, const Index* order, T* packed, Index width) {
+    RowsSource<T> x = *source;
+    for (Index block = 0; block < blocks; ++block, x.data += block_step, packed += width)
+      for (Index i = 0; i < width; i += Packet<Isa, T>::lanes) pack_lanes<Isa>(x, i, packed + i, width, order);
   }
 };
 
