@@ -211,9 +211,8 @@ HEED_INLINE void flag_masks(Integers& result, std::index_sequence<I...>) {
   constexpr int lanes = sizeof...(I);
   result = Integers{(Integer(0xff) << ((Group * lanes + static_cast<int>(I)) % 4 * 8))...};
 }
-/// `s` in all lanes. g++ 12 knows a loop like this one as what it is. With -O3 it would unroll it before and make a masked move a lane of it (16 of them; rows of
-/// attention, normalisation and softmax broadcast two to four numbers each). Vector{} + s and a list of numbers become moves lane by lane with -O2, too, and s - Vector{}
-/// where s is in a register.
+/// `s` in all lanes. g++ 12 knows what the loop is; unrolled before, as with -O3, it becomes a masked move a lane, and so do other ways to write it (Vector{} + s,
+/// s - Vector{}, a list). Rows of attention, normalisation and softmax broadcast two to four numbers each: linear 1x64->10 1.0 -> 0.25 us.
 template <class Vector, class Number, int Lanes>
 HEED_INLINE void fill_lanes(Vector& v, Number s, std::integral_constant<int, Lanes>) {
 #if !defined(__clang__)
