@@ -11,11 +11,11 @@ namespace heed::inline HEED_ABI::kernels {
 // softmax(Q Kᵀ) V without the matrix of weights, forward (here) and backward (attention_backward.hpp).
 //
 // Layout: heads through strides (HeadRows), features of a token contiguous. Parallel over heads, and over ranges of queries where heads are few.
-// A job packs its keys transposed in panels (right operand of Q Kᵀ; one query reads them where they lie), reads V as it lies where it can, and takes blocks of
+// A job packs its keys transposed in panels (right operand of Q Kᵀ; few queries read them where they lie), reads V as it lies where it can, and takes blocks of
 // query rows: scores of the block against all keys (scale and log2 e are in the copied queries), soft cap, distances, bias, masks, exact softmax of each row in base 2, product with V; the
 // row's sum divides the output, not the weights. Beyond kForwardKeys keys the same runs chunk by chunk with a running maximum and sum
 // (Milakov and Gimelshein 2018; Dao et al. 2022). Sums are in T. Each row is computed in an order that depends on the keys alone: the
-// same bits for any number of threads, any batch and any position in it.
+// same bits for any number of threads, any batch and any position in it. Heads of a handful of keys have a way of their own to the same bits (few_keys.hpp).
 
 /// Keys of a chunk: packed keys, values and the scores of a block stay in L2, 512 KB of them at D = 128. (4096 keys: 54 instead of 76 % of two threads' peak
 /// at T = 4096, D = 64 and at T = 2048, D = 128 with 2 MB of L2.)

@@ -6,7 +6,7 @@
 
 namespace heed::inline HEED_ABI::kernels {
 
-// One row times the transpose of a matrix that lies row by row: a query with its keys, a linear layer with one row. Nothing is packed: columns of `lanes` rows are
+// A few rows times the transpose of a matrix that lies row by row: queries with their keys, a linear layer of a few rows. Nothing is packed: columns of `lanes` rows are
 // made in registers on the way. Sums are in T, in the order of a register tile.
 //
 // Emerald Rapids, one thread, nanoseconds a KB of the matrix: 20 from L1 (a chain of one FMA a column), 23 from L2, 34 from L3; packing alone takes 19 (L1 to L1), 32
