@@ -271,7 +271,7 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
     return attention_forward(joined, rows, log_sum, weights);
   }
   const TileSizes<T> sizes;
-  if (has_few_keys(a, sizes.lanes) && !weights) {
+  if (has_few_keys(a, sizes.lanes) && has_few_queries(a) && !weights) {
     return parallel_for(heads, few_keys_grain(a, sizes.lanes, 2),
         [&](Index begin, Index end) { dispatch<detail::FewKeysForward<T>, T>(&a, &y, log_sum, begin, end); });
   }
