@@ -59,18 +59,19 @@ TEMPLATE_TEST_CASE("a block of scores is cap(scale q k) - slope |distance| + bia
       }
 }
 
-TEMPLATE_TEST_CASE("keys that lie in place or packed give one query the same bits", "", float, double) {
+TEMPLATE_TEST_CASE("keys that lie in place or packed give a few queries the same bits", "", float, double) {
   using T = TestType;
   const TileSizes<T> sizes;
   const Index keys = 2 * sizes.width + 3, row = 70;
   const auto y = reference::random_tensor<T, 2>({keys, row}, 1), x = reference::random_tensor<T, 1>({row + 16}, 2);
   std::vector<unsigned char> flags(static_cast<std::size_t>(keys), 1);
   flags[1] = flags[5] = flags[static_cast<std::size_t>(keys) - 1] = 0;
-  REQUIRE(TransposedRows<T>::packed_size(1, keys, row) == 0);
+  REQUIRE(TransposedRows<T>::packed_size(kProductRows, keys, row) == 0);
+  REQUIRE(TransposedRows<T>::packed_size(kProductRows + 1, keys, row) > 0);
   for (const Index width : {1, 7, 64, 70})
     for (const unsigned char* some : {static_cast<const unsigned char*>(nullptr), static_cast<const unsigned char*>(flags.data())})
       for (const Index used : {Index(1), sizes.width, keys}) {
-        std::vector<T> packed(static_cast<std::size_t>(TransposedRows<T>::packed_size(2, sizes.whole_panels(keys), width)));
+        std::vector<T> packed(static_cast<std::size_t>(TransposedRows<T>::packed_size(kProductRows + 1, sizes.whole_panels(keys), width)));
         std::vector<T> in_place(static_cast<std::size_t>(sizes.whole_panels(keys)), T(-1)),
             from_panels(static_cast<std::size_t>((1 + kTileSlack) * sizes.whole_panels(keys)), T(-2));
         FetchAhead nothing;

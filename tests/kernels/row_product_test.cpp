@@ -17,26 +17,30 @@ TEMPLATE_TEST_CASE("a row times rows that lie in place: sums in order, nothing o
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (const Index count : {Index(1), Index(3), width, width + 1, 2 * width - 1})
     for (const Index depth : {0, 1, 4, 15, 16, 33, 41}) {
-      auto y = reference::random_tensor<T, 2>({count, row}, 4);
+      const auto y = reference::random_tensor<T, 2>({count, row}, 4);
       const auto x = reference::random_tensor<T, 1>({row}, 5);
-      std::vector<unsigned char> flags(static_cast<std::size_t>(count), 1);
-      if (count > 2) flags[2] = 0;
-      for (Index i = 0; i < count; ++i)
-        for (Index d = 0; d < row; ++d)
-          if (d >= depth || (!flags[static_cast<std::size_t>(i)])) y(i, d) = nan;
-      const Index padded = (count + width - 1) / width * width;
-      std::vector<T> products(static_cast<std::size_t>(padded) + 1, T(7));
-      row_products<T>(1, x.data(), 0, {y.data(), row, count, depth, flags.data()}, {products.data(), 0, padded}, depth % 2 == 1);
-      for (Index j = 0; j < padded; ++j) {
-        double sum = 0;
-        for (Index d = 0; d < depth && j < count && flags[static_cast<std::size_t>(j)]; ++d)
-          sum += static_cast<double>(x[d]) * static_cast<double>(y(j, d));
-        INFO("count " << count << ", depth " << depth << ", row " << j);
-        REQUIRE(std::abs(static_cast<double>(products[static_cast<std::size_t>(j)]) - sum) <=
-                60 * static_cast<double>(std::numeric_limits<T>::epsilon()));
-        if (j >= count) REQUIRE(products[static_cast<std::size_t>(j)] == T(0));
+      for (const bool with_flags : {false, true}) {
+        std::vector<unsigned char> flags(static_cast<std::size_t>(count), 1);
+        if (with_flags && count > 2) flags[2] = 0;
+        auto rows = y;
+        for (Index i = 0; i < count; ++i)
+          for (Index d = 0; d < row; ++d)
+            if (d >= depth || (!flags[static_cast<std::size_t>(i)])) rows(i, d) = nan;
+        const Index padded = (count + width - 1) / width * width;
+        std::vector<T> products(static_cast<std::size_t>(padded) + 1, T(7));
+        row_products<T>(1, x.data(), 0, {rows.data(), row, count, depth, with_flags ? flags.data() : nullptr}, {products.data(), 0, padded},
+            depth % 2 == 1);
+        for (Index j = 0; j < padded; ++j) {
+          double sum = 0;
+          for (Index d = 0; d < depth && j < count && flags[static_cast<std::size_t>(j)]; ++d)
+            sum += static_cast<double>(x[d]) * static_cast<double>(rows(j, d));
+          INFO("count " << count << ", depth " << depth << ", row " << j << ", flags " << with_flags);
+          REQUIRE(std::abs(static_cast<double>(products[static_cast<std::size_t>(j)]) - sum) <=
+                  60 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+          if (j >= count) REQUIRE(products[static_cast<std::size_t>(j)] == T(0));
+        }
+        REQUIRE(products.back() == T(7));
       }
-      REQUIRE(products.back() == T(7));
     }
 }
 

@@ -12,7 +12,7 @@
 
 namespace heed::inline HEED_ABI {
 
-// Rows in memory as columns in registers: what packing and products with a single row begin with.
+// Rows in memory as columns in registers: what packing and products of a few rows begin with.
 //
 // 16 bytes of each row are put side by side, lanes / columns rows apart, as part of the load (which shares its port with nothing), and are then transposed within
 // the 16 bytes: 8 shuffles for 4 vectors of float. `Packet::transpose` on whole rows takes 16 for them, each of which crosses a register and waits for the one port

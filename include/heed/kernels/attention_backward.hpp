@@ -14,7 +14,7 @@ namespace heed::inline HEED_ABI::kernels {
 //   dv = (P ∘ D)ᵀ dy,  dS = P ∘ (D ∘ G - δ) with δ = rowsum(dy ∘ y) + rowsum(weights ∘ d_weights),
 //   dbias = dS,  dslope = -Σ |position - j| dS,  dq = scale (dS ∘ cap') k,  dk = scale (dS ∘ cap')ᵀ q,  cap' = 1 - tanh² of the soft cap.
 //
-// Layout as in attention.hpp. A job walks over a chunk of keys of one key head: keys and values of the chunk packed transposed, blocks of query rows
+// Layout as in attention.hpp. A job walks over a chunk of keys of one key head: keys and values of the chunk packed transposed (few queries read them where they lie), blocks of query rows
 // against them; dk and dv of the chunk stay in L2. Parallel over key heads; where those are few, also over chunks of keys, whose parts of dq are kept apart
 // and added in the order of the chunks. The chunks are fixed, so the number of threads changes no bit.
 

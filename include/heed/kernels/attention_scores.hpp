@@ -18,7 +18,7 @@ class TransposedRows {
     return queries <= kProductRows ? 0 : std::max<Index>(1, chunk * cols);
   }
 
-  /// `packed` is null for few queries, of which one `fetches` rows that come from beyond L2; rows whose flag is 0 count as zeros.
+  /// `packed` is null for few queries, which with `fetches` ask ahead for rows that come from beyond L2; rows whose flag is 0 count as zeros.
   TransposedRows(const T* data, Index row, Index rows, Index cols, const unsigned char* flags, T* packed, bool fetches = false)
       : rows_{data, row, rows, cols, flags}, packed_(packed), fetches_(fetches) {
     if (packed) pack_transposed(data, row, rows, cols, flags, packed);

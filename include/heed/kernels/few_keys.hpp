@@ -11,24 +11,21 @@ namespace heed::inline HEED_ABI::kernels {
 // read where they lie, four queries at a time, and scores stay in registers until they are weights. Every sum has the order of the general path, so a row has the
 // same bits on either.
 
-/// The widest heads, in features of q and k.
+/// The widest heads, in features of q, k and v.
 inline constexpr Index kFewKeysWidth = 128;
 
 namespace detail {
 
-/// Queries that are taken together.
-inline constexpr int kFewRows = 4;
-
-/// Base-2 scores of `kFewRows` queries of a head, from query `first` on, against the first `keys` keys; the last query is repeated where there are fewer. Keys that they may not see are kMaskedScore.
+/// Base-2 scores of `kProductRows` queries of a head, from query `first` on, against the first `keys` keys; the last query is repeated where there are fewer. Keys that they may not see are kMaskedScore.
 template <class Isa, class T>
-HEED_INLINE void few_scores(const Attention<T>& a, Index b, Index h, Index first, Index keys, Packet<Isa, T> (&scores)[kFewRows]) {
+HEED_INLINE void few_scores(const Attention<T>& a, Index b, Index h, Index first, Index keys, Packet<Isa, T> (&scores)[kProductRows]) {
   using P = Packet<Isa, T>;
   using W = WholePacket<Isa, T>;
-  T scaled[kFewRows * kFewKeysWidth + P::lanes];
+  T scaled[kProductRows * kFewKeysWidth];
   const P factor = P::broadcast(T(a.scale * kLog2E));
-  ColumnProducts<Isa, T, kFewRows, false> products{};
+  ColumnProducts<Isa, T, kProductRows, false> products{};
 #pragma GCC unroll 4
-  for (int r = 0; r < kFewRows; ++r) {
+  for (int r = 0; r < kProductRows; ++r) {
     const T* q = a.q.at(b, h, std::min(first + r, a.queries - 1));
     T* x = scaled + r * kFewKeysWidth;
     for (Index d = 0; d < a.width; d += P::lanes) (P::load_partial(q + d, a.width - d) * factor).store(x + d);
@@ -37,7 +34,7 @@ HEED_INLINE void few_scores(const Attention<T>& a, Index b, Index h, Index first
   const Index kv = a.kv_head(h);
   multiply_rows<Isa>(RowsSource<T>{a.k.at(b, kv), a.k.row, keys, a.width, nullptr}, 0, products);
 #pragma GCC unroll 4
-  for (int r = 0; r < kFewRows; ++r) {
+  for (int r = 0; r < kProductRows; ++r) {
     const Index seen = a.visible_keys(b, std::min(first + r, a.queries - 1));
     scores[r] =
         W::select_less(W::count_from(0), W::broadcast(static_cast<std::uint32_t>(seen)), products.sums[r], P::broadcast(T(kMaskedScore)));
@@ -51,7 +48,7 @@ struct WholeRows {
 
   const T* data;
   Index row;
-  T copy[P::lanes * (kFewKeysWidth + P::lanes)];
+  T copy[P::lanes * kFewKeysWidth];
 
   HEED_INLINE WholeRows(const T* x, Index x_row, Index rows, Index cols, const bool* counts = nullptr) : data(x), row(x_row) {
     if (cols % P::lanes == 0 && !counts) return;
@@ -68,13 +65,13 @@ template <class Isa, class T>
 HEED_INLINE void few_products(Index rows, Index cols, Index depth, const T* a, Index a_row, Index a_step, const WholeRows<Isa, T>& b, T* c,
     Index c_row, bool accumulate, const std::type_identity_t<T>* after) {
   using P = Packet<Isa, T>;
-  for (Index i = 0; i < rows; i += kFewRows)
+  for (Index i = 0; i < rows; i += kProductRows)
     for (Index n = 0; n < cols; n += P::lanes) {
       const Index left = cols - n;
-      P sums[kFewRows][1] = {};
-      multiply_tile<Isa, T, kFewRows, 1>(depth, EdgeRows<T, kFewRows>(a + i * a_row, a_row, a_step), b.data + n, b.row, sums);
+      P sums[kProductRows][1] = {};
+      multiply_tile<Isa, T, kProductRows, 1>(depth, EdgeRows<T, kProductRows>(a + i * a_row, a_row, a_step), b.data + n, b.row, sums);
 #pragma GCC unroll 4
-      for (int r = 0; r < kFewRows; ++r) {
+      for (int r = 0; r < kProductRows; ++r) {
         if (i + r >= rows) break;
         T* target = c + (i + r) * c_row + n;
         P sum = sums[r][0];
@@ -95,15 +92,15 @@ struct FewKeysForward {
     for (Index head = begin; head < end; ++head) {
       const Index b = head / a.heads, h = head % a.heads, kv = a.kv_head(h);
       const WholeRows<Isa, T> v(a.v.at(b, kv), a.v.row, a.keys, a.value_width);
-      for (Index i = 0; i < a.queries; i += kFewRows) {
-        const Index rows = std::min<Index>(kFewRows, a.queries - i), keys = std::min(a.keys, a.visible_keys(b, i + rows - 1));
-        P scores[kFewRows];
+      for (Index i = 0; i < a.queries; i += kProductRows) {
+        const Index rows = std::min<Index>(kProductRows, a.queries - i), keys = a.visible_keys(b, i + rows - 1);
+        P scores[kProductRows];
         few_scores<Isa>(a, b, h, i, keys, scores);
-        T weights[kFewRows * P::lanes], largest[kFewRows], after[kFewRows];
+        T weights[kProductRows * P::lanes], largest[kProductRows], after[kProductRows];
 #pragma GCC unroll 4
-        for (int r = 0; r < kFewRows; ++r) largest[r] = scores[r].largest();
+        for (int r = 0; r < kProductRows; ++r) largest[r] = scores[r].largest();
 #pragma GCC unroll 4
-        for (int r = 0; r < kFewRows; ++r) {
+        for (int r = 0; r < kProductRows; ++r) {
           const T shift = largest[r] < T(0.5 * kMaskedScore) ? T(0) : largest[r];  // no key is seen
           const P e = exp2_of_nonpositive(scores[r] - P::broadcast(shift));
           e.store(weights + r * P::lanes);
@@ -120,36 +117,37 @@ struct FewKeysForward {
   }
 };
 
-/// The gradients of heads [begin, end) of keys and values.
+/// The gradients of heads [begin, end) of keys and values, for `lanes` queries at most.
 template <class T>
 struct FewKeysBackward {
-  /// Weights and dS of `kFewRows` queries from `first` on, stored `lanes` apart; zeros for those that have no key.
+  /// Weights and dS of `kProductRows` queries from `first` on, stored `lanes` apart; zeros for those that have no key.
   template <class Isa>
   HEED_INLINE static void rows(
       const Attention<T>& a, const AttentionGradients<T>& g, Index b, Index h, Index first, Index keys, T* weights, T* grads) {
     using P = Packet<Isa, T>;
     const Index kv = a.kv_head(h);
-    P scores[kFewRows];
+    P scores[kProductRows];
     few_scores<Isa>(a, b, h, first, keys, scores);
-    ColumnProducts<Isa, T, kFewRows, false> upstream{};
-    P p[kFewRows];
+    ColumnProducts<Isa, T, kProductRows, false> upstream{};
+    P p[kProductRows];
+    bool empty[kProductRows];
     const T* log_sum = g.log_sum + a.row_number(b, h, 0);
     const P zero = P::zero(), scale = P::broadcast(T(a.scale));
 #pragma GCC unroll 4
-    for (int r = 0; r < kFewRows; ++r) {
+    for (int r = 0; r < kProductRows; ++r) {
       const Index i = std::min(first + r, a.queries - 1);
       upstream.x[r] = g.dy.at(b, h, i);
-      p[r] = is_empty_row(log_sum[i]) ? zero : exp2_of_nonpositive(scores[r] - P::broadcast(log_sum[i]));
+      empty[r] = is_empty_row(log_sum[i]);
+      p[r] = empty[r] ? zero : exp2_of_nonpositive(scores[r] - P::broadcast(log_sum[i]));
     }
     multiply_rows<Isa>(RowsSource<T>{a.v.at(b, kv), a.v.row, keys, a.value_width, nullptr}, 0, upstream);
 #pragma GCC unroll 4
-    for (int r = 0; r < kFewRows; ++r) {  // as GradientRows
+    for (int r = 0; r < kProductRows; ++r) {  // as GradientRows
       const P dp = upstream.sums[r];
       const T total = p[r].sum(), delta = total > T(0) ? P::fma(p[r], dp, zero).sum() / total : T(0);
       if (total > T(0) && (total < T(1 - kSumError<T>) || total > T(1 + kSumError<T>))) p[r] = p[r] / P::broadcast(total);
       p[r].store(weights + r * P::lanes);
-      const bool empty = is_empty_row(log_sum[std::min(first + r, a.queries - 1)]);
-      (empty ? zero : p[r] * (dp - P::broadcast(delta)) * scale).store(grads + r * P::lanes);
+      (empty[r] ? zero : p[r] * (dp - P::broadcast(delta)) * scale).store(grads + r * P::lanes);
     }
   }
 
@@ -158,17 +156,19 @@ struct FewKeysBackward {
     constexpr Index lanes = Packet<Isa, T>::lanes;
     const Attention<T>& a = *problem;
     const AttentionGradients<T>& g = *gradients;
-    T weights[(lanes + kFewRows) * lanes + kFewRows], grads[(lanes + kFewRows) * lanes + kFewRows];
+    HEED_ASSERT(a.queries <= lanes && !g.d_bias && !g.d_slopes && !g.d_weights);
+    constexpr Index rows_stored = std::max<Index>(lanes, kProductRows);
+    T weights[rows_stored * lanes], grads[rows_stored * lanes];
     bool counts[lanes];
     for (Index head = begin; head < end; ++head) {
       const Index b = head / a.kv_heads, kv = head % a.kv_heads, group = a.heads / a.kv_heads;
-      const Index keys = a.queries > 0 ? std::min(a.keys, a.visible_keys(b, a.queries - 1)) : 0;
+      const Index keys = group * a.queries > 0 ? a.visible_keys(b, a.queries - 1) : 0;
       T *dk = g.dk.at(b, kv), *dv = g.dv.at(b, kv);
       for (Index j = keys; j < a.keys; ++j)
         std::fill_n(dk + j * g.dk.row, a.width, T(0)), std::fill_n(dv + j * g.dv.row, a.value_width, T(0));
       const WholeRows<Isa, T> k(a.k.at(b, kv), a.k.row, a.keys, a.width);
       for (Index h = kv * group; h < (kv + 1) * group; ++h) {
-        for (Index i = 0; i < a.queries; i += kFewRows) rows<Isa>(a, g, b, h, i, keys, weights + i * lanes, grads + i * lanes);
+        for (Index i = 0; i < a.queries; i += kProductRows) rows<Isa>(a, g, b, h, i, keys, weights + i * lanes, grads + i * lanes);
         const T* log_sum = g.log_sum + a.row_number(b, h, 0);
         bool all = true;
         for (Index i = 0; i < a.queries; ++i) counts[i] = !is_empty_row(log_sum[i]), all = all && counts[i];
@@ -185,7 +185,7 @@ struct FewKeysBackward {
 
 }  // namespace detail
 
-/// Whether the functions here can compute a problem: they know none of the options.
+/// Whether the functions here can compute a problem: of the options they know causal masks and lengths of keys alone.
 template <class T>
 bool has_few_keys(const Attention<T>& a, Index lanes) {
   return a.keys <= lanes && std::max(a.width, a.value_width) <= kFewKeysWidth &&

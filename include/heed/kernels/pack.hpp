@@ -31,7 +31,7 @@ struct LaneRows {
 
   const T* rows[P::lanes];
   unsigned char counts[P::flag_bytes] = {};  ///< 1 or 0 for each row
-  bool any = false;                          ///< whether there is a row that counts; without one nothing may be read
+  bool any;                                  ///< whether there is a row that counts; without one nothing may be read
 
   HEED_INLINE LaneRows(const RowsSource<T>& x, Index i) : any(i < x.rows) {
     Index spare = std::max<Index>(0, x.rows - 1 - i);
@@ -48,7 +48,7 @@ struct LaneRows {
   HEED_INLINE P keep(const P& x) const { return P::template select_flags<0>(counts, x, P::zero()); }
 };
 
-/// Whether the rows i, i + 1, ... that fill a vector are all there and count.
+/// Whether the rows i, i + 1, ... that fill a vector are all there, and there are no flags.
 template <class Isa, class T>
 HEED_INLINE bool fills_lanes(const RowsSource<T>& x, Index i) {
   return i + Packet<Isa, T>::lanes <= x.rows && !x.flags;

@@ -83,7 +83,7 @@ struct RowProducts {
 }  // namespace detail
 
 /// The most rows that `row_products` takes.
-inline constexpr Index kProductRows = 4;
+inline constexpr int kProductRows = 4;
 
 /// products[i][j] = Σ x[i][d] y[j][d] for `rows` rows x, the same bits as `multiply_tiles` gives; without a y[j], or where its flag is 0, the sum is 0.
 /// `fetches`: short rows that come from beyond L2 (keys of 64 and 128 features 1.05 to 1.25 times as fast; in L2, and rows of 768 and more numbers, 0.8 to 0.9).
