@@ -24,24 +24,19 @@ struct RowsSource {
   const unsigned char* flags;  ///< null: all rows count
 };
 
-/// Rows i, i + 1, ... of a source, one a lane. Rows that there are none of, or that do not count, are read as another one, and `keep` makes zeros of their lanes.
+/// Rows i, i + 1, ... of a source, one a lane. The last stands for those that there are none of; `keep` makes zeros of their lanes, and of rows that do not count.
 template <class Isa, class T>
 struct LaneRows {
   using P = Packet<Isa, T>;
 
   const T* rows[P::lanes];
   unsigned char counts[P::flag_bytes] = {};  ///< 1 or 0 for each row
-  bool any;                                  ///< whether there is a row that counts; without one nothing may be read
+  bool any;                                  ///< whether there is a row; without one nothing may be read
 
   HEED_INLINE LaneRows(const RowsSource<T>& x, Index i) : any(i < x.rows) {
-    Index spare = std::max<Index>(0, x.rows - 1 - i);
-    if (x.flags) {
-      while (spare >= 0 && i + spare < x.rows && !x.flags[i + spare]) --spare;
-      any = any && spare >= 0;
-    }
     for (Index r = 0; r < P::lanes; ++r) {
-      const bool mine = i + r < x.rows && !(x.flags && !x.flags[i + r]);
-      rows[r] = x.data + (i + (mine ? r : spare)) * x.row, counts[r] = mine;
+      rows[r] = x.data + std::max<Index>(0, std::min(i + r, x.rows - 1)) * x.row;
+      counts[r] = i + r < x.rows && !(x.flags && !x.flags[i + r]);
     }
   }
   HEED_INLINE const T* at(Index r) const { return rows[r]; }
