@@ -172,4 +172,24 @@ void dispatch(Arguments... arguments) {
   }
 }
 
+/// Asks the memory for `count` numbers from p on, which need not be there. Fewer than half a cache line are not worth an instruction.
+template <int count, class T>
+HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
+#if HEED_HAS_VECTORS
+  constexpr int size = static_cast<int>(sizeof(T)), line = size < 64 ? 64 / size : 1;
+  if constexpr (2 * count >= line)
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i += line) __builtin_prefetch(p + i);
+#endif
+}
+
+/// The compiler may not compute this pointer or number from others: for loops in which it would make one pointer out of several and keep a distance for
+/// every use instead, of which there are more than registers.
+template <class Value>
+HEED_INLINE void keep_in_register([[maybe_unused]] Value& value) {
+#if HEED_HAS_VECTORS
+  asm volatile("" : "+r"(value));
+#endif
+}
+
 }  // namespace heed::inline HEED_ABI

@@ -113,26 +113,6 @@ struct Packet<Scalar, T> {
   }
 };
 
-/// Asks the memory for `count` numbers from p on, which need not be there. Fewer than half a cache line are not worth an instruction.
-template <int count, class T>
-HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
-#if HEED_HAS_VECTORS
-  constexpr int size = static_cast<int>(sizeof(T)), line = size < 64 ? 64 / size : 1;
-  if constexpr (2 * count >= line)
-#pragma GCC unroll 8
-    for (int i = 0; i < count; i += line) __builtin_prefetch(p + i);
-#endif
-}
-
-/// The compiler may not compute this pointer or number from others: for loops in which it would make one pointer out of several and keep a distance for
-/// every use instead, of which there are more than registers.
-template <class Value>
-HEED_INLINE void keep_in_register([[maybe_unused]] Value& value) {
-#if HEED_HAS_VECTORS
-  asm volatile("" : "+r"(value));
-#endif
-}
-
 /// As many whole 32-bit numbers as a packet has lanes, for hashing; arithmetic is modulo 2^32.
 template <class Isa, class T>
 struct WholePacket;
@@ -211,13 +191,29 @@ HEED_INLINE void flag_masks(Integers& result, std::index_sequence<I...>) {
   constexpr int lanes = sizeof...(I);
   result = Integers{(Integer(0xff) << ((Group * lanes + static_cast<int>(I)) % 4 * 8))...};
 }
-/// `s` in all lanes. g++ 12 knows what the loop is; unrolled before, as with -O3, it is a masked move a lane, and so are Vector{} + s, s - Vector{} and a list.
-template <class Vector, class Number, int Lanes>
-HEED_INLINE void fill_lanes(Vector& v, Number s, std::integral_constant<int, Lanes>) {
-#if !defined(__clang__)
-#pragma GCC unroll 1
+/// `s` in all lanes. g++ 12 makes one instruction of a loop with -O2 (with -O3 a masked move a lane, with -Os a loop through memory) and of s - Vector{} where s
+/// comes from memory (else moves lane by lane; a list and Vector{} + s are no better); of its built-in function with any flags.
+template <class Isa, class Vector, class Number>
+HEED_INLINE void fill_lanes([[maybe_unused]] Number s, Vector& v) {
+#if defined(__clang__)
+  for (int i = 0; i < Isa::bytes / static_cast<int>(sizeof(Number)); ++i) v[i] = s;
+#else
+  if constexpr (Isa::bytes == Baseline::bytes) v = s - Vector{};
+#if HEED_HAS_X86_DISPATCH
+  typedef Number Few __attribute__((vector_size(16)));
+  typedef float Floats __attribute__((vector_size(16))), Floats512 __attribute__((vector_size(64)));
+  typedef double Doubles __attribute__((vector_size(16))), Doubles512 __attribute__((vector_size(64)));
+  [[maybe_unused]] const Few few{s};  // bits, whatever they are taken for
+  if constexpr (std::is_same_v<Isa, Avx512> && sizeof(Number) == 4)
+    v = reinterpret_cast<Vector>(__builtin_ia32_broadcastss512(reinterpret_cast<Floats>(few), Floats512{}, 0xffff));
+  if constexpr (std::is_same_v<Isa, Avx512> && sizeof(Number) == 8)
+    v = reinterpret_cast<Vector>(__builtin_ia32_broadcastsd512(reinterpret_cast<Doubles>(few), Doubles512{}, 0xff));
+  if constexpr (std::is_same_v<Isa, Avx2> && sizeof(Number) == 4)
+    v = reinterpret_cast<Vector>(__builtin_ia32_vbroadcastss_ps256(reinterpret_cast<Floats>(few)));
+  if constexpr (std::is_same_v<Isa, Avx2> && sizeof(Number) == 8)
+    v = reinterpret_cast<Vector>(__builtin_ia32_vbroadcastsd_pd256(reinterpret_cast<Doubles>(few)));
 #endif
-  for (int i = 0; i < Lanes; ++i) v[i] = s;
+#endif
 }
 template <class Integers, std::size_t... I>
 HEED_INLINE void lane_numbers(Integers& result, std::index_sequence<I...>) {
@@ -241,7 +237,7 @@ struct Packet<Isa, T> {
   HEED_INLINE static Packet zero() { return {Vector{}}; }
   HEED_INLINE static Packet broadcast(T s) {
     Packet r;
-    detail::fill_lanes(r.v, s, std::integral_constant<int, lanes>());
+    detail::fill_lanes<Isa>(s, r.v);
     return r;
   }
   HEED_INLINE static Packet load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
@@ -407,7 +403,7 @@ struct WholePacket<Isa, T> {
 
   HEED_INLINE static WholePacket broadcast(std::uint32_t s) {
     WholePacket r;
-    detail::fill_lanes(r.v, typename P::Integer(s), std::integral_constant<int, P::lanes>());
+    detail::fill_lanes<Isa>(typename P::Integer(s), r.v);
     return r;
   }
   /// first, first + 1, ...
