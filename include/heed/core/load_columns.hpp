@@ -86,7 +86,7 @@ struct RegularRows {
 
   /// Where row `i` begins.
   HEED_INLINE const T* at(Index i) const { return p + i * row; }
-  /// What a lane of numbers of these rows counts: all of it.
+  /// Zeros in the lanes of rows that do not count: here all do.
   template <class P>
   HEED_INLINE P keep(const P& x) const {
     return x;

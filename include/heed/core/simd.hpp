@@ -191,8 +191,8 @@ HEED_INLINE void flag_masks(Integers& result, std::index_sequence<I...>) {
   constexpr int lanes = sizeof...(I);
   result = Integers{(Integer(0xff) << ((Group * lanes + static_cast<int>(I)) % 4 * 8))...};
 }
-/// `s` in all lanes. g++ 12 makes one instruction of a loop with -O2 (with -O3 a masked move a lane, with -Os a loop through memory) and of s - Vector{} where s
-/// comes from memory (else moves lane by lane; a list and Vector{} + s are no better); of its built-in function with any flags.
+/// `s` in all lanes. g++ 12 makes one instruction of its built-in function with any flags; of a loop with -O2 only (-O3: a masked move a lane, -Os: a loop through
+/// memory), of s - Vector{} with -O2 and -O3, where s comes from memory. With 16 bytes s - Vector{} is good everywhere, and for clang the loop.
 template <class Isa, class Vector, class Number>
 HEED_INLINE void fill_lanes([[maybe_unused]] Number s, Vector& v) {
 #if defined(__clang__)
