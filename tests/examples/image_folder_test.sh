@@ -109,6 +109,7 @@ for _ in $(seq 100); do grep -q '"event":"epoch"' killed/log.jsonl 2>/dev/null &
 kill -KILL $!
 wait $! 2>/dev/null
 expect 0 "%" "$program" predict killed/model.safetensors pictures/disc/0.PPM
+rm -r killed  # with it the temporary file of a program that was killed while it wrote: nothing can take that away
 interrupt_early "$program" train pictures --size 256 --batch-size 8 --output run --overwrite  # epochs of seconds
 interrupt '"event":"start"' "$program" train pictures "${small[@]}" --epochs 1000000 --output stopped
 expect 0 "%" "$program" predict stopped/model.safetensors pictures/disc/0.PPM
