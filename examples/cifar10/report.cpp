@@ -27,8 +27,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures on the page
-constexpr std::size_t kGalleryBytes = 1500000;        // of weights: the page stays below 3 MB
+constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures of a run, at most
+constexpr std::size_t kPictureBytes = 2400000;        // which all runs share: the page stays below 3 MB
 constexpr Index kEntropyImages = 500;
 
 std::string base64(std::string_view bytes) {
@@ -59,9 +59,26 @@ struct Answer {
   }
 };
 
+/// How many bytes a run's pictures may still have. A list ends with the first picture that does not fit.
+class Room {
+ public:
+  explicit Room(std::size_t bytes) : left_(bytes) {}
+  /// Appends `entry` if its texts fit; false: they do not.
+  bool add(Json& list, Json entry) {
+    const std::size_t bytes = entry.dump().size();
+    if (bytes > left_) return false;
+    left_ -= bytes;
+    list.push_back(std::move(entry));
+    return true;
+  }
+
+ private:
+  std::size_t left_;
+};
+
 /// Pictures with the attention of every head of the first attention block from every token: weights in 255ths of the largest of their row. As many of
-/// the answers as fit the page, one at least.
-Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::vector<Answer>& answers) {
+/// the answers as there is room for.
+Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::vector<Answer>& answers, Room& room) {
   Json result = Json::array();
   if (model.options.attention != "full") return result;
   for (const Answer& answer : answers) {
@@ -77,8 +94,7 @@ Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::ve
     }
     Json entry = answer.json(images);
     entry["heads"] = weights.size(1), entry["maps"] = base64(maps);
-    result.push_back(std::move(entry));
-    if ((result.size() + 1) * result.front()["maps"].get_ref<const std::string&>().size() > kGalleryBytes) break;
+    if (!room.add(result, std::move(entry))) break;
   }
   return result;
 }
@@ -113,8 +129,8 @@ Json rows_of_arms(const std::vector<FinishedRun>& runs, std::vector<std::string>
   return rows;
 }
 
-/// How the model of a run answers the test images.
-Json seen(StoredModel& model, const heed::ImageDataset& images) {
+/// How the model of a run answers the test images; a third of its `bytes` of pictures are for mistakes.
+Json seen(StoredModel& model, const heed::ImageDataset& images, std::size_t bytes) {
   const heed::Evaluation evaluation = heed::evaluate(model.net, images, {.normalization = model.normalization, .keep_logits = true});
   const Index classes = evaluation.logits.size(1);
   heed::Calibration calibration;
@@ -141,15 +157,17 @@ Json seen(StoredModel& model, const heed::ImageDataset& images) {
   }
   for (const heed::Calibration::Bin& bin : calibration.bins())
     result["bins"].push_back({{"count", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
-  for (const Answer& answer : wrong) result["mistakes"].push_back(answer.json(images));
-  result["gallery"] = gallery(model, images, shown);
+  Room for_mistakes(bytes / 3), for_gallery(bytes - bytes / 3);
+  for (const Answer& answer : wrong)
+    if (!for_mistakes.add(result["mistakes"], answer.json(images))) break;
+  result["gallery"] = gallery(model, images, shown, for_gallery);
   result["heads"] = heads_of(model, images);
   return result;
 }
 
 std::string model_path(const std::string& folder) { return (fs::path(folder) / "model.safetensors").string(); }
 
-Json run_of(const std::string& folder, const DataSource& data) {
+Json run_of(const std::string& folder, const DataSource& data, std::size_t picture_bytes) {
   const std::string path = model_path(folder);
   StoredModel model = load(path);
   require_own_data(model, path, data);
@@ -165,7 +183,7 @@ Json run_of(const std::string& folder, const DataSource& data) {
   return {{"name", (name.has_filename() ? name : name.parent_path()).filename().string()}, {"net", model.options.net},
       {"attention", model.options.attention}, {"seed", start.value("seed", Json())}, {"parameters", start.value("parameters", Json(0))},
       {"recipe", compared_words(start)}, {"epochs", std::move(epochs)}, {"result", std::move(result)},
-      {"seen", seen(model, data.images.test)}};
+      {"seen", seen(model, data.images.test, picture_bytes)}};
 }
 
 /// The models of a file that `evaluate --corruptions --output` wrote.
@@ -198,7 +216,7 @@ int report(const ReportOptions& options) {
   for (const std::string& folder : options.runs) {
     fmt::print("{}\n", folder);
     std::fflush(stdout);
-    all["runs"].push_back(run_of(folder, data));
+    all["runs"].push_back(run_of(folder, data, kPictureBytes / options.runs.size()));
   }
 
   std::vector<FinishedRun> finished;

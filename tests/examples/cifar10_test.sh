@@ -107,6 +107,9 @@ grep -qaF "$hash" said.safetensors || fault "another model was read than the one
 expect 0 "article with attention full (2 blocks, behind block 1, feed-forward 1, relative bias) on 9 test images of $kind; 45 of 225 tokens" "$program" evaluate variant/model.safetensors --data part --deletion --images 9
 expect 0 "the page: wide.html" "$program" report variant --data part --output wide.html
 (($(stat -c %s wide.html) < 3000000)) || fault "the page is larger than 3 MB"
+expect 0 "the page: many.html" "$program" report $(printf 'variant %.0s' {1..16}) --data part --output many.html
+(($(stat -c %s many.html) < 3000000)) || fault "the page of many runs is larger than 3 MB"
+rm many.html
 expect 0 "as ONNX" "$program" export variant/model.safetensors --onnx variant.onnx
 grep -qa attention.1.mixer/bias variant.onnx || fault "variant.onnx lost the relative bias"
 rm variant.onnx
