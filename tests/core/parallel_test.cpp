@@ -74,6 +74,12 @@ TEST_CASE("the one loop runs every chunk, whatever number of workers it is told"
   });
 }
 
+TEST_CASE("a wrong HEED_ISA is an exception for the caller of a loop that asks for it",
+    "[.][wrong_isa]") {  // run with HEED_ISA=wrong, see tests/CMakeLists.txt
+  const ThreadScope scope(2);
+  CHECK_THROWS_WITH(parallel_for(8, 1, [](Index, Index) { (void)isa_level(); }), contains("HEED_ISA is 'wrong'"));
+}
+
 TEST_CASE("ThreadScope bounds the threads at work") {
   for_every_backend([](Backend) {
     std::mutex mutex;

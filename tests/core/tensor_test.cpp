@@ -360,6 +360,15 @@ TEST_CASE("flattened moves the memory along") {
   CHECK(x.data() == nullptr);
 }
 
+TEST_CASE("a tensor without a shape has no rows, however it is looked at") {
+  Tensor<float, 3> x;
+  CHECK(x.rows() == 0);
+  CHECK(x.as_rows().size() == 0);
+  CHECK(x.matrix().size() == 0);
+  CHECK(std::as_const(x).matrix().size() == 0);
+  CHECK(std::move(x).flattened().shape() == Shape{0});
+}
+
 TEST_CASE("elements of any type are made and destroyed once each") {
   REQUIRE(Tracked::alive == 0);
   {

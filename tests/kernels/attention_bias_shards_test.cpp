@@ -59,6 +59,21 @@ TEST_CASE("a table of distances, whose rows overlap, is folded once a number") {
   for (Index i = 0; i < 8; ++i) CHECK(table[i] == 11);
 }
 
+TEST_CASE("rows that overlap otherwise are folded by one thread") {
+  const auto a = problem(8, 1, 128, 128);
+  for (int round = 0; round < 300; ++round) {
+    const ThreadScope scope(4);
+    Tensor<double, 1> table({2 * 127 + 128});
+    table.fill(0);
+    kernels::detail::BiasShards<double> shards(a, {table.data(), 0, 0, 2, 1});
+    shards.sums.fill(1);
+    shards.fold();
+    double sum = 0;
+    for (Index i = 0; i < table.size(); ++i) sum += table[i];
+    REQUIRE(sum == 8 * 128 * 128);  // no addition is lost
+  }
+}
+
 TEST_CASE("a bias of each batch, or of one batch, needs no copies") {
   double number = 0;
   CHECK(kernels::detail::BiasShards<double>(problem(3, 1, 1, 1), {&number, 1, 0, 0, 0}).size == 0);

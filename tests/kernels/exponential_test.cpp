@@ -181,7 +181,8 @@ TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float,
       },
       Function::exp2, x.data(), y.data(), Index(x.size()));
   const std::vector<T> z = {infinity, T(1e30), T(single ? 88.73 : 709.79), T(single ? 88.7228 : 709.782), nan, -infinity, T(-1e30),
-      T(single ? -104 : -746), 0, T(-0.0), 1, 2, 3, 4, 5, 6};
+      T(single ? -104 : -746), 0, T(-0.0), T(single ? 0x1.62e42ep6 : 0x1.62e42fefa39efp9), T(single ? 0x1.62e43p6 : 0x1.62e42fefa39fp9), 3,
+      4, 5, 6};  // [10] and [11]: the last number with a finite exponential, and the next one
   for_every_isa<Evaluate<T>, T>(
       [&](const char* isa) {
         INFO(isa);
@@ -191,6 +192,8 @@ TEMPLATE_TEST_CASE("exponential: the ends of the range", "[exponential]", float,
         for (std::size_t i = 5; i < 8; ++i) CHECK(y[i] == 0);
         CHECK(y[8] == 1);
         CHECK(y[9] == 1);
+        CHECK(double(y[10]) == Approx(std::exp(double(z[10]))).epsilon(1e-5));
+        CHECK(y[11] == infinity);
       },
       Function::exp, z.data(), y.data(), Index(z.size()));
   const std::vector<T> w = {0, T(-0.0), -infinity, T(-1e30), nan, T(-86.7), T(-708), -40, -1, -2, -3, -4, -5, -6, -7, -8};

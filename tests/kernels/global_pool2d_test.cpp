@@ -53,6 +53,9 @@ TEST_CASE("the global maximum passes NaN on") {
   heed::kernels::global_max_pool2d_forward(1, 5, 18, x.data(), y.data(), nullptr);
   CHECK(std::isnan(y[4]));
   CHECK(y[5] == 0);
+  x.fill(-0.0f);
+  heed::kernels::global_max_pool2d_forward(1, 5, 18, x.data(), y.data(), nullptr);
+  CHECK(std::signbit(y[4]));
 }
 
 TEST_CASE("the mean of a large image keeps its digits") {

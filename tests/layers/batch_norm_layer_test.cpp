@@ -20,3 +20,10 @@ TEST_CASE("an image batch and its pixels as tokens are normalised alike, and lea
   CHECK(reference::same_bits(images.running_var(), tokens.running_var()));
   CHECK(reference::same_bits(images.forward(x), tokens.forward(as_tokens)));
 }
+
+TEST_CASE("statistics of another number of channels are not copied") {
+  BatchNorm2d<float> from({.num_features = 4, .affine = false}), to({.num_features = 8, .affine = false});
+  CHECK_THROWS_WITH(copy_parameters(from, to),
+      contains("running_mean is 4 in the model that is copied, running_mean is 8 in the other; nothing is copied"));
+  CHECK(to.running_mean().size() == 8);
+}

@@ -23,7 +23,7 @@ namespace heed::inline HEED_ABI {
 ///
 /// Buffers are 64-byte aligned (a cache line, an AVX-512 register); those of 4 MiB and more ask Linux for huge pages, without which a convolution that
 /// walks through several of them is 10 % slower. Size classes are powers of two in four steps, so at most a fifth
-/// of a buffer is unused. At most `limit()` bytes lie idle; beyond that a freed buffer goes back to the system. Unless set, the limit
+/// of a buffer is unused (of less than 256 bytes half of it: they have whole lines). At most `limit()` bytes lie idle; beyond that a freed buffer goes back to the system. Unless set, the limit
 /// follows the use: it is the most bytes that were ever in use at once, and 1 GiB at least. So it does not cut into the steps of a large
 /// model; only a step whose tensors of many sizes, freed one after another, add up to more than it ever holds at once gets into
 /// the limit, asks the system again every time, and wants `set_limit` with more.
@@ -186,7 +186,8 @@ class BufferPool {
 };
 
 /// Until the end of the scope the calling thread's tensors take their memory from `pool`, which must live as long as the scope, and give it
-/// back there. A tensor may cross the border either way: its buffer then goes to the pool that is current when it ends.
+/// back there. A tensor may cross the border either way: its buffer then goes to the pool that is current when it ends, and `used_bytes()` of the one that
+/// it left keeps counting it. Where many leave for good, `set_limit` says what may lie idle.
 class PoolScope {
  public:
   /// Opens the scope for the calling thread.

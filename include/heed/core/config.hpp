@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-/// The few macros of the library and the version. No other file defines one that outlives it, but for compiled.hpp, which is for one file of a program.
+/// The few macros of the library and the version. Beside it isa.hpp says what the compiler can do (HEED_HAS_X86_DISPATCH, HEED_AVX512_TARGET), and compiled.hpp is for one file of a program.
 
 #define HEED_VERSION_MAJOR 0
 #define HEED_VERSION_MINOR 1

@@ -65,7 +65,7 @@ inline IsaLevel limited_level(IsaLevel best, const char* asked) {
 }  // namespace detail
 
 /// The instruction set that kernels use in this process: the best one that the CPU has, or a lower one named by the environment variable
-/// HEED_ISA (avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name. With HEED_ONE_ISA the one that there is.
+/// HEED_ISA (avx512, avx2, baseline, scalar), which is read once. Throws std::invalid_argument for another name. With HEED_ONE_ISA the one that there is.
 inline IsaLevel isa_level() {
 #if defined(HEED_ONE_ISA)
   return OneIsa::bytes == 64   ? IsaLevel::avx512
@@ -172,14 +172,15 @@ void dispatch(Arguments... arguments) {
   }
 }
 
-/// Asks the memory for `count` numbers from p on, which need not be there. Fewer than half a cache line are not worth an instruction.
-template <int count, class T>
+/// Asks the memory for `count` numbers from p on, which need not be there, and keeps them as near as `locality` says (3: in all caches, as
+/// __builtin_prefetch has it). Fewer than half a cache line are not worth an instruction.
+template <int count, int locality = 3, class T>
 HEED_INLINE void ask_for([[maybe_unused]] const T* p) {
 #if HEED_HAS_VECTORS
   constexpr int size = static_cast<int>(sizeof(T)), line = size < 64 ? 64 / size : 1;
   if constexpr (2 * count >= line)
 #pragma GCC unroll 8
-    for (int i = 0; i < count; i += line) __builtin_prefetch(p + i);
+    for (int i = 0; i < count; i += line) __builtin_prefetch(p + i, 0, locality);
 #endif
 }
 

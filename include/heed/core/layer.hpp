@@ -148,17 +148,19 @@ void copy_parameters(const From& from, To& to) {
     require<ShapeError>(source[i].parameter->shape() == target[i].parameter->shape(), "copy_parameters: ", source[i].name, " is ",
         source[i].parameter->shape(), " in the model that is copied, ", target[i].name, " is ", target[i].parameter->shape(),
         " in the other; nothing is copied");
+  for (std::size_t i = 0; i < source_buffers.size(); ++i)
+    require<ShapeError>(source_buffers[i].buffer->shape() == target_buffers[i].buffer->shape(), "copy_parameters: ", source_buffers[i].name,
+        " is ", source_buffers[i].buffer->shape(), " in the model that is copied, ", target_buffers[i].name, " is ",
+        target_buffers[i].buffer->shape(), " in the other; nothing is copied");
   using U = typename To::scalar;
   for (std::size_t i = 0; i < source.size(); ++i) {
     for (Index j = 0; j < source[i].parameter->size(); ++j)
       target[i].parameter->value()[j] = static_cast<U>(source[i].parameter->value()[j]);
     target[i].parameter->freeze(source[i].parameter->frozen());
   }
-  for (std::size_t i = 0; i < source_buffers.size(); ++i) {
-    target_buffers[i].buffer->resize(source_buffers[i].buffer->shape());
+  for (std::size_t i = 0; i < source_buffers.size(); ++i)
     for (Index j = 0; j < source_buffers[i].buffer->size(); ++j)
       (*target_buffers[i].buffer)[j] = static_cast<U>((*source_buffers[i].buffer)[j]);
-  }
 }
 
 namespace detail {

@@ -6,6 +6,7 @@
 
 #include <heed/core/config.hpp>
 #include <heed/core/context.hpp>
+#include <heed/core/isa.hpp>
 #include <heed/core/tensor.hpp>
 
 // What runs the loops is chosen at run time (Backend) among what this program was compiled with (core/config.hpp): OpenMP, std::thread, and always a plain loop.
@@ -99,7 +100,10 @@ namespace detail {
 
 inline constexpr int kMaxWorkers = 256;  // scratch of a call is found through an array of this length on the stack
 
-inline int worker_count(Index chunks) { return static_cast<int>(std::min<Index>({chunks, chunks > 1 ? thread_count() : 1, kMaxWorkers})); }
+inline int worker_count(Index chunks) {
+  if (chunks > 1) (void)isa_level();  // a wrong HEED_ISA is the caller's exception: within the loop it would end the program
+  return static_cast<int>(std::min<Index>({chunks, chunks > 1 ? thread_count() : 1, kMaxWorkers}));
+}
 
 /// The body of a loop without its type, so that what runs loops is compiled once and not for each of them: `call(body, chunk, worker)`.
 struct ChunkBody {

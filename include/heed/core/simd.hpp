@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -11,13 +12,16 @@
 #include <heed/core/isa.hpp>
 #include <heed/core/shape.hpp>
 
-// The only file that names vector types.
+// This file and load_columns.hpp, which shuffles, are the only ones that name vector types.
 #if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"  // about vectors that cross function calls; ours never do, everything here is inlined
 #endif
 
 namespace heed::inline HEED_ABI {
+
+static_assert(!HEED_HAS_VECTORS || std::endian::native == std::endian::little,
+    "heed: on big-endian machines define HEED_NO_SIMD (CMake: HEED_SIMD=OFF)");
 
 /// Copies `count` numbers, fewer than `limit` (a power of two), in pieces whose lengths are powers of two; none if `count` is not positive.
 template <int limit, class T>

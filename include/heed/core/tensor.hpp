@@ -50,7 +50,7 @@ class TensorView<const T, Rank> {
   /// Size of axis `axis`; negative axes count from the end.
   Index size(int axis) const { return shape_[axis]; }
   /// Product of the sizes of all axes but the last.
-  Index rows() const { return shape_.rows(); }
+  Index rows() const { return shape_.rank() == 0 && Rank > 0 ? 0 : shape_.rows(); }
   /// Size of the last axis.
   Index features() const { return shape_.features(); }
   /// All elements, row-major.
@@ -217,8 +217,9 @@ class Tensor : public TensorView<const T, Rank> {
   /// The elements as one axis; the memory moves along, so views of this tensor stay valid as long as the result lives.
   Tensor<T, 1> flattened() && {
     Tensor<T, 1> result;
+    result.shape_ = Shape{this->size()};
     result.data_ = std::exchange(this->data_, nullptr);
-    result.shape_ = Shape{std::exchange(this->shape_, Shape{}).size()};
+    this->shape_ = Shape{};
     result.capacity_ = std::exchange(capacity_, 0);
     result.fresh_ = fresh_;
     return result;
@@ -241,7 +242,7 @@ class Tensor : public TensorView<const T, Rank> {
   /// The elements, to write: as of TensorView.
   /// @{
   T* data() { return const_cast<T*>(this->data_); }  // the elements are ours and were never const
-  TensorView<T, Rank> view() { return {data(), this->shape_}; }
+  TensorView<T, Rank> view() { return this->shape_.rank() == Rank ? TensorView<T, Rank>(data(), this->shape_) : TensorView<T, Rank>(); }
   MatrixMap<T> matrix() { return view().matrix(); }
   std::span<T> span() { return view().span(); }
   template <class... Positions>

@@ -271,11 +271,11 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
     return attention_forward(joined, rows, log_sum, weights);
   }
   const TileSizes<T> sizes;
-  if (has_few_keys(a, sizes.lanes) && has_few_queries(a) && !weights) {
+  if (few_keys_fits(a, sizes.lanes) && few_keys_pays(a) && !weights) {
     return parallel_for(heads, few_keys_grain(a, sizes.lanes, 2),
         [&](Index begin, Index end) { dispatch<detail::FewKeysForward<T>, T>(&a, &y, log_sum, begin, end); });
   }
-  // Few heads are cut into ranges of queries, each of which packs the keys again: at least eight tiles, so that packing stays below 2 %.
+  // Few heads are cut into ranges of queries, each of which packs the keys again: at least four tiles, so that packing stays below 2 %.
   Index ranges = 1, job_rows = a.queries;
   for (const Index threads = thread_count(); threads > 1 && heads * ranges < 4 * threads && job_rows > 8 * sizes.rows;) {
     ranges *= 2;

@@ -320,7 +320,7 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   const TileSizes<T> sizes;
   const Index query_heads = a.batches * a.heads, chunks = std::max<Index>(1, (a.keys + kBackwardKeys - 1) / kBackwardKeys);
 
-  if (has_few_keys(a, sizes.lanes) && a.queries <= sizes.lanes && !g.d_bias && !g.d_slopes && !g.d_weights) {
+  if (few_keys_fits(a, sizes.lanes) && a.queries <= sizes.lanes && !g.d_bias && !g.d_slopes && !g.d_weights) {
     return parallel_for(heads, few_keys_grain(a, sizes.lanes, 5.0 * static_cast<double>(a.heads / a.kv_heads)),
         [&](Index begin, Index end) { dispatch<detail::FewKeysBackward<T>, T>(&a, &g, begin, end); });
   }

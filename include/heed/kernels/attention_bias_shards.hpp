@@ -27,8 +27,9 @@ template <class T>
 struct BiasShards {
   Index shards = 1, size = 0;  ///< size 0: no copies, all batches add to the bias itself
   Index heads = 1, rows = 1, cols = 1;
-  MaskRef<T> copy;    ///< the first copy, with strides of its own
-  MaskRef<T> target;  ///< element (0, head, row, col) of the bias
+  bool rows_meet = false;  ///< rows of the bias have numbers in common: they are not added to at once
+  MaskRef<T> copy;         ///< the first copy, with strides of its own
+  MaskRef<T> target;       ///< element (0, head, row, col) of the bias
   Tensor<T, 1> sums;
 
   BiasShards(const Attention<T>& a, const MaskRef<T>& bias) : target(bias) {
@@ -46,6 +47,7 @@ struct BiasShards {
       sums = Tensor<T, 1>({shards * size});
       copy.data = sums.data() + first;
     } else {
+      rows_meet = rows_overlap(a, bias);
       rows = bias.query ? a.queries : 1, cols = bias.key ? keys : 1;
       copy = {nullptr, 0, bias.head ? rows * cols : 0, bias.query ? cols : 0, bias.key ? Index(1) : Index(0)};
       size = heads * rows * cols;
@@ -54,7 +56,7 @@ struct BiasShards {
     }
   }
   void fold() {
-    parallel_for(size > 0 ? heads * rows : 0, 1 + 16384 / (shards * cols + 1), [&](Index begin, Index end) {
+    parallel_for(size > 0 ? heads * rows : 0, rows_meet ? heads * rows : 1 + 16384 / (shards * cols + 1), [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row)
         for (Index s = 0; s < shards; ++s)
           for (Index j = 0; j < cols; ++j)

@@ -57,7 +57,7 @@ struct AttentionDropout {
 ///
 /// One rule for masks in the whole library: **true = attend**. A key is attended if every mask that is given says so; a bias of -1e30 or less (-inf
 /// among them) masks as well. A row without any attended key gives y = 0 and no gradient. Keys and values that no query attends
-/// may hold anything, NaN included.
+/// may hold anything, NaN included, but for keys of a block that another row of the block attends; docs/notation.md has that and what scores near -3e29 do.
 template <class T>
 struct Attention {
   Index batches = 0, heads = 0, kv_heads = 0;               ///< query head h uses key head h / (heads / kv_heads)

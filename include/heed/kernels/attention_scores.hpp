@@ -57,7 +57,7 @@ class TransposedRows {
 template <class T>
 struct ScoreScratch {
   Index q_row = 0;        ///< elements from row to row of scaled_q
-  Index s_row = 0;        ///< and of s and slope: an odd number of lines, so that rows do not share cache sets
+  Index s_row = 0;        ///< and of s and slope: a line beyond whole chunks, so that rows do not share cache sets
   T* packed_k = nullptr;  ///< the keys, see TransposedRows
   T* scaled_q = nullptr;  ///< the queries, times scale and log2 e
   T* s = nullptr;         ///< the scores

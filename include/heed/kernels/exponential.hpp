@@ -27,7 +27,7 @@ struct Exp2Polynomial<float> {  // error 2.0e-9; the short one, without the last
       1.339887455722318e-03, 1.535336206329824e-04};
   static constexpr double brief[] = {
       6.931469775976779e-01, 2.402224208311130e-01, 5.550733744471444e-02, 9.671512785811676e-03, 1.326472725265875e-03};
-  static constexpr double kSmallest = -125, kLargest = 128;
+  static constexpr double kSmallest = -125, kLargestFinite = 0x1.62e42ep6;   // the largest number whose exponential is finite
   static constexpr double kLn2High = 0.693359375, kLn2Low = -2.12194440e-4;  // the high part has 9 bits: products with n are exact
 };
 template <>
@@ -36,7 +36,7 @@ struct Exp2Polynomial<double> {  // error 3.5e-18
       1.333355814677731159e-03, 1.540353045703849457e-04, 1.525273349029373646e-05, 1.32154353289180147e-06, 1.017820067610068947e-07,
       7.073775141030788854e-09, 4.434626060278615445e-10};
   static constexpr const double (&brief)[11] = full;
-  static constexpr double kSmallest = -1021, kLargest = 1024;
+  static constexpr double kSmallest = -1021, kLargestFinite = 0x1.62e42fefa39efp9;
   static constexpr double kLn2High = 6.93147180369123816490e-01, kLn2Low = 1.90821492927058770002e-10;
 };
 
@@ -138,7 +138,7 @@ HEED_INLINE Packet<Isa, T> exponential(const Packet<Isa, T>& x) {
   if constexpr (std::is_same_v<Isa, Scalar>)
     return y;
   else
-    return P::select_greater(x, P::broadcast(T(detail::Exp2Polynomial<T>::kLargest * detail::kLn2)), P::broadcast(T(HUGE_VAL)), y);
+    return P::select_greater(x, P::broadcast(T(detail::Exp2Polynomial<T>::kLargestFinite)), P::broadcast(T(HUGE_VAL)), y);
 }
 
 inline constexpr float kBellRadius = 13.16f;  ///< where `bell` leaves the normal numbers, with a factor 2 of room

@@ -17,9 +17,7 @@ class FetchAhead {
     Index step;
 
     HEED_INLINE void next() {
-#if HEED_HAS_VECTORS
-      __builtin_prefetch(line, 0, 2);
-#endif
+      ask_for<64, 2>(line);
       line += step;
     }
   };

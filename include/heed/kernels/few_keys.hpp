@@ -187,7 +187,7 @@ struct FewKeysBackward {
 
 /// Whether the functions here can compute a problem: of the options they know causal masks and lengths of keys alone.
 template <class T>
-bool has_few_keys(const Attention<T>& a, Index lanes) {
+bool few_keys_fits(const Attention<T>& a, Index lanes) {
   return a.keys <= lanes && std::max(a.width, a.value_width) <= kFewKeysWidth &&
          !(a.softcap > 0 || a.mask || a.key_mask || a.bias || a.slopes) && !a.dropout.active();
 }
@@ -195,7 +195,7 @@ bool has_few_keys(const Attention<T>& a, Index lanes) {
 /// Whether they gain time forward, where every four queries look at the keys again. (Emerald Rapids, time of the general path over theirs: 4, 8, 12, 16 queries and keys
 /// of 64 features 1.4, 1.2, 0.95, 0.9; of 16 features 2, 1.3, 1.2, 1.05; 64 queries 0.8 to 1. With gradients they always do: 2.0 to 1.1 up to 16.)
 template <class T>
-bool has_few_queries(const Attention<T>& a) {
+bool few_keys_pays(const Attention<T>& a) {
   return a.queries <= 8 || a.queries * (a.width + a.value_width) <= 768;
 }
 

@@ -20,7 +20,7 @@ struct GlobalMax {
   HEED_INLINE void at(Index channel) const {
     P best = P::broadcast(T(-HUGE_VAL)), place = P::zero(), nan = P::zero();
     for (Index i = 0; i < pixels; ++i) take_larger(P::load(x + i * channels + channel), T(static_cast<double>(i)), best, place, nan);
-    (best + nan).store(y + channel);
+    P::nan_or(nan, best).store(y + channel);
     if (winner) place.store_numbers(winner + channel);
   }
   template <class Isa>

@@ -126,7 +126,7 @@ HEED_INLINE void multiply_tile(Index depth, Walk a, const T* b, Index b_step, Pa
   }
 }
 
-/// Rows (of the left operand) or columns that a register tile may read beyond a block, at most, where it may at all.
+/// Rows (of the left operand) or columns that a register tile may read beyond a block, where it may at all: three at most, and one to spare.
 inline constexpr Index kTileSlack = 4;
 
 /// Cuts `rows` rows into tiles and calls `body.template tile<Rows>(row)` for each: `Tallest` rows as long as there are so many, then 8, 4, 2, 1.

@@ -253,7 +253,7 @@ struct TransformTargets {
       T* elsewhere, const Targets* targets) {
     using Tile = typename Targets::template Tile<Size>;
     for (Index tile = first; tile < last; ++tile) {
-      const Tile to(*tiles, *targets, tile, n, elsewhere);
+      Tile to(*tiles, *targets, tile, n, elsewhere);
       if (tile + 1 < last) Tile(*tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
       sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
           FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{from->data + (tile - first) * from->row, from->point, bias + n, to});
