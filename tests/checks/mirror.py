@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each header has its test file, each layer its page with the derivation, each benchmark and page its header; each test case of a room its name."""
+"""Each header has its test file, each layer its page with the derivation and a row in the list of layers, each benchmark and page its header; each test case of a room its name."""
 import re
 
 import tree
@@ -36,6 +36,26 @@ for folder, ending in (("benchmarks", "_bench.cpp"), ("docs", ".md")):
             header = tree.INCLUDE / subject.parent / (subject.name[: -len(ending)] + ".hpp")
             if not header.exists() and tree.name_of(path) not in NO_HEADER and subject.name != "README.md":
                 faults.append(f"{tree.name_of(path)}: belongs to no header ({tree.name_of(header)} does not exist)")
+
+# The lists of layers and of losses: a row for each class, [`Class`](page) and its header, and a link to each page of the folder.
+ROW = re.compile(r"^\| \[`(\w+)`\]\([^)]+\) \|.*\| `heed/([\w/]+\.hpp)` \|$", re.M)
+CLASS = re.compile(r"^class (\w+)\b[^;{]*: public \w+<(?:T, )?\1<", re.M)  # it names itself to its base
+for folder, rooms in (("layers", ("layers", "compose")), ("losses", ("losses",))):
+    index = tree.ROOT / "docs" / folder / "README.md"
+    text = index.read_text(encoding="utf-8") if index.exists() else ""
+    listed = set(ROW.findall(text))
+    there = {(name, str(header.relative_to(tree.INCLUDE))) for header in found if tree.room_of(header) in rooms for name in CLASS.findall(header.read_text())}
+    for name, header in sorted(there - listed):
+        faults.append(f"{tree.name_of(index)}: {name} (heed/{header}) has no row")
+    for name, header in sorted(listed - there):
+        faults.append(f"{tree.name_of(index)}: heed/{header} has no class {name} that is a layer or a loss")
+    linked = set(re.findall(r"\]\(([^)#]+\.md)", text))
+    for page in sorted(linked):
+        if not (index.parent / page).exists():
+            faults.append(f"{tree.name_of(index)}: {page} does not exist")
+    for page in sorted(index.parent.glob("*.md")):
+        if page != index and page.name not in linked:
+            faults.append(f"{tree.name_of(index)}: {page.name} is not linked")
 
 # One program a room: Catch2 wants the names of all its cases to differ.
 for room in sorted(path for path in (tree.ROOT / "tests").iterdir() if path.is_dir()):
