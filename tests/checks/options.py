@@ -6,6 +6,8 @@ import tree
 
 REQUIRED = "must be given"
 TABLE = "| option | default | meaning |\n"
+# Pages of the book whose tables are of other rooms than the one that they are called after.
+ROOMS_OF_PAGE = {"training": ["data", "train"]}
 
 
 def structs(header):
@@ -14,7 +16,7 @@ def structs(header):
     text = tree.without_comments(commented)
     found = []
     for name, body in re.findall(r"struct (\w*Options)(?: : \w+)? \{(.*?)\n\};", text, re.S):
-        members = re.findall(r"^  (?!\S.*\()[\w:<>, *]+?\s(\w+)(?:\s*=\s*|\s*(?=[{;]))(.*?);", body, re.M | re.S)
+        members = re.findall(r"^  (?!\S[^=\n]*\()[\w:<>, *]+?\s(\w+)(?:\s*=\s*|\s*(?=[{;]))(.*?);", body, re.M | re.S)
         options = {}
         for option, default in members:
             default, *others = re.split(r", (?=\w+ = )", " ".join(default.split()))  # Index height = 0, width = 0;
@@ -30,7 +32,7 @@ def words(default):
     """A default as a list of words: numbers as floats, names of enumerators without their type."""
     result = []
     for word in default.strip().strip("{}").replace("`", "").replace("−", "-").split(","):
-        word = word.strip().split("::")[-1]
+        word = word.strip().split("::")[-1].removesuffix("()")
         try:
             result.append(float(word))
         except ValueError:
@@ -72,8 +74,10 @@ def check(page, table, candidates, faults):
 faults, tables = [], 0
 for page in sorted((tree.ROOT / "docs").rglob("*.md")):
     parts = page.read_text().split(TABLE)[1:]
-    room = page.parent.name if page.parent.name in tree.ROOMS else page.stem
-    headers = [tree.INCLUDE / room / f"{page.stem}.hpp"] if room == page.parent.name else sorted((tree.INCLUDE / room).glob("*.hpp"))
+    if page.parent.name in tree.ROOMS:
+        headers = [tree.INCLUDE / page.parent.name / f"{page.stem}.hpp"]
+    else:
+        headers = [header for room in ROOMS_OF_PAGE.get(page.stem, [page.stem]) for header in sorted((tree.INCLUDE / room).glob("*.hpp"))]
     candidates = [one for header in headers if header.exists() for one in structs(header)]
     for part in parts:
         check(page, part.split("\n\n")[0], candidates, faults)
