@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
@@ -185,7 +186,7 @@ TEST_CASE("a checkpoint of another training is refused with a sentence, and noth
 TEST_CASE("the checkpoint's own words are not the caller's") {
   const ScratchFolder folder;
   Training<float> own(1);
-  for (const char* taken : {"format", "format_version", "optimizer", "average_updates"})
+  for (const char* taken : {"format", "format_version", "optimizer", "average_updates", "checkpoint_fingerprint"})
     CHECK_THROWS_WITH(
         io::save_checkpoint(folder.file("x"), own.model, own.optimizer, {{taken, "mine"}}), contains("one of the format's own"));
   CHECK(folder.count() == 0);
@@ -207,6 +208,97 @@ TEST_CASE("numbers that are none are no checkpoint: the one before stays") {
   spoiled(named_buffers(own.model).front().buffer->data()[2], "model.norm.running_mean holds inf");
   spoiled(own.optimizer.named_state().front().tensor->data()[0], "optimizer.first.weight.exp_avg holds inf");
   spoiled(own.average.named_averages().front().buffer->data()[0], "average.first.weight holds inf");
+}
+
+TEST_CASE("a count that a training cannot go on from is refused, and nothing changes") {
+  Saved saved;
+  Training<float>& own = saved.own;
+  const auto before = own.all();
+  const auto refused = [&](const std::string& words) {
+    CHECK_THROWS_AS(io::load_checkpoint(saved.path, own.model, own.optimizer, &own.average), FileError);
+    CHECK_THROWS_WITH(io::load_checkpoint(saved.path, own.model, own.optimizer, &own.average), contains(words));
+    CHECK(own.all() == before);
+  };
+  const std::string limit = text(io::kMostCounted);
+  for (const Index most : {io::kMostCounted + 1, std::numeric_limits<Index>::max()}) {
+    Index& steps = *own.optimizer.named_step_counts().front().count;
+    const Index kept = std::exchange(steps, most);
+    io::save_checkpoint(saved.path, own.model, own.optimizer, {}, &own.average);
+    steps = kept;
+    refused(text("optimizer.first.weight.step is ", most, ", expected at most ", limit));
+
+    const Index updates = own.average.updates();
+    own.average.set_updates(most);
+    io::save_checkpoint(saved.path, own.model, own.optimizer, {}, &own.average);
+    own.average.set_updates(updates);
+    refused("average_updates: expected a whole number from 0 to " + limit);
+  }
+  *own.optimizer.named_step_counts().front().count = io::kMostCounted;
+  own.average.set_updates(io::kMostCounted);
+  io::save_checkpoint(saved.path, own.model, own.optimizer, {}, &own.average);
+  io::load_checkpoint(saved.path, own.model, own.optimizer, &own.average);
+  own.run(2, 3);
+  CHECK(own.average.updates() == io::kMostCounted + 1);
+}
+
+TEST_CASE("a checkpoint that is not as it was written is refused, and nothing changes") {
+  Saved saved;
+  Training<float>& own = saved.own;
+  const auto before = own.all();
+  const auto load = [&](std::string content) {
+    io::load_checkpoint(SafetensorsReader(std::move(content), "f"), own.model, own.optimizer, &own.average);
+  };
+  const auto refused = [&](std::string content, const std::string& words) {
+    CHECK_THROWS_AS(load(content), FileError);
+    CHECK_THROWS_WITH(load(content), contains(words));
+    CHECK(own.all() == before);
+  };
+  const std::string whole = read_file(saved.path);
+  const auto flipped = [&](std::size_t place, int bit) {
+    std::string content = whole;
+    content[place] = static_cast<char>(static_cast<unsigned char>(content[place]) ^ (1u << bit));
+    return content;
+  };
+  const SafetensorsReader file(whole, "f");
+  for (const auto& entry : file.entries()) {  // no number is left out, and a bit that leaves a finite number is seen, too
+    refused(flipped(entry.offset, 0), "f: the checkpoint is damaged: its content has the fingerprint ");
+    refused(flipped(entry.offset + entry.bytes - 1, 0), "the checkpoint is damaged");
+  }
+  io::save_checkpoint(saved.path, own.model, own.optimizer, {{"position", "step 4"}}, &own.average);
+  std::string reworded = read_file(saved.path);
+  reworded.replace(reworded.find("step 4"), 6, "step 5");
+  refused(reworded, "the checkpoint is damaged");
+  std::string older = whole;  // files without a fingerprint are taken
+  older.replace(older.find("checkpoint_fingerprint"), 10, "CHECKPOINT");
+  load(older);
+  CHECK(own.all() == before);
+}
+
+TEST_CASE("numbers that no training goes on from are refused, and nothing changes") {
+  Saved saved;
+  Training<float>& own = saved.own;
+  const auto before = own.all();
+  const std::string whole = [&] {
+    std::string content = read_file(saved.path);
+    return content.replace(content.find("checkpoint_fingerprint"), 10, "CHECKPOINT");  // somebody else's file
+  }();
+  const SafetensorsReader file(whole, "f");
+  const auto refused = [&](const std::string& name, float number, const std::string& words) {
+    std::string content = whole;
+    const auto& entry = file.at(name);
+    std::memcpy(content.data() + entry.offset + entry.bytes - sizeof number, &number, sizeof number);
+    const auto load = [&] { io::load_checkpoint(SafetensorsReader(content, "f"), own.model, own.optimizer, &own.average); };
+    CHECK_THROWS_AS(load(), FileError);
+    CHECK_THROWS_WITH(load(), contains("f: no training goes on from this checkpoint: " + name + " holds " + words));
+    CHECK(own.all() == before);
+  };
+  const float infinity = std::numeric_limits<float>::infinity();
+  refused("model.head.bias", infinity, "inf at element 2 of 3");
+  refused("model.norm.running_var", std::numeric_limits<float>::quiet_NaN(), "nan at element 5 of 6");
+  refused("average.first.weight", -infinity, "-inf at element 23 of 24");
+  refused("optimizer.head.bias.exp_avg", infinity, "inf at element 2 of 3");
+  refused("optimizer.head.bias.exp_avg_sq", infinity, "inf at element 2 of 3, a mean of squares");
+  refused("optimizer.head.bias.exp_avg_sq", -1e-30f, "-1e-30 at element 2 of 3, a mean of squares");
 }
 
 TEST_CASE("a checkpoint is not taken, and not given back, while the averages are in the model") {

@@ -154,7 +154,7 @@ class ParameterOptimizer : public Optimizer<T> {
   ParameterOptimizer& operator=(ParameterOptimizer&&) noexcept = default;
   /// @}
 
-  /// torch's keys of the state tensors that a group needs.
+  /// torch's keys of the state tensors that a group needs. What ends in "_sq" is a mean of squares: a checkpoint with a negative one is refused.
   virtual std::span<const std::string_view> state_keys(std::size_t group) const = 0;
   /// Works off one piece; called from several threads. Ends in `run(rule, piece)`.
   virtual void update(const Piece& piece) const = 0;
