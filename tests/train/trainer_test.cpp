@@ -249,6 +249,24 @@ TEST_CASE("gradients longer than max_gradient_norm are scaled down to it before 
   }
 }
 
+TEST_CASE("gradients whose squares overflow end the step with a sentence, and no weight moves") {
+  for (const double most : {1.0, std::numeric_limits<double>::infinity()})
+    for (const Index shards : {1, 2}) {
+      const SeedScope seed(1);
+      Sequential model(Linear<double>({.in_features = 3, .out_features = 2}));
+      Adam<double> optimizer(named_parameters(model));
+      Trainer trainer(model, CrossEntropyLoss<double>(), optimizer, ConstantSchedule{}, {.max_gradient_norm = most, .shards = shards});
+      Tensor<double, 2> x({4, 3});
+      for (Index i = 0; i < x.size(); ++i) x[i] = 1e200;
+      const std::string before = weights_hash(model);
+      const auto step = [&] { trainer.step(x, std::vector<int>{0, 1, 1, 1}); };
+      CHECK_THROWS_AS(step(), AnomalyError);
+      CHECK_THROWS_WITH(step(), contains("the gradients are finite numbers, but too large to be squared and added up") &&
+                                    contains("at step 0; a smaller learning rate"));
+      CHECK((weights_hash(model) == before && trainer.next_step() == 0));
+    }
+}
+
 TEST_CASE("what dropout draws follows the trainer's seed and the number of the step") {
   const auto loss = [](std::uint64_t seed, Index first_step) {
     const SeedScope weights(4);

@@ -31,7 +31,7 @@ void over_gradients(const std::vector<NamedParameter<T>>& parameters, const F& f
 }  // namespace detail
 
 /// The Euclidean norm of all gradients together, of those that `clip_gradient_norm` scales. Summed in double (torch: in the gradients' type, where 1e30 overflows)
-/// and in a fixed order; not finite if a gradient is not.
+/// and in a fixed order; not finite if a gradient is not, or if the sum is not (of doubles beyond 1e154).
 template <class T>
 double gradient_norm(const std::vector<NamedParameter<T>>& parameters) {
   double square = 0;
@@ -46,7 +46,8 @@ double gradient_norm(const std::vector<NamedParameter<T>>& parameters) {
 }
 
 /// Scales all gradients together so that their Euclidean norm, which is `norm`, is at most `max_norm`: as torch's `clip_grads_with_norm_`, the factor is
-/// max_norm / (norm + 1e-6) where that is below 1. A norm that is not finite spoils all gradients, as in torch.
+/// max_norm / (norm + 1e-6) where that is below 1. A norm that is not finite spoils all gradients, as in torch: an infinite one
+/// makes zeros of those that are finite. Look at the norm before you step, as Trainer does.
 template <class T>
 void clip_gradients_with_norm(const std::vector<NamedParameter<T>>& parameters, double max_norm, double norm) {
   require(max_norm >= 0, "clip_gradient_norm: max_norm must not be negative, is ", max_norm);

@@ -107,8 +107,8 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// One step on one batch. `x` is anything that the model takes. Throws AnomalyError when the loss or a gradient is not a finite number, and then has changed no
-  /// weight (running statistics and gradients it has). Under an AnomalyScope the sentence names the first layer that gave such a number.
+  /// One step on one batch. `x` is anything that the model takes. Throws AnomalyError when the loss, a gradient or the sum of the gradients' squares is not a finite
+  /// number, and then has changed no weight (running statistics and gradients it has). Under an AnomalyScope the sentence names the first layer that gave such a number.
   template <class X, class Labels>
   StepReport step(const X& x, const Labels& labels) {
     StepReport report{.step = step_, .images = counted_labels(loss_, labels), .learning_rate_factor = schedule_(step_)};
@@ -225,8 +225,9 @@ class Trainer {
     }
   }
 
-  /// The norm of the gradients is not finite: one of them is not. (Or they are so large that the sum of their squares is not; then there is nothing to report.)
-  void report_gradient() const {
+  /// The norm of the gradients is not finite: one of them is not, or (in double) they are so large that the sum of their squares is not. Clipping would make them
+  /// zeros, and an optimiser's mean of squares would stay infinite.
+  [[noreturn]] void report_gradient() const {
     for (const auto& [name, parameter] : parameters_) {
       if (parameter->frozen() || !parameter->has_gradient()) continue;
       const Index place = first_anomaly(parameter->gradient(), parameter->size());
@@ -235,6 +236,8 @@ class Trainer {
             parameter->shape(), ", at step ", step_,
             "; a smaller learning rate or gradient clipping may help, and an AnomalyScope finds the layer");
     }
+    fail<AnomalyError>("Trainer: the gradients are finite numbers, but too large to be squared and added up (beyond about 1e154), at step ",
+        step_, "; a smaller learning rate, or smaller inputs, may help");
   }
 
   Model& model_;
