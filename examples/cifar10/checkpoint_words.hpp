@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <heed/io/checkpoint.hpp>
 #include <heed/io/json.hpp>
 #include <heed/io/safetensors.hpp>
 #include <heed/train/trainer.hpp>
@@ -54,9 +55,13 @@ inline Position read_position(const heed::SafetensorsReader& file, const heed::J
 
   const auto number = [&](std::string_view key, bool whole) -> const heed::Json& {
     const heed::Json* value = at.find(key);
-    const bool fits = value && value->is_number() && value->as_number() >= 0 && (!whole || value->is_integer());
-    heed::require<heed::FileError>(fits, file.path(), ": the metadata's \"position\": ", key, " is ", value ? value->kind() : "not there",
-        whole ? ", expected a whole number from 0 on" : ", expected a number from 0 on");
+    const bool counts = value && value->is_integer() && value->as_integer() <= heed::io::kMostCounted;
+    const bool fits = value && value->is_number() && value->as_number() >= 0 && (!whole || counts);
+    heed::require<heed::FileError>(fits, file.path(), ": the metadata's \"position\": ", key, " is ",
+        !value               ? "not there"
+        : value->is_number() ? value->to_string()
+                             : value->kind(),
+        whole ? heed::text(", expected a whole number from 0 to ", heed::io::kMostCounted) : ", expected a number from 0 on");
     return *value;
   };
   const auto count = [&](std::string_view key) { return static_cast<Index>(number(key, true).as_integer()); };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Checkpoints and models: a file is of this training, which then goes on, or nothing changes.
+#include <algorithm>
+
 #include <heed/compose/sequential.hpp>
 #include <heed/io/checkpoint.hpp>
 #include <heed/layers/batch_norm1d.hpp>
@@ -26,9 +28,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       else
         io::load_checkpoint(file, model, optimizer);
       taken = true;
-      for (const auto& [name, steps] : optimizer.named_step_counts()) fuzz::demand(*steps >= 0);
+      for (const auto& [name, steps] : optimizer.named_step_counts()) fuzz::demand(*steps >= 0 && *steps <= io::kMostCounted);
     });
-    if (taken) return 0;
+    if (taken) {
+      for (const auto& [name, parameter] : named_parameters(model)) std::fill_n(parameter->gradient(), parameter->size(), 1.0f);
+      optimizer.step();
+      for (const auto& [name, steps] : optimizer.named_step_counts()) fuzz::demand(*steps >= 1);
+      if (averaged) average.update();
+      return 0;
+    }
     fuzz::demand(weights_hash(model) == before);
   }
   for (const bool strict : {true, false})

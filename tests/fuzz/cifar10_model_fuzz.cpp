@@ -30,6 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const cifar10::Position position = cifar10::read_position(file, recipe, 3, 195);
     fuzz::demand(position.epoch.epoch >= 0 && position.epoch.epoch <= 3 && position.epoch.steps >= 0 && position.epoch.steps <= 195);
     fuzz::demand(position.records >= 0 && position.epoch.loss_sum >= 0);
+    const heed::Index batch = 256;  // what the next step does
+    fuzz::demand(position.images + (position.epoch.images + batch) > 0 && position.epoch.correct + batch > 0);
   });
   return 0;
 }

@@ -175,9 +175,17 @@ TEST_CASE("a checkpoint's words come back, and a step that no run has is refused
   const std::string deep = refusal("{\"net\":" + std::string(100000, '[') + std::string(100000, ']') + "}", at);
   CHECK(deep.find("at most 64 levels") != std::string::npos);
   CHECK(refusal(ours, with("\"steps\":12", "\"steps\":1e300")) ==
-        "f: the metadata's \"position\": steps is a number, expected a whole number from 0 on");
+        "f: the metadata's \"position\": steps is 1e+300, expected a whole number from 0 to 9007199254740992");
   CHECK(refusal(ours, with("\"records\":2", "\"records\":-2")) ==
-        "f: the metadata's \"position\": records is a whole number, expected a whole number from 0 on");
+        "f: the metadata's \"position\": records is -2, expected a whole number from 0 to 9007199254740992");
+  for (const std::string key : {"\"images\":3072", "\"correct\":1024", "\"images_before\":50000", "\"records\":2"})  // are added to
+    for (const char* number : {"9007199254740993", "9223372036854775807"}) {
+      const std::string name = key.substr(0, key.find(':'));
+      CHECK(refusal(ours, with(key, name + ':' + number)) == heed::text("f: the metadata's \"position\": ", name.substr(1, name.size() - 2),
+                                                                 " is ", number, ", expected a whole number from 0 to 9007199254740992"));
+    }
+  CHECK(refusal(ours, with("\"images\":3072", "\"images\":9007199254740992")) == "no error");
+  CHECK(refusal(ours, with("\"images\":3072", "\"images\":\"many\"")).find("images is a string, expected a whole") != std::string::npos);
   CHECK(refusal(ours, with("\"steps\":12", "\"steps\":196")) ==
         "f: the metadata's \"position\" is step 196 of epoch 1, expected one of 195 of 3");
 }
