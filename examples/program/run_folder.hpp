@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <heed/core/shape.hpp>
 #include <heed/io/atomic_file.hpp>
 
 #include "json_text.hpp"
@@ -72,7 +73,7 @@ class RunFolder {
     opened_ = true;
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder_, ignored))
-      if (entry.path().filename().string().find(".part-") != std::string::npos) fs::remove(entry.path(), ignored);
+      if (heed::is_temporary_name(entry.path().filename().string())) fs::remove(entry.path(), ignored);
   }
 
   /// Makes the folder and starts the log. Throws FileError.
@@ -115,13 +116,15 @@ class RunFolder {
     heed::write_file(writing_path(), text_);
   }
 
-  /// The new run has written its model: now the log takes the place of the old one too.
+  /// The new run has written its model: now the log takes the place of the old one too, and then the old checkpoint goes. A program that is killed in between leaves
+  /// nothing that --resume takes for what it is not: the old checkpoint goes on beside its own log, and beside the new log it is refused, unless the recipe is
+  /// the same. (Two files cannot be renamed at once: for a moment the old log stands beside the new model, and log.jsonl.new, still there, says so.)
   void model_is_written() {
     if (!std::exchange(replaces_, false)) return;
-    remove_checkpoint();  // of the old run
     std::error_code error;
     std::filesystem::rename(new_log_path(), log_path(), error);
     if (error) heed::fail<heed::FileError>(log_path(), ": cannot replace it: ", error.message());
+    remove_checkpoint();  // of the old run
   }
 
   /// The run is finished: there is nothing to resume.

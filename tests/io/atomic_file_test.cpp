@@ -200,6 +200,20 @@ extern "C" int fsync(int file) {
   return static_cast<int>(syscall(SYS_fsync, file));
 }
 
+TEST_CASE("A temporary name is told from others", "[atomic_file]") {
+  const ScratchFolder folder;
+  {
+    heed::AtomicFile file(folder.file("a.bin"));
+    for (const auto& entry : fs::directory_iterator(folder.path())) CHECK(heed::is_temporary_name(entry.path().filename().string()));
+    CHECK(folder.count() == 1);
+  }
+  CHECK(heed::is_temporary_name("log.jsonl.part-0123456789abcdef"));
+  for (const char* other :
+      {"", "log.jsonl", ".part-0123456789abcdef", "notes.part-1.txt", "a.part-0123456789abcde", "a.part-0123456789abcdefg",
+          "a.part-0123456789abcdeg", "a.part_0123456789abcdef", "a.part-0123456789abcdef0", "a.part-0123456789abcdef.txt"})
+    CHECK_FALSE(heed::is_temporary_name(other));
+}
+
 TEST_CASE("The bytes are on the device before they take the name", "[atomic_file]") {
   const ScratchFolder folder;
   const std::string path = folder.file("a.bin");

@@ -24,6 +24,20 @@
 
 namespace heed::inline HEED_ABI {
 
+namespace detail {
+/// What stands between a path and the digits of its temporary name, and how many digits there are.
+inline constexpr std::string_view kPartMark = ".part-";
+inline constexpr std::size_t kPartDigits = 16;
+}  // namespace detail
+
+/// Whether a file's name ends as AtomicFile's temporary ones do. A program that is killed while it writes leaves such a file behind.
+inline bool is_temporary_name(std::string_view name) {
+  if (name.size() <= detail::kPartMark.size() + detail::kPartDigits) return false;
+  const std::string_view digits = name.substr(name.size() - detail::kPartDigits);
+  name.remove_suffix(detail::kPartDigits);
+  return name.ends_with(detail::kPartMark) && digits.find_first_not_of("0123456789abcdef") == digits.npos;
+}
+
 /// Writes a file so that `path` holds either what it held before or all of the new content, never a part: the bytes go to a temporary
 /// name in the same folder (`path` + ".part-" and 16 hexadecimal digits), `commit` flushes them to the device and renames. Without
 /// `commit`, and after any failure, the temporary file is removed and `path` is untouched. A symbolic link stays one: the file that it
@@ -49,10 +63,10 @@ class AtomicFile {
     constexpr int kAttempts = 8;
     for (int attempt = 0; attempt < kAttempts && !file_; ++attempt) {
       const auto now = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-      char suffix[32];
-      std::snprintf(suffix, sizeof suffix, ".part-%016llx", static_cast<unsigned long long>(mix_bits(now ^ mix_bits(++counter))));
+      char digits[detail::kPartDigits + 1];
+      std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(mix_bits(now ^ mix_bits(++counter))));
       temporary_ = target_;
-      temporary_ += suffix;
+      temporary_ += text(detail::kPartMark, digits);
       file_ = std::fopen(temporary_.string().c_str(), "wbx");
       if (!file_ && errno != EEXIST) break;
     }
