@@ -164,7 +164,8 @@ class Run {
   heed::Json recipe() const {
     Json words{{"net", options_.net.net}, {"attention", options_.net.attention}, {"seed", options_.seed}};
     words.update(recipe_words(options_));
-    words.update({{"dataset", data_.name()}, {"training images", train_.size()}, {"fingerprint of the images", images_hash_}});
+    words.update({{"dataset", data_.name()}, {"training images", train_.size()}, {"fingerprint of the images", images_hash_},
+        {"instruction set (HEED_ISA)", heed::isa_name()}});
     return heed::Json::parse(words.dump(), "the recipe");
   }
 
@@ -221,7 +222,7 @@ class Run {
     folder_.open();
     Json record{{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
         {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()},
-        {"steps_per_epoch", steps}};
+        {"isa", heed::isa_name()}, {"steps_per_epoch", steps}};
     record.update(recipe_words(options_));
     record.update({{"training_images", train_.size()}, {"parameters", summary.parameters}, {"forward_flops", summary.flops()},
         {"training_flops", summary.training_flops()}});

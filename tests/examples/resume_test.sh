@@ -21,27 +21,48 @@ expect 0 "test accuracy" "$program" train "${recipe[@]}" --output kept --checkpo
 [[ $(same_part whole) == "$(same_part kept)" ]] || fault "checkpoints change a run: $(diff <(same_part whole) <(same_part kept))"
 [[ ! -e kept/checkpoint.safetensors ]] || fault "a finished run keeps its checkpoint"
 
-# Killed after a random part of what the whole run took. (A step's checkpoint takes longer than the step: many moments are within the writing.)
-kills=0
-"$program" train "${recipe[@]}" --output killed --checkpoint-every 1 >first.txt 2>&1 &
-for _ in $(seq 200); do [[ -e killed/checkpoint.safetensors ]] && break; sleep 0.05; done
-kill -KILL $! 2>/dev/null && kills=1
-wait $! 2>/dev/null
-for round in $(seq 2 "${HEED_KILLS:-3}"); do
-  [[ -e killed/checkpoint.safetensors ]] || break  # it has ended
-  "$program" train "${recipe[@]}" --output killed --checkpoint-every 1 --resume --threads $((round % 3 + 1)) >more.txt 2>&1 &
-  sleep "0.$((RANDOM % 40 + 10))"
-  kill -KILL $! 2>/dev/null && kills=$((kills + 1))
-  wait $! 2>/dev/null
+# Killed as often as $HEED_KILLS says: a run that comes to its end before that is held against the whole one, and the next begins. Every other kill comes at a random
+# moment, the ones between as soon as a half-written file is seen; where that still lies there afterwards, the kill fell into the writing.
+wanted=${HEED_KILLS:-3} kills=0 torn=0
+ended_as_whole() {
+  [[ $(same_part whole) == "$(same_part killed)" ]] || fault "a killed run is another one: $(diff <(same_part whole) <(same_part killed))"
+  cmp whole/model.safetensors killed/model.safetensors || fault "a killed run has another model"
+  [[ -z $(find killed -name '*.part-*') ]] || fault "the killed run left $(find killed -name '*.part-*')"
+}
+for round in $(seq $((10 * wanted))); do
+  ((kills < wanted)) || break
+  resume=()
+  if [[ -e killed/checkpoint.safetensors ]]; then resume=(--resume); else rm -rf killed; fi
+  : >said.txt
+  "$program" train "${recipe[@]}" --output killed --checkpoint-every 1 "${resume[@]}" --threads $((round % 3 + 1)) >said.txt 2>&1 &
+  for _ in $(seq 200); do
+    if ((${#resume[@]})); then grep -q "resumed at step" said.txt && break; else [[ -e killed/checkpoint.safetensors ]] && break; fi
+    sleep 0.02
+  done
+  if ((round % 2)); then
+    for _ in $(seq 20000); do compgen -G 'killed/*.part-*' >/dev/null && break; done
+  else
+    sleep "0.$((RANDOM % 2))$((RANDOM % 10))$((RANDOM % 10))"
+  fi
+  kill -KILL $! 2>/dev/null
+  status=0
+  wait $! 2>/dev/null || status=$?
+  if [[ $status == 137 && -e killed/checkpoint.safetensors ]]; then
+    kills=$((kills + 1))
+    [[ -z $(find killed -name '*.part-*') ]] || torn=$((torn + 1))
+  elif [[ $status == 0 ]]; then
+    ended_as_whole
+  elif [[ $status != 137 ]]; then
+    fault "a run that was resumed ended with $status: $(cat said.txt)"
+  fi
 done
-echo "killed $kills times"
-cp -r killed broken
+echo "killed $kills times, $torn of them within the writing of a file"
+((kills == wanted)) || fault "killed $kills times, not $wanted"
+((wanted < 20 || torn > 0)) || fault "none of $wanted kills fell into the writing of a file"
 if [[ -e killed/checkpoint.safetensors ]]; then
   expect 0 "resumed at step" "$program" train "${recipe[@]}" --output killed --resume
 fi
-[[ $(same_part whole) == "$(same_part killed)" ]] || fault "a killed run is another one: $(diff <(same_part whole) <(same_part killed))"
-cmp whole/model.safetensors killed/model.safetensors || fault "a killed run has another model"
-[[ -z $(find killed -name '*.part-*') ]] || fault "the killed run left $(find killed -name '*.part-*')"
+ended_as_whole
 
 # Ctrl-C writes a checkpoint, too.
 set -m  # a job of its own: others do not hear SIGINT
@@ -73,9 +94,19 @@ expect 2 "training images was 160, now it is 150" "$program" train "${endless[@]
 cp -r part mended
 printf '\x01' | dd of=mended/data_batch_3.bin bs=1 conv=notrunc status=none  # the first label was 0
 expect 2 "fingerprint of the images was" "$program" train "${endless[@]/part/mended}" --output held --resume
+isa_of() { grep -o '"isa":"[a-z0-9]*"' "$1/log.jsonl" | cut -d: -f2; }
+other=scalar
+if [[ ${HEED_ISA:-} == scalar ]]; then other=baseline; fi
+expect 0 "test accuracy" env HEED_ISA=$other "$program" train --net article --epochs 1 --seed 3 "${common[@]}" --output other
+[[ -n $(isa_of held) ]] || fault "the log does not say the instruction set: $(head -n 1 held/log.jsonl)"
+if [[ $(isa_of other) != "$(isa_of held)" ]]; then  # else the program was built for one
+  expect 2 "instruction set (HEED_ISA) was $(isa_of held), now it is $(isa_of other)" env HEED_ISA=$other "$program" train "${endless[@]}" --output held --resume
+fi
 expect 2 "holds a run" "$program" train "${recipe[@]}" --output held
 [[ $(cat held/* | cksum) == "$before" ]] || fault "a refused run changed something"
-head -c 3000 held/checkpoint.safetensors >cut && mv cut held/checkpoint.safetensors
+{ head -c -1 stopped/checkpoint.safetensors; printf '\xbf'; } >held/checkpoint.safetensors  # another number, and a finite one
+expect 2 "checkpoint.safetensors: the checkpoint is damaged" "$program" train "${endless[@]}" --output held --resume
+head -c 3000 stopped/checkpoint.safetensors >cut && mv cut held/checkpoint.safetensors
 expect 2 "checkpoint.safetensors: at offset" "$program" train "${endless[@]}" --output held --resume
 cp whole/model.safetensors held/checkpoint.safetensors
 expect 2 "was it written by cifar10 train" "$program" train "${endless[@]}" --output held --resume
@@ -91,19 +122,39 @@ expect 2 "the last good checkpoint is wild/checkpoint.safetensors" "$program" tr
 [[ $output =~ cifar10:\ [a-z0-9]+\.[a-z0-9]+:\ (forward|backward)\ gives && $output == *", at step "* && $output != *"--anomaly finds"* ]] || fault "no layer or no step: $output"
 expect 2 "there is no checkpoint to go back to" "$program" train "${wild[@]}" --output wild2
 
-# A full disk (here: files that may not grow so long) ends the run with a sentence; the checkpoint before it can be read.
+# A full disk ends the run with a sentence; the checkpoint before it can be read. Files that may not grow so long stand for it, and where that is allowed a file
+# system of memory that has room for one checkpoint, and not for the next one beside it.
 mkdir full && cp stopped/* full/
 before=$(cksum <full/checkpoint.safetensors)
 expect 2 "checkpoint.safetensors: cannot" bash -c 'trap "" XFSZ; ulimit -f 100; exec "$@"' limited \
   "$program" train "${endless[@]}" --output full --checkpoint-every 1 --resume
 [[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a full disk cost the checkpoint"
 [[ -z $(find full -name '*.part-*') ]] || fault "a full disk left $(find full -name '*.part-*')"
-if [[ $(id -u) != 0 ]]; then
-  chmod a-w full
-  expect 2 "cannot" "$program" train "${endless[@]}" --output full --checkpoint-every 1 --resume
-  chmod u+w full
-  [[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a read-only folder cost the checkpoint"
+small_disk() {  # KIBIBYTES COMMAND...: runs it with a file system of that size in the folder disk
+  unshare --map-root-user --mount bash -c 'mount -t tmpfs -o "size=$1k" none disk && shift && exec "$@"' small "$@"
+}
+mkdir disk
+if small_disk 100 true 2>/dev/null; then
+  room=$(($(du --total --apparent-size -k stopped/* | tail -n 1 | cut -f1) + 200))
+  expect 2 "checkpoint.safetensors: cannot write: No space left" small_disk "$room" bash -c \
+    'cp stopped/* disk/ || exit; status=0; "$@" || status=$?; cp disk/* full/; exit "$status"' filled "$program" train "${endless[@]}" --output disk --checkpoint-every 1 --resume
+  [[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a file system without room cost the checkpoint"
+  [[ -z $(find full -name '*.part-*') ]] || fault "a file system without room left $(find full -name '*.part-*')"
+else
+  echo "no file system of memory may be mounted here: a full disk is tried by files that may not grow alone"
 fi
+
+# A folder that may not be written to: root may write everywhere, and becomes somebody else.
+somebody=()
+if [[ $(id -u) == 0 ]]; then somebody=(setpriv --reuid 65534 --regid 65534 --clear-groups); fi
+chmod a+rx "$folder" && chmod -R a+rX full part && chmod a-w full
+if "${somebody[@]}" test -r full/checkpoint.safetensors -a -x "$program" && ! "${somebody[@]}" test -w full; then
+  expect 2 "cannot create a temporary file" "${somebody[@]}" "$program" train "${endless[@]}" --output full --checkpoint-every 1 --resume
+  [[ $(cksum <full/checkpoint.safetensors) == "$before" ]] || fault "a read-only folder cost the checkpoint"
+else
+  echo "nobody here may read a folder and not write to it: the case of a read-only folder is left out"
+fi
+chmod u+w full
 
 # A run that takes the place of another keeps that one's checkpoint until it has a model that was judged.
 cp -r stopped replaced
