@@ -141,7 +141,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder)
         shutil.copytree(ROOT / "docs/images", source / "docs/images")
-        (source / "rooms.dox").write_text(rooms(), encoding="utf-8")
+        (source / "docs" / "rooms.dox").write_text(rooms(), encoding="utf-8")
         (source / "README.md").write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
         for name, path in pages.items():
             (source / "docs" / name).write_text(of_page(path.read_text(encoding="utf-8"), pages), encoding="utf-8")
