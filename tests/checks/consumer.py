@@ -45,8 +45,22 @@ def installed(folder):
 
 
 def find_package(folder):
-    build_consumer(folder, f"-DCMAKE_PREFIX_PATH={installed(folder)}",
+    prefix = f"-DCMAKE_PREFIX_PATH={installed(folder)}"
+    refused(folder, prefix)
+    build_consumer(folder, prefix,
                    [*LOOPS, ("compiled", ["-DCOMPILED=ON", "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"])])  # how fast it is does not matter here
+
+
+def refused(folder, prefix):
+    """Before 1.0 another minor version is another interface."""
+    config = (tree.INCLUDE / "core" / "config.hpp").read_text()
+    major, minor = (int(re.search(rf"#define HEED_VERSION_{part} (\d+)", config)[1]) for part in ("MAJOR", "MINOR"))
+    for version in (*(f"{major}.{other}" for other in (minor - 1, minor + 1) if other >= 0), f"{major + 1}.0"):
+        command = [*configure(CONSUMER / "find_package", folder / version), f"-DEigen3_DIR={options.eigen}", prefix, f"-DVERSION={version}"]
+        done = subprocess.run([str(part) for part in command], text=True, capture_output=True)
+        if done.returncode == 0 or f'compatible with requested version "{version}"' not in " ".join(done.stderr.split()):
+            sys.exit(f"find_package(heed {version}) of {major}.{minor}: {done.returncode}, {done.stderr}")
+        print(version, "is refused")
 
 
 def old_project(folder):
@@ -124,35 +138,38 @@ def pkg_config(folder):
     eigen = Path(options.eigen).parents[1] / "pkgconfig"
     flags = run("pkg-config", "--cflags", "heed", PKG_CONFIG_PATH=f"{prefix / 'share' / 'pkgconfig'}:{eigen}").split()
     print("pkg-config:", run("pkg-config", "--modversion", "heed", PKG_CONFIG_PATH=prefix / "share" / "pkgconfig").strip(), *flags)
-    run(compiler[0], "-std=c++20", "-O1", *flags, CONSUMER / "main.cpp", "-o", folder / "consumer")
+    run(compiler[0], "-std=c++20", "-O0", "-DHEED_ONE_ISA", *flags, CONSUMER / "net.cpp", "-o", folder / "consumer")
     print(run(folder / "consumer").strip())
 
 
 def include_path(folder):
-    """Two include folders, in the standards and at the levels of optimisation that people use."""
-    native = [] if "-march" in " ".join(compiler) else ["-march=native"]
-    for flags in (["-std=c++20", "-O0"], ["-std=c++20", "-O2", *native], ["-std=c++2b", "-O1"], ["-std=c++2b", "-O3", *native]):
+    """Two include folders, in the standards and at the levels of optimisation that people use. Kernels of all instruction sets, which cost the compiler three times
+    as much as those of one, are compiled once."""
+    one = "-DHEED_ONE_ISA"
+    native = ["-march=native"] if "-march" not in " ".join(compiler) and takes("-march=native") else []
+    for flags in (["-std=c++20", "-O0", one], ["-std=c++20", "-O2", one, *native], ["-std=c++2b", "-O1"], ["-std=c++2b", "-O3", "-DHEED_NO_SIMD"]):
         command = [flag for flag in compiler if not flag.startswith("-std=")]
-        run(*command, *flags, CONSUMER / "main.cpp", "-o", folder / "consumer")
-        print(*flags, "--", run(folder / "consumer").strip())
-    # Kernels for one instruction set alone: it is there, and no other one.
-    run(*compiler, "-O1", "-DHEED_ONE_ISA", CONSUMER / "main.cpp", CONSUMER / "one_isa.cpp", "-o", folder / "consumer")
-    print("-DHEED_ONE_ISA --", said := run(folder / "consumer").strip())
-    if shutil.which("nm"):
-        others = [line for line in run("nm", "-C", folder / "consumer").splitlines() if "run_avx512<" in line]
-        if others and not said.endswith("avx512"):
-            sys.exit(f"with HEED_ONE_ISA the program has kernels of another instruction set: {others[0]}")
+        run(*command, *flags, CONSUMER / "net.cpp", "-o", folder / "consumer")
+        print(*flags, "--", said := run(folder / "consumer").strip())
+        # Kernels for one instruction set alone: it is there, and no other one.
+        if one in flags and shutil.which("nm"):
+            others = [line for line in run("nm", "-C", folder / "consumer").splitlines() if "run_avx512<" in line]
+            if others and not said.endswith("avx512"):
+                sys.exit(f"with HEED_ONE_ISA the program has kernels of another instruction set: {others[0]}")
+
+
+def takes(flag):
+    return subprocess.run([compiler[0], flag, "-fsyntax-only", "-x", "c++", os.devnull], capture_output=True).returncode == 0
 
 
 def single_include(folder):
     """One header, a program of two files."""
     one = folder / "one"
     print(run(sys.executable, tree.ROOT / "cmake" / "single_include.py", one / "heed.hpp", "--stand-ins", folder / "stand-ins").strip())
-    flags = [flag for flag in compiler[1:] if flag != f"-I{tree.ROOT / 'include'}"]
-    text = (CONSUMER / "main.cpp").read_text()
-    (folder / "main.cpp").write_text('#include "heed.hpp"\n' + text[text.index("#include <cstdio>"):])
+    flags = [*(flag for flag in compiler[1:] if flag != f"-I{tree.ROOT / 'include'}"), "-DHEED_ONE_ISA"]
+    (folder / "net.cpp").write_text((CONSUMER / "net.cpp").read_text().replace("<heed/heed.hpp>", '"heed.hpp"'))
     (folder / "other.cpp").write_text('#include "heed.hpp"\nint other();\nint other() { return heed::thread_count(); }\n')
-    run(compiler[0], *flags, "-Wall", "-Wextra", "-Werror", f"-I{one}", folder / "main.cpp", folder / "other.cpp", "-o", folder / "consumer")
+    run(compiler[0], *flags, "-Wall", "-Wextra", "-Werror", f"-I{one}", folder / "net.cpp", folder / "other.cpp", "-o", folder / "consumer")
     print(run(folder / "consumer").strip())
     # The same header by the names of the tree.
     run(compiler[0], *flags, f"-I{folder / 'stand-ins'}", CONSUMER / "main.cpp", "-o", folder / "consumer")

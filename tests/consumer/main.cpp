@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A user's first program: it includes the library, runs a loop on threads, and says on which instruction set.
-#if __has_include(<heed/heed.hpp>)
 #include <heed/heed.hpp>
-#else
-#include <heed/core/layer.hpp>
-#include <heed/core/parallel.hpp>
-#include <heed/core/simd.hpp>
-#endif
 
 #include <cstdio>
 
