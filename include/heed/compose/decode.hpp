@@ -15,9 +15,11 @@ namespace heed::inline HEED_ABI {
 /// say so with a member `mixes_tokens`, and are refused when compiling; those that do so with some options say it with `bool mixes(const Shape& in) const`,
 /// and throw std::invalid_argument. `Sequential`, `Stack` and `Residual` hand the call on:
 ///
-///     auto state = model.decode_state(1, 256);
-///     auto logits = model.decode(prompt, state);                          // (1, T) tokens, then
-///     logits = model.decode(next, state);                                 // (1, 1) token after token
+/// ```cpp
+/// auto state = writer.decode_state(1, 256);
+/// auto scores = writer.decode(prompt, state);                         // (1, T) tokens, then
+/// scores = writer.decode(next, state);                                // (1, 1) token after token
+/// ```
 ///
 /// A state that has `Index length() const`, the tokens it has seen, and `void truncate(Index length)`, which forgets those behind, as KeyValueCache has them, can
 /// be taken back: when a later layer refuses its input, composers leave all states as they were; and a caller may drop tokens.

@@ -12,8 +12,10 @@ namespace heed::inline HEED_ABI {
 
 /// Inference that neither throws nor asks the system for memory, for one shape of input:
 ///
-///     heed::Predictor predictor(model, {1, 32, 32, 3});  // takes all memory and runs the model once
-///     if (!predictor.predict(image, logits.view())) ...  // noexcept: y = model.forward(x), or false
+/// ```cpp
+/// heed::Predictor predictor(model, {1, 32, 32, 3});  // takes all memory and runs the model once
+/// if (!predictor.predict(image, logits.view())) return;  // noexcept: y = model.forward(x), or false
+/// ```
 ///
 /// It holds a pool of its own, with every buffer that the pass needs, and looks at the model, which must live as long. One Predictor serves
 /// one thread at a time; many, each with its own, share one model. A model that takes tensors of any rank wants the rank named:

@@ -27,10 +27,12 @@ struct WeightRows {
 
 /// Weights in the layouts that kernels make of them (packed for the register tile, transformed for Winograd), kept from call to call:
 ///
-///     heed::PreparedWeights weights;
-///     heed::PreparedScope scope(weights);  // for the calls of this thread
-///     model.forward(x);                    // prepares
-///     model.forward(x);                    // finds what is prepared: the same bits
+/// ```cpp
+/// heed::PreparedWeights weights;
+/// heed::PreparedScope scope(weights);  // for the calls of this thread
+/// model.forward(x);                    // prepares
+/// model.forward(x);                    // finds what is prepared: the same bits
+/// ```
 ///
 /// Each use reads the weight once and compares its fingerprint (64 bits for each 4096 numbers) with that of the weight which was prepared: after a training
 /// step, or a change of one number, it is prepared anew, in the same memory. A store serves one thread at a time, and grows with each weight at a new address

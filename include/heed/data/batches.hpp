@@ -83,8 +83,10 @@ class DatasetSource final : public ExampleSource<T> {
 
 /// The batches of a data set, epoch by epoch:
 ///
-///     Batches<float> batches(train, {.shuffle = true, .augmentation = {.translate = 2, .flip = Flip::alternating}});
-///     for (const Batch<float>& batch : batches.epoch(3)) step(batch.images, batch.labels);
+/// ```cpp
+/// Batches<float> batches(train, {.shuffle = true, .augmentation = {.translate = 2, .flip = Flip::alternating}});
+/// for (const Batch<float>& batch : batches.epoch(3)) learn(batch.images, batch.labels);
+/// ```
 ///
 /// What a batch holds is a pure function of (data set, options, epoch, number of the batch): not of threads, prefetching, or what was asked
 /// for before, so that a run is resumed by `epoch(e, first_batch)`. With `prefetch`, a thread that belongs to this object prepares the next

@@ -79,7 +79,9 @@ std::string onnx_bytes(const Model& model, std::vector<Shape> in, const OnnxOpti
 
 /// Writes `onnx_bytes` to `path`, all or nothing (see AtomicFile):
 ///
-///     heed::io::write_onnx("net.onnx", net, heed::Shape{1, 32, 32, 3});
+/// ```cpp
+/// heed::io::write_onnx("net.onnx", model, heed::Shape{1, 32, 32, 3});
+/// ```
 ///
 /// Throws FileError, too, if the file cannot be written or would be larger than the 2 GiB that the format allows.
 template <class Model>

@@ -12,8 +12,10 @@ namespace heed::inline HEED_ABI {
 /// then, of those of 2 P, every other one from the first on, as in the paper's code. Nothing is learned in the paper; attention gives a
 /// gradient for slopes that are.
 ///
-///     const auto slopes = alibi_slopes<float>(heads);
-///     y = attention.forward(q, k, v, {.slopes = slopes.span()});
+/// ```cpp
+/// const auto slopes = alibi_slopes<float>(heads);
+/// y = attention.forward(q, k, v, {.slopes = slopes.span()});
+/// ```
 ///
 /// Throws std::invalid_argument unless there is a head.
 template <class T>

@@ -31,11 +31,13 @@ struct RelativePositionBiasOptions {
 ///
 /// This is not a layer with an input: it gives attention a bias and takes the bias' gradient back.
 ///
-///     typename RelativePositionBias<T>::Cache position;
-///     AttentionMask<T> mask{.bias = bias.forward(queries, keys, position)};
-///     y = attention.forward(q, k, v, mask, cache);
-///     ... = attention.backward(dy, cache, {.d_bias = bias.d_bias(position)});
-///     bias.backward(position);
+/// ```cpp
+/// RelativePositionBias<float>::Cache position;
+/// AttentionMask<float> mask{.bias = bias.forward(queries, keys, position)};
+/// y = attention.forward(q, k, v, mask, cache);
+/// const auto [dq, dk, dv] = attention.backward(dy, cache, {.d_bias = bias.d_bias(position)});
+/// bias.backward(position);
+/// ```
 ///
 /// No queries x keys matrix is made in one dimension: there are queries + keys - 1 distances, and attention reads them along diagonals. A map
 /// takes heads x tokens². The cache holds the bias, also in inference, and its gradient.

@@ -85,9 +85,11 @@ HEED_COMPILE_ONCE(run_adam, false);
 /// The paper's algorithm 1 adds eps at the same place; its "efficient" form, used by others, does not. AMSGrad (Reddi et al. 2018) takes
 /// the largest v so far (before the correction, as torch does). State: `exp_avg` m, `exp_avg_sq` v, `max_exp_avg_sq`.
 ///
-///     AdamW<float> optimizer(named_parameters(model), {.learning_rate = 6e-3, .weight_decay = 0.5},
-///                            {{"*.bias", {.learning_rate = 2e-2, .weight_decay = 0}}, {"*attention*", {.learning_rate = 2e-3}}});
-///     optimizer.step(schedule(step));
+/// ```cpp
+/// AdamW<float> optimizer(named_parameters(model), {.learning_rate = 6e-3, .weight_decay = 0.5},
+///                        {{"*.bias", {.learning_rate = 2e-2, .weight_decay = 0}}, {"*attention*", {.learning_rate = 2e-3}}});
+/// optimizer.step(schedule(step));
+/// ```
 ///
 /// Throws std::invalid_argument for options out of range and for rules that no parameter follows.
 template <class T, bool decoupled>

@@ -15,10 +15,12 @@ namespace heed::inline HEED_ABI {
 /// Several optimisers as one, each for its own parameters: Muon for the matrices of a model, say, and AdamW for the rest. Looks at them; they must outlive it
 /// and stay where they are.
 ///
-///     Muon<float> muon(hidden, {.learning_rate = 2e-3, .adjust_lr = AdjustLr::match_rms_adamw});
-///     AdamW<float> adam(others, {.learning_rate = 2e-3});
-///     JointOptimizer<float> both({&muon, &adam});
-///     Trainer trainer(model, CrossEntropyLoss<float>(), both, schedule);
+/// ```cpp
+/// Muon<float> muon(hidden, {.learning_rate = 2e-3, .adjust_lr = AdjustLr::match_rms_adamw});
+/// AdamW<float> adam(others, {.learning_rate = 2e-3});
+/// JointOptimizer<float> both({&muon, &adam});
+/// Trainer trainer(model, CrossEntropyLoss<float>(), both, schedule);
+/// ```
 ///
 /// A step, a factor of the learning rates and the end of the gradients go to all, one after another; states and step counts are those of all, in their order.
 /// The bits are those of the optimisers stepped by themselves.

@@ -36,10 +36,12 @@ struct AverageKernel {
 /// the weights. What appears under two names (tied weights) is averaged once, under the first. The model must outlive it and stay where
 /// it is.
 ///
-///     WeightAverage<float> average(named_parameters(model), named_buffers(model), {.decay = 0.999});
-///     average.update();                                        // after every step
-///     { AverageScope scope(average); evaluate(model); }        // with the averaged weights
-///     average.copy_to_model();                                 // at the end
+/// ```cpp
+/// WeightAverage<float> average(named_parameters(model), named_buffers(model), {.decay = 0.999});
+/// average.update();                                        // after every step
+/// { AverageScope scope(average); evaluate(model, test); }  // with the averaged weights
+/// average.copy_to_model();                                 // at the end
+/// ```
 template <class T>
 class WeightAverage {
  public:

@@ -65,11 +65,13 @@ struct EpochReport {
 
 /// The training loop: forward, loss, backward, update, again.
 ///
-///     Trainer trainer(model, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 585});
-///     for (Index epoch = 0; epoch < 3; ++epoch) {
-///       EpochReport report = trainer.run_epoch(batches, epoch, [&](const StepReport& step) { show(step); });
-///       Evaluation result = evaluate(model, test);
-///     }
+/// ```cpp
+/// Trainer trainer(model, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 585});
+/// for (Index epoch = 0; epoch < 3; ++epoch) {
+///   EpochReport report = trainer.run_epoch(batches, epoch, [&](const StepReport& step) { show(step); });
+///   Evaluation result = evaluate(model, test);
+/// }
+/// ```
 ///
 /// Looks at the model and the optimiser, which must outlive it and stay where they are; owns the model's cache. Step s runs under
 /// StepScope(seed, s), so what dropout draws depends on nothing else. `loss(logits, labels, d_logits)` returns the loss and writes its
