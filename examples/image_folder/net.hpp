@@ -78,8 +78,7 @@ inline void save(const std::string& path, const Model& model) {
 }
 
 /// Reads what `save` wrote. Throws FileError for a file that is damaged, or of another program.
-inline Model load(const std::string& path) {
-  const heed::SafetensorsReader file(path);
+inline Model load(const heed::SafetensorsReader& file) {
   const program::MetadataReader metadata(file, kFormat, kFormatVersion, "image_folder train");
   const NetOptions options{.size = metadata.whole("size", 2 * kShrink, kMostSize), .width = metadata.whole("width", kHeads, kMostWidth)};
   if (options.size % kShrink != 0) metadata.refuse("size", "is ", options.size, ", expected a multiple of ", kShrink);
@@ -90,8 +89,8 @@ inline Model load(const std::string& path) {
   // Before a net is built: the file must hold its largest matrices.
   const auto expect = [&](const std::string& name, const heed::Shape& shape) {
     const auto* entry = file.find(name);
-    heed::require<heed::FileError>(entry && entry->shape == shape, path, ": the metadata are of another model: expected ", name, " of ",
-        shape, ", found ", entry ? entry->shape.to_string() : "none");
+    heed::require<heed::FileError>(entry && entry->shape == shape, file.path(), ": the metadata are of another model: expected ", name,
+        " of ", shape, ", found ", entry ? entry->shape.to_string() : "none");
   };
   expect("attention.qkv.weight", {12 * options.width, 4 * options.width});
   expect("head.weight", {classes, 4 * options.width});
@@ -99,5 +98,7 @@ inline Model load(const std::string& path) {
   program::load_finite(file, model.net);
   return model;
 }
+/// The same from the file at `path`.
+inline Model load(const std::string& path) { return load(heed::SafetensorsReader(path)); }
 
 }  // namespace image_folder
