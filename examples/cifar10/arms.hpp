@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -14,9 +13,6 @@
 #include "statistics.hpp"
 
 namespace cifar10 {
-
-/// What the log's result says about a model: on the image, with its mirror image, over six views.
-inline constexpr std::array kMeasures{"test_accuracy", "test_accuracy_flip", "test_accuracy_6view"};
 
 /// A finished run, with what its log says of recipe and data.
 struct FinishedRun {

@@ -18,6 +18,7 @@
 #include "data_source.hpp"
 #include "recipe.hpp"
 #include "report_page.hpp"
+#include "robustness_file.hpp"
 #include "stored_model.hpp"
 #include "token_scores.hpp"
 
@@ -186,17 +187,6 @@ Json run_of(const std::string& folder, const DataSource& data, std::size_t pictu
       {"seen", seen(model, data.images.test, picture_bytes)}};
 }
 
-/// The models of a file that `evaluate --corruptions --output` wrote.
-Json robustness_of(const std::string& path) {
-  Json file = Json::parse(heed::read_file(path), nullptr, false);
-  const bool fits = file.is_object() && file.contains("models") && file["models"].is_array() && !file["models"].empty() &&
-                    std::all_of(file["models"].begin(), file["models"].end(), [](const Json& m) {
-                      return m.is_object() && m.contains("accuracy") && m["accuracy"].is_object() && m.contains("clean_accuracy");
-                    });
-  heed::require<heed::FileError>(fits, path, ": expected what cifar10 evaluate --corruptions --output wrote");
-  return std::move(file["models"]);
-}
-
 }  // namespace
 
 int report(const ReportOptions& options) {
@@ -212,7 +202,7 @@ int report(const ReportOptions& options) {
   Json all = {{"dataset", data.name()}, {"generated", data.generated}, {"classes", class_names(data.images.test)}, {"runs", Json::array()},
       {"robustness", Json::array()}};
   for (const std::string& path : options.robustness)
-    for (Json& model : robustness_of(path)) all["robustness"].push_back(std::move(model));
+    for (Json& model : robust_models_in(heed::read_file(path), path)) all["robustness"].push_back(std::move(model));
   for (const std::string& folder : options.runs) {
     fmt::print("{}\n", folder);
     std::fflush(stdout);

@@ -263,6 +263,15 @@ for read in run/model.safetensors run/log.jsonl figures.json part/test_batch.bin
 done
 expect 2 "nowhere/model.safetensors" "$program" report run nowhere --data part --output other.html
 expect 2 "expected what cifar10 evaluate" "$program" report run --robustness run/log.jsonl --data part --output other.html
+# Files of strangers: deep brackets and missing keys.
+mkdir strange && ln run/model.safetensors strange/ && brackets=$(printf '[%.0s' {1..100000})$(printf ']%.0s' {1..100000})
+echo "{\"models\":[{\"clean_accuracy\":$brackets,\"accuracy\":{}}]}" >strange/deep.json
+expect 2 "strange/deep.json: at offset 90: expected at most 64 levels" "$program" report run --robustness strange/deep.json --data part --output other.html
+{ head -n 1 run/log.jsonl; echo "{\"event\":\"epoch\",\"more\":$brackets}"; } >strange/log.jsonl
+expect 2 "strange/log.jsonl: record 2: at offset" "$program" report strange --data part --output other.html
+sed '$s/"test_accuracy":/"accuracy":/' run/log.jsonl >strange/log.jsonl
+expect 2 "expected \"test_accuracy\" to be a number, found nothing; the log is damaged" "$program" report strange --data part --output other.html
+rm -r strange
 expect 2 "missing.safetensors" "$program" evaluate missing.safetensors --data part
 expect 2 "no such file" "$program" predict run/model.safetensors missing.png
 expect 2 "cannot be read" "$program" predict run/model.safetensors part/batches.meta.txt

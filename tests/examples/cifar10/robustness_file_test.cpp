@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#include "cifar10/robustness_file.hpp"
+
+#include <string>
+
+#include "catch.hpp"
+
+using cifar10::Json, cifar10::robust_models_in;
+
+namespace {
+
+Json model(const char* attention) {
+  Json result{{"net", "demo"}, {"attention", attention}, {"clean_accuracy", 0.9}, {"accuracy", Json::object()}};
+  for (const heed::Corruption kind : heed::all_corruptions())
+    result["accuracy"][std::string(heed::corruption_name(kind))] = std::vector<double>(heed::kSeverities, 0.5);
+  return result;
+}
+
+std::string refusal(const std::string& text) {
+  try {
+    robust_models_in(text, "figures.json");
+  } catch (const heed::FileError& error) {
+    return error.what();
+  }
+  return "";
+}
+/// Of a file whose second model is changed.
+template <class Change>
+std::string refusal_of_changed(const Change& change) {
+  Json second = model("none");
+  change(second);
+  return refusal(Json{{"models", {model("full"), second}}}.dump());
+}
+
+const std::string kCure = "; expected what cifar10 evaluate --corruptions --output wrote";
+
+}  // namespace
+
+TEST_CASE("the models of a file of corruptions") {
+  const Json models{model("full"), model("none")};
+  CHECK(robust_models_in(Json{{"images", 9}, {"models", models}}.dump(2), "figures.json") == models);
+}
+
+TEST_CASE("a file without what the page shows of corruptions is refused, with file, model, key and a cure") {
+  CHECK(refusal("{}") == "figures.json: expected \"models\" to be an array of models, found nothing" + kCure);
+  CHECK(refusal("{\"models\":[]}") == "figures.json: expected \"models\" to be an array of models, found an array of 0" + kCure);
+  CHECK(refusal("{\"models\":[3]}") == "figures.json: model 1: expected \"net\" to be a string, found nothing" + kCure);
+  CHECK(refusal("[]") == "figures.json: expected \"models\" to be an array of models, found nothing" + kCure);
+  CHECK(refusal("{\"models\":") == "figures.json: at offset 10: expected a value, found the end of the text" + kCure);
+  for (const char* key : {"net", "attention", "clean_accuracy", "accuracy"})
+    CHECK(refusal_of_changed([&](Json& m) { m.erase(key); }).find(heed::text("model 2: expected \"", key, '"')) != std::string::npos);
+  CHECK(refusal_of_changed([](Json& m) { m["accuracy"].erase("contrast"); }) ==
+        "figures.json: model 2: accuracy: expected \"contrast\" to be an array of 5 numbers, found nothing" + kCure);
+  CHECK(refusal_of_changed([](Json& m) { m["accuracy"]["contrast"].push_back(0); }) ==
+        "figures.json: model 2: accuracy: expected \"contrast\" to be an array of 5 numbers, found an array of 6" + kCure);
+  CHECK(refusal_of_changed([](Json& m) { m["accuracy"]["contrast"][4] = nullptr; }).find("\"contrast\"") != std::string::npos);
+  CHECK(refusal_of_changed([](Json& m) { m["accuracy"]["fog"] = m["accuracy"]["contrast"]; }) ==
+        "figures.json: model 2: expected 16 corruptions under \"accuracy\", found 17" + kCure);
+}
+
+TEST_CASE("brackets without end do not exhaust the stack") {
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  CHECK(refusal("{\"models\":[{\"clean_accuracy\":" + deep + "}]}").find("figures.json: at offset 90: expected at most 64 levels") == 0);
+}
