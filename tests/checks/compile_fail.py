@@ -3,7 +3,8 @@
 
 The program says what the compiler must tell the user, as a regular expression, in one or more lines `// expect: sentence`. The first of them stands in the first
 error that the compiler prints: people read no further.
-With -DRIGHT it shows the right way and must compile, so that it fails for the stated reason alone.
+With -DRIGHT it shows the right way and must compile, so that it fails for the stated reason alone. Where flags of the compiler are what is wrong, it names them in a
+line `// flags: -f...`, and the right way is to compile without them.
 """
 import re
 import subprocess
@@ -13,18 +14,19 @@ from pathlib import Path
 program = Path(sys.argv[1])
 compiler = sys.argv[sys.argv.index("--") + 1:]
 expected = re.findall(r"^// expect: (.*)$", program.read_text(), re.M)
+flags = " ".join(re.findall(r"^// flags: (.*)$", program.read_text(), re.M)).split()
 if not expected:
     sys.exit(f"{program.name}: no line '// expect: sentence'")
 
 
-def compile_program(*flags):
-    return subprocess.run(compiler + [*flags, "-fsyntax-only", str(program)], text=True, capture_output=True)
+def compile_program(*more):
+    return subprocess.run(compiler + [*more, "-fsyntax-only", str(program)], text=True, capture_output=True)
 
 
 right = compile_program("-DRIGHT")
 if right.returncode != 0:
     sys.exit(f"{program.name}: must compile with -DRIGHT, but:\n{right.stderr[:3000]}")
-wrong = compile_program()
+wrong = compile_program(*flags)
 if wrong.returncode == 0:
     sys.exit(f"{program.name}: compiles, but must not")
 missing = [sentence for sentence in expected if not re.search(sentence, wrong.stderr)]

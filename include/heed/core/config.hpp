@@ -60,10 +60,22 @@
 #define HEED_ABI_NAME(...) HEED_ABI_JOIN(__VA_ARGS__)
 #define HEED_ABI HEED_ABI_NAME(HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_ABI_LOOPS, HEED_ABI_SIMD, HEED_ABI_ISA, HEED_ABI_ERRORS)
 
-/// The library's promises about NaN, -inf masks and the order of sums hold for IEEE arithmetic alone.
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+/// The library's promises about NaN, -inf masks and the order of sums hold for IEEE arithmetic alone. (-ffast-math is all of these; clang has no macro for the order.)
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
 #error \
     "heed: -ffast-math and -ffinite-math-only let the compiler assume that there is no NaN and no infinity, but heed masks with -inf and reports NaN. Compile without them (-fno-math-errno and -fno-trapping-math are fine)."
+#elif defined(__ASSOCIATIVE_MATH__)
+#error \
+    "heed: -funsafe-math-optimizations and -fassociative-math let the compiler reorder sums, but heed rounds by adding a number and taking it away again, and promises the same bits every time. Compile without them (-fno-math-errno and -fno-trapping-math are fine)."
+#endif
+
+/// Between the two, sums are computed as they are written, whatever clang's flags allow. (g++ says what they allow, see above.)
+#if defined(__clang__)
+#define HEED_AS_WRITTEN_BEGIN _Pragma("float_control(push)") _Pragma("clang fp reassociate(off)")
+#define HEED_AS_WRITTEN_END _Pragma("float_control(pop)")
+#else
+#define HEED_AS_WRITTEN_BEGIN
+#define HEED_AS_WRITTEN_END
 #endif
 
 /// Code that holds vector registers must be inlined into the function that chose the instruction set:

@@ -19,6 +19,7 @@
 #endif
 
 namespace heed::inline HEED_ABI {
+HEED_AS_WRITTEN_BEGIN;  // the exponentials round by adding a number and taking it away
 
 static_assert(!HEED_HAS_VECTORS || std::endian::native == std::endian::little,
     "heed: on big-endian machines define HEED_NO_SIMD (CMake: HEED_SIMD=OFF)");
@@ -442,6 +443,7 @@ struct WholePacket<Isa, T> {
 
 #endif  // HEED_HAS_VECTORS
 
+HEED_AS_WRITTEN_END;
 }  // namespace heed::inline HEED_ABI
 
 #if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// Sums must stay as they are written.
+// expect: heed: -funsafe-math-optimizations and -fassociative-math let the compiler reorder sums
+// flags: -funsafe-math-optimizations
+#include <heed/core/tensor.hpp>
