@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Compiled with -fno-exceptions -fno-rtti, and without optimisation: a net is trained, and what is wrong comes to the program's own handler.
+// Compiled with -fno-exceptions -fno-rtti, and without optimisation: every header compiles, a net is trained, and what is wrong comes to the program's own handler.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -11,18 +11,7 @@
   std::exit(expected ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 #define HEED_ERROR_HANDLER stop
-#include <heed/compose/any_layer.hpp>
-#include <heed/compose/sequential.hpp>
-#include <heed/data/batches.hpp>
-#include <heed/data/generated.hpp>
-#include <heed/io/model_file.hpp>
-#include <heed/layers/conv2d.hpp>
-#include <heed/layers/flatten.hpp>
-#include <heed/layers/gelu.hpp>
-#include <heed/layers/linear.hpp>
-#include <heed/layers/max_pool2d.hpp>
-#include <heed/optim/adam.hpp>
-#include <heed/train/trainer.hpp>
+#include <heed/all.hpp>
 
 int main() {
   using namespace heed;
