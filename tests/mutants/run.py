@@ -8,7 +8,7 @@ A mutant is one header with one change, made by one of the operators below at a 
 the unchanged tree, is compiled against it and run; if it passes, so are the tests of the headers that include it. A mutant is *caught* when a test fails (or hangs, or crashes),
 *stillborn* when it does not compile (not counted), and *equivalent* when equivalent.json argues that the change cannot be seen. Anything else
 *survived*, and the script fails: the tests have a hole. Lines that choose an order or a size but no value (grains, thread counts, tile sizes),
-error messages and descriptions are left alone; checks are not. A run can be made in stages: the last line says where the next one begins.
+error messages and descriptions are left alone; checks, and the shards that sums are cut into, are not. Too few compiled mutants are a failure, too. A run can be made in stages: the last line says where the next one begins.
 """
 import argparse, concurrent.futures, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile, threading, time
 
@@ -59,7 +59,10 @@ OPERATORS = [
     ("dropped statement", r"^(\s*if \(.*\)) (?!return|throw)\w[\w.:>-]*\(.*\);$", r"\1 {}"),
     ("wrong initializer", r"Initializer::(?:xavier|fan_in)_\w+|Initializer::(?:trunc_)?normal", "Initializer::zeros"),
     ("wrong constant", r"(?<=T\()1(?=\))", "2"),
+    ("cut by threads", r"\bk(?:Max|Most)Shards\b(?=[,)])", "heed::thread_count()"),
+    ("cut by threads", r"(\bparallel_sum\([^,]+, )(?!Index )", r"\1heed::thread_count() * "),
 ]
+EVERYWHERE = "cut by threads"  # the operator that changes lines of SKIP, too: what makes sums equal with any number of threads
 SKIP = re.compile(r"^\s*(#|HEED_COMPILE_|HEED_INSTANTIATE|using |template|static_assert|namespace|struct \w+;|class )|HEED_ASSERT|visitor\.|grain|thread"
                   r"|parallel_for\(|parallel_sum\(|constexpr|kMaxRank|\bdelete\b|requires|prefetch|reserve|release\(")
 WORDS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|//[^\n]*|\[\[[^\]\n]*\]\]")
@@ -89,9 +92,10 @@ def code_part(source):
 def candidates(header):
     source, found = header.read_text(), []
     for number, (line, code) in enumerate(zip(source.splitlines(), code_part(source).splitlines())):
-        if SKIP.search(code):
-            continue
+        skipped = SKIP.search(code)
         for operator, pattern, replacement in OPERATORS:
+            if skipped and operator != EVERYWHERE:
+                continue
             for match in re.finditer(pattern, code):
                 # What the pattern's groups caught is taken from the line itself, with its strings.
                 changed = line[: match.start()] + re.sub(r"\\(\d)", lambda g: line[slice(*match.span(int(g[1])))], replacement) + line[match.end():]
@@ -204,7 +208,7 @@ def run_mutant(mutant, options, catch_main, folder, baseline):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=150, help="compiled mutants wanted")
+    parser.add_argument("--count", type=int, help="compiled mutants wanted (150, or with --only as many of them as there are)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from", type=int, default=0, dest="first", help="position in the seed's queue to begin at")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -212,6 +216,7 @@ def main():
     parser.add_argument("--only", default="", help="headers whose name contains one of these, with commas between")
     parser.add_argument("--list", action="store_true", help="count the candidates and stop")
     options = parser.parse_args()
+    wanted, needed = options.count or 150, options.count or (1 if options.only else 150)
     options.libraries = []
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # tests side by side: a thread that waits lets others run
 
@@ -262,7 +267,7 @@ def main():
             position, running = options.first, set()
             while True:
                 compiled = counts["caught"] + counts["survived"] + counts["equivalent"]
-                while position < len(queue) and len(running) < options.jobs and compiled + len(running) < options.count:
+                while position < len(queue) and len(running) < options.jobs and compiled + len(running) < wanted:
                     running.add(pool.submit(run_mutant, queue[position], options, catch_main, folder, baseline))
                     position += 1
                 if not running:
@@ -284,9 +289,9 @@ def main():
     print(f"the next stage: --seed {options.seed} --from {position}" + (f" --only {options.only}" if options.only else ""))
     for survivor in survivors:
         print("survived:", survivor)
-    if compiled < options.count:
-        print(f"only {compiled} of the {options.count} mutants asked for could be made")
-    return 1 if survivors or compiled < min(options.count, 40) else 0
+    if compiled < wanted:
+        print(f"only {compiled} of the {wanted} mutants asked for could be made")
+    return 1 if survivors or compiled < needed else 0
 
 
 if __name__ == "__main__":
