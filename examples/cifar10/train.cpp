@@ -86,8 +86,8 @@ class Run {
       try {
         return run();
       } catch (const heed::AnomalyError& error) {
-        heed::fail<heed::AnomalyError>(
-            error.what(), what_is_left(), options_.anomaly ? "" : "; --anomaly finds the first layer that gives such a number");
+        heed::fail<heed::AnomalyError>(error.what(), what_is_left(),
+            options_.anomaly ? "" : "; --anomaly finds the first layer that gives such a number, forward or backward");
       } catch (const heed::CommunicationError& error) {
         heed::fail<heed::CommunicationError>(error.what(), what_is_left());
       }

@@ -18,9 +18,9 @@ class AnomalyError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// While it lives, the composed models that this thread calls look at whatever their layers give, forward and backward. The first layer that gives a NaN or an
-/// infinity ends the call with an AnomalyError that names its path, what it gave and where. (Two layers that `Sequential` runs in one pass are named by the first,
-/// backward by the second.) It reads every tensor once more.
+/// While it lives, the composed models that this thread calls look at whatever their layers give, forward and backward, and so do layers that are made of others. The
+/// first layer that gives a NaN or an infinity ends the call with an AnomalyError that names its path, what it gave and where. (Two layers that `Sequential` runs in one
+/// pass are named by the first, backward by the second.) It reads every tensor once more.
 class AnomalyScope {
  public:
   AnomalyScope() : saved_(context().anomaly) { context().anomaly = true; }
@@ -93,6 +93,37 @@ void watch_backward([[maybe_unused]] L& layer, [[maybe_unused]] const Dx& dx) {
   if constexpr (std::is_floating_point_v<Element<Dx>>)
     if (context().anomaly) [[unlikely]]
       require_finite_gradients(dx.data(), dx.shape(), named_parameters(layer));
+}
+/// The same of what a layer makes between its parts; `what` says what it is: "adding a branch gives".
+template <class X>
+void watch_between([[maybe_unused]] std::string_view what, [[maybe_unused]] const X& x) {
+  if constexpr (std::is_floating_point_v<Element<X>>)
+    if (context().anomaly) [[unlikely]]
+      require_finite(what, x.data(), x.shape());
+}
+
+/// For layers that are made of others: `pass()`, which runs the part called `name` and gives its y. What fails in it is said under that name.
+template <class Part, class Pass>
+auto forward_part(std::string_view name, const Part& part, const Pass& pass) {
+  const LayerScope scope(name);
+  auto y = pass();
+  watch_forward(part, y);
+  return y;
+}
+/// The same of a backward pass, which gives dx.
+template <class Part, class Pass>
+auto backward_part(std::string_view name, Part& part, const Pass& pass) {
+  const LayerScope scope(name);
+  auto dx = pass();
+  watch_backward(part, dx);
+  return dx;
+}
+/// The same of a part that adds its gradient to dx.
+template <class Part, class Dy, class Cache, class Dx>
+void backward_add_part(std::string_view name, Part& part, const Dy& dy, Cache& cache, const Dx& dx) {
+  const LayerScope scope(name);
+  part.backward_add(dy, cache, dx);
+  watch_backward(part, dx);
 }
 
 }  // namespace detail

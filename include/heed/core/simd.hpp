@@ -21,8 +21,8 @@
 namespace heed::inline HEED_ABI {
 HEED_AS_WRITTEN_BEGIN;  // the exponentials round by adding a number and taking it away
 
-static_assert(!HEED_HAS_VECTORS || std::endian::native == std::endian::little,
-    "heed: on big-endian machines define HEED_NO_SIMD (CMake: HEED_SIMD=OFF)");
+static_assert(
+    !HEED_HAS_VECTORS || std::endian::native == std::endian::little, "heed: big-endian machines need HEED_NO_SIMD (CMake: HEED_SIMD=OFF)");
 
 /// Copies `count` numbers, fewer than `limit` (a power of two), in pieces whose lengths are powers of two; none if `count` is not positive.
 template <int limit, class T>
@@ -442,7 +442,6 @@ struct WholePacket<Isa, T> {
 };
 
 #endif  // HEED_HAS_VECTORS
-
 HEED_AS_WRITTEN_END;
 }  // namespace heed::inline HEED_ABI
 

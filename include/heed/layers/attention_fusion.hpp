@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include <heed/core/anomaly.hpp>
 #include <heed/kernels/attention.hpp>
 #include <heed/kernels/token_mixing.hpp>
 #include <heed/layers/attention_observer.hpp>
@@ -110,8 +111,8 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     output_shape(x.shape());
-    const auto u = position_.forward(norm_.forward(as_tokens(x)));
-    const auto projected = qkv_.forward(u);
+    const auto u = positioned(x);
+    const auto projected = detail::forward_part("qkv", qkv_, [&] { return qkv_.forward(u); });
     Tensor<T, 4> weights;
     if (attention_is_observed<T>()) weights = Tensor<T, 4>(weights_shape(u));
     const auto context = attend(projected, weights);
@@ -123,9 +124,9 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
     output_shape(x.shape());
     release(cache.u);  // should a child refuse its input
-    cache.normalized = norm_.forward(as_tokens(x), cache.norm);
-    cache.u = position_.forward(cache.normalized, cache.position);
-    cache.projected = qkv_.forward(cache.u, cache.qkv);
+    cache.normalized = detail::forward_part("norm", norm_, [&] { return norm_.forward(as_tokens(x), cache.norm); });
+    cache.u = detail::forward_part("position", position_, [&] { return position_.forward(cache.normalized, cache.position); });
+    cache.projected = detail::forward_part("qkv", qkv_, [&] { return qkv_.forward(cache.u, cache.qkv); });
     cache.dropout.draw();
     cache.log_sum.resize({cache.u.size(0), options_.num_heads, cache.u.size(1)});
     cache.bias = bias_of(cache.u.size(1), cache.relative);
@@ -145,11 +146,17 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     require<ShapeError>((Rank == 3 || Rank == 4) && dy.size() == cache.u.size() && dy.rows() == cache.u.rows(), "AttentionFusion: dy is ",
         dy.shape(), ", the forward pass of this cache gave ", cache.u.shape(), " as (N, T, C)");
     Tensor<T, Rank> dx(dy);
-    auto [d_context, du] = out_.backward(as_tokens(dy), cache.out);
+    auto [d_context, du] = [&] {
+      LayerScope scope("out");
+      auto both = out_.backward(as_tokens(dy), cache.out);
+      detail::watch_backward(out_, both.first), detail::watch_backward(out_, both.second);
+      return both;
+    }();
     const auto d_projected = attend_backward(d_context, cache);
-    qkv_.backward_add(d_projected, cache.qkv, du.view());
-    const auto d_normalized = position_.backward(du, cache.position);
-    norm_.backward_add(d_normalized, cache.norm, dx.view().template reshaped<3>(cache.u.shape()));
+    detail::watch_backward(*this, d_projected);
+    detail::backward_add_part("qkv", qkv_, d_projected, cache.qkv, du.view());
+    const auto d_normalized = detail::backward_part("position", position_, [&] { return position_.backward(du, cache.position); });
+    detail::backward_add_part("norm", norm_, d_normalized, cache.norm, dx.view().template reshaped<3>(cache.u.shape()));
     release(cache.normalized, cache.u, cache.projected, cache.context, cache.log_sum);
     return dx;
   }
@@ -159,7 +166,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   template <int Rank>
   Tensor<T, 4> attention_weights(const TensorView<const T, Rank>& x) const {
     output_shape(x.shape());
-    const auto projected = qkv_.forward(position_.forward(norm_.forward(as_tokens(x))));
+    const auto projected = qkv_.forward(positioned(x));
     Tensor<T, 4> weights(weights_shape(projected));
     attend(projected, weights);
     return weights;
@@ -213,13 +220,23 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     return {x.data(), {sequences, tokens, features}};
   }
 
+  /// U in inference.
+  template <int Rank>
+  Tensor<T, 3> positioned(const TensorView<const T, Rank>& x) const {
+    const auto normalized = detail::forward_part("norm", norm_, [&] { return norm_.forward(as_tokens(x)); });
+    return detail::forward_part("position", position_, [&] { return position_.forward(normalized); });
+  }
+
   Shape weights_shape(const Tensor<T, 3>& u) const { return {u.size(0), options_.num_heads, u.size(1), u.size(1)}; }
 
   template <int Rank>
   Tensor<T, Rank> join(const TensorView<const T, Rank>& x, const Tensor<T, 3>& context, const Tensor<T, 3>& u) const {
-    Tensor<T, Rank> y(x);
-    out_.forward_add(context, u, y.view().template reshaped<3>(u.shape()));
-    return y;
+    detail::watch_forward(*this, context);
+    return detail::forward_part("out", out_, [&] {
+      Tensor<T, Rank> y(x);
+      out_.forward_add(context, u, y.view().template reshaped<3>(u.shape()));
+      return y;
+    });
   }
 
   /// Q, K and V as strided heads of the packed projection.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <tuple>
 
+#include <heed/core/anomaly.hpp>
 #include <heed/core/initialize.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/kernels/appended_keys.hpp>
@@ -147,9 +148,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     Tensor<T, 3> projected;
     project(all_rows(), in_proj_weight_, x, projected);
     turn(options_.num_heads + options_.num_kv_heads, projected, past.length());
-    const Index row = projected.features();
-    const T* data = projected.data();
-    const auto part = [&](const Rows& rows) { return heads(data + rows.first, a.queries, row); };
+    const auto part = [&](const Rows& rows) { return read(heads(projected.data() + rows.first, a.queries, projected.features())); };
     past.append(a.queries, part(k_rows()), part(v_rows()));
     a.q = part(q_rows()), a.k = past.keys(a.kv_heads), a.v = past.values(a.kv_heads);
     return infer(a, nullptr);
@@ -288,7 +287,6 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   bool packed() const { return options_.kdim == options_.embed_dim && options_.vdim == options_.embed_dim; }
   Index appended() const { return (options_.add_bias_kv ? 1 : 0) + (options_.add_zero_attn ? 1 : 0); }
   Index head_width() const { return options_.embed_dim / options_.num_heads; }
-
   Index kv_features() const { return head_width() * options_.num_kv_heads; }
 
   /// Rows of [W_q; W_k; W_v]: the features that a part of it makes.
@@ -379,7 +377,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     kernels::attention_forward(
         a, heads(context.data(), a.queries, options_.embed_dim), static_cast<T*>(nullptr), weights ? weights->data() : nullptr);
     if (weights && attention_is_observed<T>()) show_attention<T>(*weights);
-    return out_proj_.forward(context);
+    detail::watch_forward(*this, context);
+    return detail::forward_part("out_proj", out_proj_, [&] { return out_proj_.forward(context); });
   }
 
   Tensor<T, 3> train(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, bool self,
@@ -393,7 +392,8 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     cache.weights.resize(keep_weights ? Shape{a.batches, a.heads, a.queries, a.keys} : Shape{0, 0, 0, 0});
     kernels::attention_forward(
         a, heads(cache.context.data(), a.queries, options_.embed_dim), cache.log_sum.data(), keep_weights ? cache.weights.data() : nullptr);
-    return out_proj_.forward(cache.context, cache.out);
+    detail::watch_forward(*this, cache.context);
+    return detail::forward_part("out_proj", out_proj_, [&] { return out_proj_.forward(cache.context, cache.out); });
   }
 
   void attend_backward(const TensorView<const T, 3>& dy, Cache& cache, const More& more, const kernels::HeadRows<T>& dq,
@@ -425,7 +425,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
     require(!more.d_slopes || a.slopes, "MultiHeadAttention: the gradient of slopes is asked for, but forward had none, or appended keys");
     g.d_slopes = more.d_slopes;
-    const auto d_context = out_proj_.backward(dy, cache.out);
+    const auto d_context = detail::backward_part("out_proj", out_proj_, [&] { return out_proj_.backward(dy, cache.out); });
     g.dy = heads<const T>(d_context.data(), a.queries, e);
     if (appended() == 0) {
       show_attention_gradient(a, g);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include <heed/core/anomaly.hpp>
 #include <heed/kernels/activation.hpp>
 #include <heed/layers/dropout.hpp>
 #include <heed/layers/layer_norm.hpp>
@@ -97,19 +98,25 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, const AttentionMask<T>& mask, Cache& cache) const {
     output_shape(x.shape());
     release(cache.sum1);  // should attention refuse the mask
-    if (options_.norm_first) cache.normed1 = norm1_.forward(x, cache.norm1);
+    const auto norm1 = [&](const TensorView<const T, 3>& in) {
+      return detail::forward_part("norm1", norm1_, [&] { return norm1_.forward(in, cache.norm1); });
+    };
+    const auto norm2 = [&](const Tensor<T, 3>& in) {
+      return detail::forward_part("norm2", norm2_, [&] { return norm2_.forward(in, cache.norm2); });
+    };
+    if (options_.norm_first) cache.normed1 = norm1(x);
     cache.sum1 = attend(options_.norm_first ? cache.normed1 : x, mask, cache);
     add(x, cache.sum1);
     if (options_.norm_first) {
-      cache.normed2 = norm2_.forward(cache.sum1, cache.norm2);
+      cache.normed2 = norm2(cache.sum1);
       Tensor<T, 3> y = feed_forward(cache.normed2, cache);
       add(cache.sum1, y);
       return y;
     }
-    cache.normed1 = norm1_.forward(cache.sum1, cache.norm1);
+    cache.normed1 = norm1(cache.sum1);
     cache.sum2 = feed_forward(cache.normed1, cache);
     add(cache.normed1, cache.sum2);
-    return norm2_.forward(cache.sum2, cache.norm2);
+    return norm2(cache.sum2);
   }
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, Cache& cache) const { return forward(x, AttentionMask<T>(), cache); }
   HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
@@ -123,15 +130,17 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     require_gradient_shape("TransformerEncoderLayer", dy.shape(), cache.sum1.shape(), cache.sum1.rows());
     if (options_.norm_first) {
       Tensor<T, 3> d_sum1(dy);  // y = sum1 + feed_forward(norm2(sum1))
-      norm2_.backward_add(feed_forward_backward(dy, cache), cache.norm2, d_sum1.view());
-      const Tensor<T, 3> d_normed1 = attend_backward(d_sum1, cache);  // sum1 = x + attend(norm1(x))
-      norm1_.backward_add(d_normed1, cache.norm1, d_sum1.view());
+      detail::backward_add_part("norm2", norm2_, feed_forward_backward(dy, cache), cache.norm2, d_sum1.view());
+      detail::backward_add_part(
+          "norm1", norm1_, attend_backward(d_sum1, cache), cache.norm1, d_sum1.view());  // sum1 = x + attend(norm1(x))
       release(cache.normed1, cache.normed2, cache.sum1, cache.hidden, cache.active);
       return d_sum1;
     }
-    Tensor<T, 3> d_sum2 = norm2_.backward(dy, cache.norm2);  // y = norm2(sum2), sum2 = normed1 + feed_forward(normed1)
+    // y = norm2(sum2), sum2 = normed1 + feed_forward(normed1)
+    Tensor<T, 3> d_sum2 = detail::backward_part("norm2", norm2_, [&] { return norm2_.backward(dy, cache.norm2); });
     add(feed_forward_backward(d_sum2, cache), d_sum2);
-    Tensor<T, 3> dx = norm1_.backward(d_sum2, cache.norm1);  // normed1 = norm1(sum1), sum1 = x + attend(x)
+    // normed1 = norm1(sum1), sum1 = x + attend(x)
+    Tensor<T, 3> dx = detail::backward_part("norm1", norm1_, [&] { return norm1_.backward(d_sum2, cache.norm1); });
     add(attend_backward(dx, cache), dx);
     release(cache.normed1, cache.sum1, cache.sum2, cache.hidden, cache.active);
     return dx;
@@ -178,6 +187,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   /// y += x
   static void add(const TensorView<const T, 3>& x, Tensor<T, 3>& y) {
     kernels::elementwise(kernels::Add{}, y.size(), y.data(), static_cast<const T*>(y.data()), x.data());
+    detail::watch_between("adding a branch gives", y);
   }
   void activate(const Tensor<T, 3>& x, Tensor<T, 3>& y) const {
     if (options_.activation == FeedForwardActivation::gelu)
@@ -206,51 +216,50 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   template <class Attend>
   Tensor<T, 3> infer(const TensorView<const T, 3>& x, const Attend& attend) const {
     output_shape(x.shape());
-    Tensor<T, 3> s = [&] {
-      LayerScope scope("self_attn");
-      return options_.norm_first ? attend(norm1_.forward(x)) : attend(x);
-    }();
+    const auto run = [](std::string_view name, const auto& part, const TensorView<const T, 3>& in) {
+      return detail::forward_part(name, part, [&] { return part.forward(in); });
+    };
+    const auto attended = [&](const TensorView<const T, 3>& in) {
+      return detail::forward_part("self_attn", self_attn_, [&] { return attend(in); });
+    };
+    Tensor<T, 3> s = options_.norm_first ? attended(run("norm1", norm1_, x)) : attended(x);
     add(x, s);
-    if (!options_.norm_first) s = norm1_.forward(s);
-    Tensor<T, 3> y = options_.norm_first ? norm2_.forward(s) : s;
-    y = linear1_.forward(y);
+    if (!options_.norm_first) s = run("norm1", norm1_, s);
+    Tensor<T, 3> y = options_.norm_first ? run("norm2", norm2_, s) : s;
+    y = run("linear1", linear1_, y);
     activate(y, y);
-    y = linear2_.forward(y);
+    y = run("linear2", linear2_, y);
     add(s, y);
-    return options_.norm_first ? std::move(y) : norm2_.forward(y);
+    return options_.norm_first ? std::move(y) : run("norm2", norm2_, y);
   }
 
   Tensor<T, 3> attend(const TensorView<const T, 3>& x, const AttentionMask<T>& mask, Cache& cache) const {
-    Tensor<T, 3> y = [&] {
-      LayerScope scope("self_attn");
-      return self_attn_.forward(x, mask, cache.self_attn);
-    }();
+    Tensor<T, 3> y = detail::forward_part("self_attn", self_attn_, [&] { return self_attn_.forward(x, mask, cache.self_attn); });
     drop("dropout1", cache.dropout1, y);
     return y;
   }
   Tensor<T, 3> attend_backward(const Tensor<T, 3>& dy, Cache& cache) {
     Tensor<T, 3> d(dy);
     drop_again(cache.dropout1, d);
-    LayerScope scope("self_attn");
-    return self_attn_.backward(d, cache.self_attn);
+    return detail::backward_part("self_attn", self_attn_, [&] { return self_attn_.backward(d, cache.self_attn); });
   }
 
   Tensor<T, 3> feed_forward(const Tensor<T, 3>& x, Cache& cache) const {
-    cache.hidden = linear1_.forward(x, cache.linear1);
+    cache.hidden = detail::forward_part("linear1", linear1_, [&] { return linear1_.forward(x, cache.linear1); });
     cache.active.resize(cache.hidden.shape());
     activate(cache.hidden, cache.active);
     drop("dropout", cache.dropout, cache.active);
-    Tensor<T, 3> y = linear2_.forward(cache.active, cache.linear2);
+    Tensor<T, 3> y = detail::forward_part("linear2", linear2_, [&] { return linear2_.forward(cache.active, cache.linear2); });
     drop("dropout2", cache.dropout2, y);
     return y;
   }
   Tensor<T, 3> feed_forward_backward(const TensorView<const T, 3>& dy, Cache& cache) {
     Tensor<T, 3> d(dy);
     drop_again(cache.dropout2, d);
-    d = linear2_.backward(d, cache.linear2);
+    d = detail::backward_part("linear2", linear2_, [&] { return linear2_.backward(d, cache.linear2); });
     drop_again(cache.dropout, d);
     activate_backward(cache.hidden, d);
-    return linear1_.backward(d, cache.linear1);
+    return detail::backward_part("linear1", linear1_, [&] { return linear1_.backward(d, cache.linear1); });
   }
 
   TransformerEncoderLayerOptions options_;

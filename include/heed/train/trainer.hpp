@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <unordered_set>
 
@@ -110,17 +111,19 @@ class Trainer {
   Trainer& operator=(const Trainer&) = delete;
 
   /// One step on one batch. `x` is anything that the model takes. Throws AnomalyError when the loss, a gradient or the sum of the gradients' squares is not a finite
-  /// number, and then has changed no weight (running statistics and gradients it has). Under an AnomalyScope the sentence names the first layer that gave such a number.
+  /// number, and then has changed no weight (running statistics and gradients it has). Of a loss the sentence begins with the first layer that gave such a number,
+  /// for which forward runs once more under an AnomalyScope. Of a gradient it names the parameter, and under an AnomalyScope of the caller's the layer that gave it.
   template <class X, class Labels>
   StepReport step(const X& x, const Labels& labels) {
     StepReport report{.step = step_, .images = counted_labels(loss_, labels), .learning_rate_factor = schedule_(step_)};
+    cause_.clear();
     optimizer_.zero_gradients();
     for (Parameter<T>* other : others_) other->zero_gradient();
     const ShardReport made = sharded_ ? in_shards(x, labels) : pass(x, labels, 0, 1);
     report.loss = is_sum() && report.images > 0 ? made.loss / static_cast<double>(report.images) : made.loss;
     report.correct = made.correct;
     ranks_stop_ = made.stop;
-    require<AnomalyError>(std::isfinite(report.loss), "Trainer: the loss is ", report.loss, " at step ", step_,
+    require<AnomalyError>(std::isfinite(report.loss), cause_, "Trainer: the loss is ", report.loss, " at step ", step_,
         "; a smaller learning rate or gradient clipping may help");
     const double norm = gradient_norm(parameters_);
     if (!std::isfinite(norm)) report_gradient();
@@ -191,9 +194,8 @@ class Trainer {
   /// Adds the gradient of `share` times the loss. If the loss is not finite, there is no gradient. Dropout draws otherwise in each shard.
   template <class X, class Labels>
   ShardReport pass(const X& x, const Labels& labels, Index shard, double share) {
-    const StepScope scope(options_.seed + static_cast<std::uint64_t>(shard) * 0x9E3779B97F4A7C15u, static_cast<std::uint64_t>(step_));
-    if (context().anomaly) detail::require_finite("Trainer: the batch holds", x.data(), x.shape());
-    auto logits = model_.forward(x, cache_);
+    const auto scope = scope_of(shard);
+    auto logits = run(x);
     const Shape shape = logits.shape();
     ShardReport report;
     report.loss = share * static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
@@ -202,13 +204,41 @@ class Trainer {
     else
       report.correct = count_correct<T>(logits.as_rows(), labels);
     logits.release();
-    if (!std::isfinite(report.loss)) return report;
-    if (context().anomaly) detail::require_finite("Trainer: the loss gives a gradient that is", d_logits_.data(), d_logits_.shape());
+    if (!std::isfinite(report.loss)) {
+      find_cause(x, shard);
+      return report;
+    }
+    detail::watch_between("Trainer: the loss gives a gradient that is", d_logits_);
     if (share != 1)
       kernels::elementwise(kernels::Scale<T>{static_cast<T>(share)}, d_logits_.size(), d_logits_.data(), std::as_const(d_logits_).data());
     static_cast<void>(model_.backward(d_logits_.view().template reshaped<decltype(logits)::rank>(shape), cache_));
     d_logits_.release();  // the next step finds the memory that this one found
     return report;
+  }
+
+  StepScope scope_of(Index shard) const {
+    return {options_.seed + static_cast<std::uint64_t>(shard) * 0x9E3779B97F4A7C15u, static_cast<std::uint64_t>(step_)};
+  }
+  template <class X>
+  auto run(const X& x) {
+    detail::watch_between("Trainer: the batch holds", x);
+    return model_.forward(x, cache_);
+  }
+  /// The loss is not finite: runs the forward pass again, which draws the same dropout and changes no running statistics, and keeps what an AnomalyScope says of it. It
+  /// does not throw here: other ranks wait for this one's loss. Nothing is said where the logits are finite and the loss alone is not.
+  template <class X>
+  void find_cause(const X& x, Index shard) {
+    const auto scope = scope_of(shard);
+    const AnomalyScope watched;
+#if defined(__cpp_exceptions)
+    try {
+      run(x);
+    } catch (const AnomalyError& error) {
+      if (cause_.empty()) cause_ = text(error.what(), ". ");
+    }
+#else
+    run(x);
+#endif
   }
 
   template <class X, class Labels>
@@ -252,6 +282,7 @@ class Trainer {
   SingleProcess alone_;
   std::unique_ptr<ShardedGradients<T>> sharded_;  ///< null: one shard, one process
   bool ranks_stop_ = false;
+  std::string cause_;  ///< what made the step's loss no number: the sentence of the layer
   Index step_;
   typename Model::Cache cache_;
   Tensor<T, 2> d_logits_;
