@@ -4,28 +4,9 @@ import re
 
 import tree
 
-REQUIRED = "must be given"
 TABLE = "| option | default | meaning |\n"
 # Pages of the book whose tables are of other rooms than the one that they are called after.
 ROOMS_OF_PAGE = {"training": ["data", "train"]}
-
-
-def structs(header):
-    """[(name, {option: default})] of the header's ...Options. The default of an option that must be given is written so: it is 0 or empty, and no comment says what 0 means."""
-    commented = header.read_text()
-    text = tree.without_comments(commented)
-    found = []
-    for name, body in re.findall(r"struct (\w*Options)(?: : \w+)? \{(.*?)\n\};", text, re.S):
-        members = re.findall(r"^  (?!\S[^=\n]*\()[\w:<>, *]+?\s(\w+)(?:\s*=\s*|\s*(?=[{;]))(.*?);", body, re.M | re.S)
-        options = {}
-        for option, default in members:
-            default, *others = re.split(r", (?=\w+ = )", " ".join(default.split()))  # Index height = 0, width = 0;
-            options[option] = default
-            options.update(other.split(" = ") for other in others)
-            if options[option] in ("0", "{}", "") and not re.search(rf"\b{option}\b[^\n]*///<[^\n]*\b(?:0|none|empty):", commented):
-                options[option] = REQUIRED
-        found.append((name, options))
-    return found
 
 
 def words(default):
@@ -42,8 +23,8 @@ def words(default):
 
 def agrees(page, header):
     """Whether the default that a page names is the header's. What an empty one means, or one that is computed, is for the page to say."""
-    if header == REQUIRED:  # or 0 is what it says
-        return page in (REQUIRED, "0", "none") or not re.fullmatch(r"[-\d.]+|`\w+`", page)
+    if header == tree.REQUIRED:  # or 0 is what it says
+        return page in (tree.REQUIRED, "0", "none") or not re.fullmatch(r"[-\d.]+|`\w+`", page)
     said, is_so = words(page), words(header)
     if is_so == [""] or re.search(r"[?{]", header.strip("{}")):
         return True
@@ -78,7 +59,7 @@ for page in sorted((tree.ROOT / "docs").rglob("*.md")):
         headers = [tree.INCLUDE / page.parent.name / f"{page.stem}.hpp"]
     else:
         headers = [header for room in ROOMS_OF_PAGE.get(page.stem, [page.stem]) for header in sorted((tree.INCLUDE / room).glob("*.hpp"))]
-    candidates = [one for header in headers if header.exists() for one in structs(header)]
+    candidates = [one for header in headers if header.exists() for one in tree.structs(header)]
     for part in parts:
         check(page, part.split("\n\n")[0], candidates, faults)
         tables += 1

@@ -70,6 +70,28 @@ def without_comments(text):
     return pattern.sub(lambda m: m.group() if m.group()[0] != "/" else re.sub(r"[^\n]", " ", m.group()), text)
 
 
+# The default of an option that has none.
+REQUIRED = "must be given"
+
+
+def structs(header):
+    """[(name, {option: default})] of the header's ...Options. The default of an option that must be given is written so: it is 0 or empty, and no comment says what 0 means."""
+    commented = header.read_text()
+    text = without_comments(commented)
+    found = []
+    for name, body in re.findall(r"struct (\w*Options)(?: : \w+)? \{(.*?)\n\};", text, re.S):
+        members = re.findall(r"^  (?!\S[^=\n]*\()[\w:<>, *]+?\s(\w+)(?:\s*=\s*|\s*(?=[{;]))(.*?);", body, re.M | re.S)
+        options = {}
+        for option, default in members:
+            default, *others = re.split(r", (?=\w+ = )", " ".join(default.split()))  # Index height = 0, width = 0;
+            options[option] = default
+            options.update(other.split(" = ") for other in others)
+            if options[option] in ("0", "{}", "") and not re.search(rf"\b{option}\b[^\n]*///<[^\n]*\b(?:0|none|empty):", commented):
+                options[option] = REQUIRED
+        found.append((name, options))
+    return found
+
+
 def finish(check, faults, seen):
     """Prints the faults and ends: 0 when there are none."""
     for fault in faults:

@@ -1,33 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Training gives the same weights with any number of threads, on each back end, inside a caller's parallel region and beside another training: for nets
-// that use every layer and every option that computes something else.
-#include <string>
+// Training gives the same weights with any number of threads, on each back end, inside a caller's parallel region and beside another training. This
+// file holds the nets of the common options; same_bits_options_test.cpp holds the others (tests/checks/same_bits.py: every layer and option is in one of them).
 #include <thread>
-#include <vector>
 
-#include "catch.hpp"
-
-#include <heed/all.hpp>
-
-#include "every_backend.hpp"
+#include "same_bits.hpp"
 
 using namespace heed;
 
 namespace {
-
-/// Numbers that differ in sign and size, the same on every machine.
-template <int Rank>
-Tensor<float, Rank> numbers(const Shape& shape, std::uint64_t seed) {
-  auto x = Tensor<float, Rank>::uninitialized(shape);
-  const CounterRandom random({seed});
-  for (Index i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
-  return x;
-}
-std::vector<int> labels(Index count, int classes) {
-  std::vector<int> result;
-  for (Index i = 0; i < count; ++i) result.push_back(static_cast<int>(i * 7 % 11) % classes);
-  return result;
-}
 
 Conv2d<float> conv(const Conv2dOptions& options) { return Conv2d<float>(options); }
 
@@ -77,35 +57,6 @@ auto sequence_net() {
       MultiHeadAttention<float>({.embed_dim = 24, .num_heads = 3, .dropout = 0.2, .add_bias_kv = true, .add_zero_attn = true}),
       AvgPool1d<float>({.kernel_size = 2}), Softmax<float>(), LogSoftmax<float>(), SequencePool<float>({.features = 24}),
       Linear<float>({.in_features = 24, .out_features = 4}));
-}
-
-/// Bits of everything that a training leaves behind: weights, buffers and their average, what the trained net says, the losses.
-struct Outcome {
-  std::string weights, average;
-  std::vector<float> output;
-  std::vector<double> losses;
-  friend bool operator==(const Outcome&, const Outcome&) = default;
-};
-
-/// Three steps with clipping, label smoothing, a schedule and an average of the weights.
-template <class Optimizer, class Net, int Rank, class... Options>
-Outcome trained(Net net, const Tensor<float, Rank>& x, const Options&... options) {
-  Outcome outcome;
-  Optimizer optimizer(named_parameters(net), options...);
-  WeightAverage<float> average(named_parameters(net), named_buffers(net), {.decay = 0.9});
-  Trainer trainer(net, CrossEntropyLoss<float>({.label_smoothing = 0.1}), optimizer, WarmupSchedule{.steps = 10, .warmup_steps = 2},
-      {.seed = 5, .max_gradient_norm = 0.5});
-  for (int step = 0; step < 3; ++step) {
-    outcome.losses.push_back(trainer.step(x, labels(x.size(0), 4)).loss);
-    average.update();
-  }
-  const auto y = net.forward(x);
-  outcome.output.assign(y.data(), y.data() + y.size());
-  outcome.weights = weights_hash(net);
-  average.swap();
-  outcome.average = weights_hash(net);
-  average.swap();
-  return outcome;
 }
 
 /// What no chain of layers holds: looked-up tokens, attention between two sequences of grouped heads under every mask at once, its bias learned, and the other
@@ -158,38 +109,23 @@ Outcome by_hand() {
   return outcome;
 }
 
-Outcome image_training() { return trained<AdamW<float>>(image_net(), numbers<4>({19, 14, 13, 3}, 9), AdamWOptions{.learning_rate = 0.01}); }
+Tensor<float, 4> images() { return numbers<4>({19, 14, 13, 3}, 9); }
+Tensor<float, 3> sequences() { return numbers<3>({23, 21, 12}, 10); }
+
+Outcome image_training() {
+  return trained<AdamW<float>>(
+      image_net(), images(), CrossEntropyLoss<float>({.label_smoothing = 0.1}), {.decay = 0.9}, AdamWOptions{.learning_rate = 0.01});
+}
 Outcome sequence_training() {
-  return trained<Sgd<float>>(
-      sequence_net(), numbers<3>({23, 21, 12}, 10), SgdOptions{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true});
+  return trained<Sgd<float>>(sequence_net(), sequences(), CrossEntropyLoss<float>({.label_smoothing = 0.1}), {.decay = 0.9},
+      SgdOptions{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true});
 }
 
-struct Training {
-  const char* name;
-  Outcome (*run)();
-};
 const std::vector<Training> kTrainings{{"images", image_training}, {"sequences", sequence_training}, {"by hand", by_hand}};
-
-/// What one thread makes of it.
-Outcome alone(const Training& training) {
-  const ThreadScope one(1);
-  return training.run();
-}
 
 }  // namespace
 
-TEST_CASE("neither threads nor back end change a bit of what training leaves") {
-  for (const Training& training : kTrainings) {
-    const Outcome expected = alone(training);
-    for_every_backend([&](Backend backend) {
-      for (int threads : {1, 2, 3, 4, 7, 16}) {
-        const ThreadScope scope(threads);
-        INFO(training.name << ", " << backend_name(backend) << ", " << threads << " threads");
-        CHECK((training.run() == expected));
-      }
-    });
-  }
-}
+TEST_CASE("neither threads nor back end change a bit of what training leaves") { check_threads_and_backends(kTrainings); }
 
 TEST_CASE("two models training at once in two threads are trained as each alone") {
   const Outcome images = alone(kTrainings[0]), sequences = alone(kTrainings[1]);
@@ -222,15 +158,6 @@ TEST_CASE("training inside a caller's parallel region leaves the same bits") {
 }
 #endif
 
-TEST_CASE("one image is seen alike alone, in a batch and anywhere in it") {
-  auto net = image_net();
-  const auto x = numbers<4>({19, 14, 13, 3}, 11);
-  const auto all = net.forward(x);
-  for (Index first = 0; first < 19; ++first)
-    for (Index count : {1, 2, 5}) {
-      if (first + count > 19) continue;
-      const auto part = net.forward(x.slice(first, first + count));
-      INFO("images " << first << " to " << first + count - 1);
-      CHECK(std::equal(part.data(), part.data() + part.size(), all.data() + first * 4));
-    }
-}
+TEST_CASE("one image is seen alike alone, in a batch of any size and anywhere in it") { check_any_batch(image_net(), images()); }
+
+TEST_CASE("one sequence is seen alike alone, in a batch of any size and anywhere in it") { check_any_batch(sequence_net(), sequences()); }

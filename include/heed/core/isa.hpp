@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
@@ -17,6 +18,9 @@
 #endif
 
 namespace heed::inline HEED_ABI {
+
+static_assert(!HEED_HAS_VECTORS || std::endian::native == std::endian::little,
+    "heed: bytes of masks are read as words, the first one lowest; big-endian machines need HEED_NO_SIMD (CMake: HEED_SIMD=OFF)");
 
 // Instruction-set tags. Kernels are templates on a tag and written once; `dispatch` chooses the tag when the program runs.
 /// One element at a time: any number-like type, and builds without vectors.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -20,9 +19,6 @@
 
 namespace heed::inline HEED_ABI {
 HEED_AS_WRITTEN_BEGIN;  // the exponentials round by adding a number and taking it away
-
-static_assert(
-    !HEED_HAS_VECTORS || std::endian::native == std::endian::little, "heed: big-endian machines need HEED_NO_SIMD (CMake: HEED_SIMD=OFF)");
 
 /// Copies `count` numbers, fewer than `limit` (a power of two), in pieces whose lengths are powers of two; none if `count` is not positive.
 template <int limit, class T>
