@@ -69,8 +69,9 @@
     "heed: -funsafe-math-optimizations and -fassociative-math let the compiler reorder sums, but heed rounds by adding a number and taking it away again, and promises the same bits every time. Compile without them (-fno-math-errno and -fno-trapping-math are fine)."
 #endif
 
-/// Between the two, sums are computed as they are written, whatever clang's flags allow. (g++ says what they allow, see above.)
-#if defined(__clang__)
+/// Between the two, sums are computed as they are written, whatever clang's flags allow. (g++ says what they allow, see above. For other processors than x86 clang 14
+/// does not know the first pragma, and warns.)
+#if defined(__clang__) && (defined(__x86_64__) || defined(__i386__))
 #define HEED_AS_WRITTEN_BEGIN _Pragma("float_control(push)") _Pragma("clang fp reassociate(off)")
 #define HEED_AS_WRITTEN_END _Pragma("float_control(pop)")
 #else
