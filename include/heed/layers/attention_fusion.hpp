@@ -146,13 +146,14 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     require<ShapeError>((Rank == 3 || Rank == 4) && dy.size() == cache.u.size() && dy.rows() == cache.u.rows(), "AttentionFusion: dy is ",
         dy.shape(), ", the forward pass of this cache gave ", cache.u.shape(), " as (N, T, C)");
     Tensor<T, Rank> dx(dy);
-    auto [d_context, du] = [&] {
+    auto d_joined = [&] {  // of the context and of U
       LayerScope scope("out");
       auto both = out_.backward(as_tokens(dy), cache.out);
       detail::watch_backward(out_, both.first), detail::watch_backward(out_, both.second);
       return both;
     }();
-    const auto d_projected = attend_backward(d_context, cache);
+    auto& du = d_joined.second;
+    const auto d_projected = attend_backward(d_joined.first, cache);
     detail::watch_backward(*this, d_projected);
     detail::backward_add_part("qkv", qkv_, d_projected, cache.qkv, du.view());
     const auto d_normalized = detail::backward_part("position", position_, [&] { return position_.backward(du, cache.position); });
