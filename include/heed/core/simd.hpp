@@ -18,6 +18,7 @@
 #endif
 
 namespace heed::inline HEED_ABI {
+
 HEED_AS_WRITTEN_BEGIN;  // the exponentials round by adding a number and taking it away
 
 /// Copies `count` numbers, fewer than `limit` (a power of two), in pieces whose lengths are powers of two; none if `count` is not positive.
@@ -51,9 +52,9 @@ struct Packet<Scalar, T> {
   static Packet load_partial(const T* p, Index count, const T& fill = T(0)) { return {count > 0 ? *p : fill}; }
   void store(T* p) const { *p = v; }
   void store_partial(T* p, Index count) const {
-    /// @}
     if (count > 0) *p = v;
   }
+  /// @}
   /// Lane by lane.
   /// @{
   friend Packet operator+(const Packet& a, const Packet& b) { return {a.v + b.v}; }
@@ -438,6 +439,7 @@ struct WholePacket<Isa, T> {
 };
 
 #endif  // HEED_HAS_VECTORS
+
 HEED_AS_WRITTEN_END;
 }  // namespace heed::inline HEED_ABI
 
