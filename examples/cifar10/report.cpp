@@ -200,9 +200,16 @@ int report(const ReportOptions& options) {
   program::check_output(options.output, "--output", options.overwrite, read);
   const DataSource data = find_data(options.data);
   Json all = {{"dataset", data.name()}, {"generated", data.generated}, {"classes", class_names(data.images.test)}, {"runs", Json::array()},
-      {"robustness", Json::array()}};
-  for (const std::string& path : options.robustness)
-    for (Json& model : robust_models_in(heed::read_file(path), path)) all["robustness"].push_back(std::move(model));
+      {"robustness", Json::array()}, {"comparisons", Json::array()}};
+  for (const std::string& path : options.robustness) {
+    RobustnessFile file = robustness_in(heed::read_file(path), path);
+    if (!file.comparison.is_null()) {
+      const auto side = [&](const Json& model) { return Json{{"net", model["net"]}, {"attention", model["attention"]}}; };
+      file.comparison["sides"] = {side(file.models.front()), side(file.models.back())};
+      all["comparisons"].push_back(std::move(file.comparison));
+    }
+    for (Json& model : file.models) all["robustness"].push_back(std::move(model));
+  }
   for (const std::string& folder : options.runs) {
     fmt::print("{}\n", folder);
     std::fflush(stdout);

@@ -13,9 +13,17 @@
 
 namespace cifar10 {
 
-/// The models of a file that `evaluate --corruptions --output` wrote, from its text: each with "net", "attention", "clean_accuracy" and, under "accuracy", a number for
-/// every severity of every corruption. Throws FileError with the path for other files.
-inline Json robust_models_in(std::string_view text, const std::string& path) {
+inline constexpr const char* kInterval[] = {"value", "low", "high"};  // null where a ratio has no number, as of errors that nothing adds
+
+/// What `evaluate --corruptions --output` wrote.
+struct RobustnessFile {
+  Json models;  ///< each with "net", "attention", "clean_accuracy" and, under "accuracy", a number for every severity of every corruption
+  Json
+      comparison;  ///< of the first half of the models with the others: "ce", "relative_ce" (of every corruption), "mean_ce", "mean_relative_ce"; null without --against
+};
+
+/// Reads one from its text. Throws FileError with the path for other files.
+inline RobustnessFile robustness_in(std::string_view text, const std::string& path) {
   const auto some = [](const Json& value) { return value.is_array() && !value.empty(); };
   const auto object = [](const Json& value) { return value.is_object(); };
   const auto severities = [](const Json& value) {
@@ -37,7 +45,25 @@ inline Json robust_models_in(std::string_view text, const std::string& path) {
       heed::require<heed::FileError>(accuracy.size() == heed::kCorruptions, where, ": expected ", heed::kCorruptions,
           " corruptions under \"accuracy\", found ", accuracy.size());
     }
-    return std::move(file["models"]);
+    RobustnessFile result;
+    if (file.contains("ce")) {
+      const auto interval = [](const Json& value) {
+        return value.is_object() && std::all_of(std::begin(kInterval), std::end(kInterval), [&](const char* key) {
+          return value.contains(key) && (value[key].is_number() || value[key].is_null());
+        });
+      };
+      constexpr const char* kIs = "an interval (value, low and high, each a number or null)";
+      for (const char* key : {"ce", "relative_ce"})
+        for (const heed::Corruption kind : heed::all_corruptions())
+          program::member(program::member(file, key, object, "an object", path), heed::corruption_name(kind), interval, kIs,
+              heed::text(path, ": ", key));
+      for (const char* key : {"mean_ce", "mean_relative_ce"}) program::member(file, key, interval, kIs, path);
+      for (const char* key : {"ce", "relative_ce", "mean_ce", "mean_relative_ce"}) result.comparison[key] = std::move(file[key]);
+      heed::require<heed::FileError>(file["models"].size() % 2 == 0, path,
+          ": expected as many models on both sides of a comparison, found ", file["models"].size(), " in all");
+    }
+    result.models = std::move(file["models"]);
+    return result;
   } catch (const heed::FileError& error) {
     heed::fail<heed::FileError>(error.what(), "; expected what cifar10 evaluate --corruptions --output wrote");
   }

@@ -173,7 +173,7 @@ expect 0 "article with attention full on 20 test images" "$program" evaluate run
 expect 0 "article with attention full (run/model.safetensors, other/model.safetensors), mean: " "$program" evaluate run/model.safetensors \
   other/model.safetensors --data part --corruptions --images 9 --against again/model.safetensors other/model.safetensors
 expect 0 "the page: page.html" "$program" report run arm-none --robustness figures.json --data part --output page.html
-for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' '"elastic_transform"' "Where it looks"; do
+for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' '"elastic_transform"' '"comparisons":\[{"ce":{"gaussian_noise":{"value":' "Where it looks"; do
   grep -q "$words" page.html || fault "page.html does not hold $words"
 done
 grep -qE 'src="?https?:|href="?https?:|@DATA@|@REPORT' page.html && fault "the page needs other files"

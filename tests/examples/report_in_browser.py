@@ -45,6 +45,7 @@ VISIT = """
   told.fetched = performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:"));
   told.heads = /head 1: [0-9.]+ tokens, .*head 4: [0-9.]+ tokens/.test(document.getElementById("heads").textContent);
   told.arms = data.arms.length === 2 && document.querySelectorAll(".left-out").length === 1 && /^[+-][0-9.]+$/.test(data.arms[1].full_above) && [...document.querySelectorAll("td")].some(cell => cell.textContent === data.arms[1].full_above);
+  told.comparison = document.querySelectorAll(".comparison tbody tr").length === 17 && /^[0-9.]+ \\[[0-9.]+, [0-9.]+\\]$/.test(document.querySelector(".comparison td").textContent);
   told.images = [...document.images].every(image => image.complete && image.naturalWidth > 0);
   told.charts = document.querySelectorAll("svg").length;
   told.too_wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
@@ -102,7 +103,7 @@ for width, height in ((1280, 900), (390, 800)):
         continue
     told = json.loads(html.unescape(found.group(1)))
     print(width, told)
-    faults += [f"{width} pixels: {what} failed" for what in ("first", "token", "keys", "picture", "other_run", "heads", "arms", "images") if not told[what]]
+    faults += [f"{width} pixels: {what} failed" for what in ("first", "token", "keys", "picture", "other_run", "heads", "arms", "comparison", "images") if not told[what]]
     faults += [f"{width} pixels: {what}: {told[what]}" for what in ("errors", "fetched") if told[what]]
     if told["charts"] < 8 or told["too_wide"] > 0 or told["width"] != width:
         faults.append(f"{width} pixels: {told['charts']} charts, {told['too_wide']} pixels too wide for {told['width']}")

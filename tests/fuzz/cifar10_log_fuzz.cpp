@@ -18,8 +18,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (const char* measure : cifar10::kMeasures) fuzz::demand(arm.accuracy(measure).count >= 1);
   });
   fuzz::refused_or_read_within(kFactor, size, [&] {
-    const cifar10::Json models = cifar10::robust_models_in(text, "input");
+    const auto [models, comparison] = cifar10::robustness_in(text, "input");
     fuzz::demand(!models.empty());
+    if (!comparison.is_null())
+      for (const char* key : cifar10::kInterval) fuzz::demand(!comparison.at("relative_ce").at("contrast").at(key).is_structured());
     for (const cifar10::Json& model : models) {
       fuzz::demand(model.at("clean_accuracy").is_number() && model.at("accuracy").size() == heed::kCorruptions);
       for (const auto& [kind, severities] : model.at("accuracy").items())

@@ -5,7 +5,7 @@
 
 #include "catch.hpp"
 
-using cifar10::Json, cifar10::robust_models_in;
+using cifar10::Json, cifar10::robustness_in;
 
 namespace {
 
@@ -18,7 +18,7 @@ Json model(const char* attention) {
 
 std::string refusal(const std::string& text) {
   try {
-    robust_models_in(text, "figures.json");
+    robustness_in(text, "figures.json");
   } catch (const heed::FileError& error) {
     return error.what();
   }
@@ -38,7 +38,38 @@ const std::string kCure = "; expected what cifar10 evaluate --corruptions --outp
 
 TEST_CASE("the models of a file of corruptions") {
   const Json models{model("full"), model("none")};
-  CHECK(robust_models_in(Json{{"images", 9}, {"models", models}}.dump(2), "figures.json") == models);
+  const auto file = robustness_in(Json{{"images", 9}, {"models", models}}.dump(2), "figures.json");
+  CHECK(file.models == models);
+  CHECK(file.comparison.is_null());
+}
+
+TEST_CASE("the comparison of a file of corruptions") {
+  const Json interval{{"value", 0.8}, {"low", 0.7}, {"high", 0.9}};
+  Json all{{"models", {model("full"), model("none")}}, {"ce", Json::object()}, {"relative_ce", Json::object()}, {"mean_ce", interval},
+      {"mean_relative_ce", interval}};
+  for (const heed::Corruption kind : heed::all_corruptions())
+    for (const char* key : {"ce", "relative_ce"}) all[key][std::string(heed::corruption_name(kind))] = interval;
+  const auto file = robustness_in(all.dump(), "figures.json");
+  CHECK(file.models.size() == 2);
+  CHECK(file.comparison["ce"]["contrast"] == interval);
+  CHECK(file.comparison["mean_relative_ce"] == interval);
+  all["relative_ce"]["contrast"]["high"] = nullptr;
+  CHECK(robustness_in(all.dump(), "figures.json").comparison["relative_ce"]["contrast"]["high"].is_null());
+
+  const auto refused = [&](const auto& change) {
+    Json changed = all;
+    change(changed);
+    return refusal(changed.dump());
+  };
+  CHECK(refused([](Json& f) { f["models"].erase(0); }) ==
+        "figures.json: expected as many models on both sides of a comparison, found 1 in all" + kCure);
+  CHECK(
+      refused([](Json& f) { f.erase("relative_ce"); }) == "figures.json: expected \"relative_ce\" to be an object, found nothing" + kCure);
+  CHECK(refused([](Json& f) { f["ce"]["contrast"].erase("low"); }) ==
+        "figures.json: ce: expected \"contrast\" to be an interval (value, low and high, each a number or null), found an object of 2" +
+            kCure);
+  CHECK(refused([](Json& f) { f["mean_ce"] = 1; }) ==
+        "figures.json: expected \"mean_ce\" to be an interval (value, low and high, each a number or null), found 1" + kCure);
 }
 
 TEST_CASE("a file without what the page shows of corruptions is refused, with file, model, key and a cure") {
