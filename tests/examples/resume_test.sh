@@ -162,4 +162,16 @@ expect 2 "--batch-size" "$program" train --net article --epochs 4 --seed 3 --dat
 [[ $(cksum <replaced/checkpoint.safetensors) == "$before" ]] || fault "a refused run took a checkpoint"
 expect 0 "test accuracy" "$program" train "${recipe[@]}" --output replaced --overwrite --checkpoint-every 2
 [[ $(same_part whole) == "$(same_part replaced)" ]] || fault "an overwritten run is another one: $(diff <(same_part whole) <(same_part replaced))"
+
+# A study that is killed within a run goes on with it, and the run ends as one that never stopped.
+arm=(--net article --attention none --epochs 40 "${common[@]}")
+"$program" study "${arm[@]}" --seeds 1 --output study >study.txt 2>&1 &
+for _ in $(seq 200); do grep -q '"epoch":2' study/article-none-0/log.jsonl 2>/dev/null && break; sleep 0.05; done
+kill -KILL $!
+wait $! 2>/dev/null
+grep -q '"event":"result"' study/article-none-0/log.jsonl && fault "the study ended before it was killed"
+expect 0 "resumed at step" "$program" study "${arm[@]}" --seeds 1 --output study
+expect 0 "test accuracy" "$program" train "${arm[@]}" --seed 0 --output alone
+[[ $(same_part alone) == "$(same_part study/article-none-0)" ]] || fault "a run of a killed study is another one: $(diff <(same_part alone) <(same_part study/article-none-0))"
+cmp alone/model.safetensors study/article-none-0/model.safetensors || fault "a run of a killed study has another model"
 exit $((failures > 0))
