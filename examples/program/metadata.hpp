@@ -131,14 +131,18 @@ void save_finite(const std::string& path, const Net& net, const heed::Metadata& 
   heed::io::save(path, net, metadata);
 }
 
-/// Fills the net from the file and refuses numbers that are not finite. Throws FileError.
+/// Fills the net from the file and refuses numbers that are not finite, and variances below zero, of which inference would make NaN. Throws FileError.
 template <class Net>
 void load_finite(const heed::SafetensorsReader& file, Net& net) {
   heed::io::load(file, net);
   const auto check = [&](std::string_view name, const auto* values, Index count) {
-    for (Index i = 0; i < count; ++i)
+    const bool variance = name == "running_var" || name.ends_with(".running_var");
+    for (Index i = 0; i < count; ++i) {
       heed::require<heed::FileError>(std::isfinite(values[i]), file.path(), ": tensor ", name, " holds ", values[i],
           ", expected finite numbers; the training that wrote it ran away");
+      heed::require<heed::FileError>(!variance || values[i] >= 0, file.path(), ": tensor ", name, " holds ", values[i],
+          ", expected variances from 0 on; the file is damaged");
+    }
   };
   for (const auto& [name, parameter] : heed::named_parameters(net)) check(name, parameter->value(), parameter->size());
   for (const auto& [name, buffer] : heed::named_buffers(net)) check(name, buffer->data(), buffer->size());

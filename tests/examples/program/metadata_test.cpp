@@ -110,6 +110,10 @@ TEST_CASE("a net is filled from a file with finite numbers alone") {
   CHECK(message_of([&] {
     program::load_finite(heed::SafetensorsReader(folder.file("buffer")), read);
   }).find("holds inf, expected finite numbers") != std::string::npos);
+  heed::named_buffers(written)[1].buffer->data()[2] = -0.5f;
+  heed::io::save(folder.file("variance"), written, {});
+  CHECK(message_of([&] { program::load_finite(heed::SafetensorsReader(folder.file("variance")), read); }) ==
+        folder.file("variance") + ": tensor 1.running_var holds -0.5, expected variances from 0 on; the file is damaged");
   auto spoiled = net();
   spoiled.get<0>().bias().value()[1] = std::numeric_limits<float>::quiet_NaN();
   heed::io::save(folder.file("weight"), spoiled, {});
