@@ -73,7 +73,7 @@ class Spoiler : public LayerBase<Spoiler> {
 class Inverse : public LayerBase<Inverse> {
  public:
   using scalar = float;
-  static constexpr int input_rank = 2;
+  [[maybe_unused]] static constexpr int input_rank = 2;
   struct Cache {};
 
   Shape output_shape(const Shape& in) const { return in; }
