@@ -204,7 +204,7 @@ int report(const ReportOptions& options) {
   for (const std::string& path : options.robustness) {
     RobustnessFile file = robustness_in(heed::read_file(path), path);
     if (!file.comparison.is_null()) {
-      const auto side = [&](const Json& model) { return Json{{"net", model["net"]}, {"attention", model["attention"]}}; };
+      const auto side = [](const Json& model) { return Json{{"net", model["net"]}, {"attention", model["attention"]}}; };
       file.comparison["sides"] = {side(file.models.front()), side(file.models.back())};
       all["comparisons"].push_back(std::move(file.comparison));
     }
