@@ -32,6 +32,9 @@ void check(Index count) {
     REQUIRE(scaled[i] == T(-3) * a[i]);
     REQUIRE(mixed[i] == Approx(a[i] * a[i] + b[i] * c[i]).margin(1e-6));
   }
+  Tensor<T, 1> copy({count});
+  kernels::copy_elements(count, a.data(), copy.data());
+  CHECK(reference::same_bits(copy, a));
   auto in_place = a;
   kernels::elementwise(kernels::Add{}, count, in_place.data(), in_place.data(), b.data());
   CHECK(reference::same_bits(in_place, sum));

@@ -40,6 +40,16 @@ Result errors(Index rows, Index width, double offset = 0, double spread = 1, boo
   kernels::layer_norm_backward(shape, x.data(), dy.data(), mean, inv_std.data(), dx.data(), false, d_weight.data(), d_bias.data());
   const auto r = reference::layer_norm(rows, width, x.data(), shape.weight, shape.bias, eps, dy.data(), centered);
 
+  // A row alone is the row among others.
+  for (Index i = 0; i < rows; ++i) {
+    Tensor<T, 1> row({width}), center({1}), scale({1});
+    kernels::layer_norm_forward(
+        {1, width, shape.weight, shape.bias, eps, centered}, x.data() + i * width, row.data(), center.data(), scale.data());
+    for (Index j = 0; j < width; ++j) REQUIRE(row[j] == y[i * width + j]);
+    REQUIRE(scale[0] == inv_std[i]);
+    if (centered) REQUIRE(center[0] == means[i]);
+  }
+
   // The variants: no cache, in place, nothing but dx, dx added, one of the two parameter gradients.
   auto again = x;
   kernels::layer_norm_forward(shape, again.data(), again.data(), static_cast<T*>(nullptr), static_cast<T*>(nullptr));

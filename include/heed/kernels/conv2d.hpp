@@ -105,6 +105,7 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
   const auto segments = patch_segments(c, layout);
   const CorrelationAxis &y = c.axis[0], &x = c.axis[1];
   const Index target_pixel = c.target_pixel(), depth = c.depth();
+  const Index columns = x.targets, source_step = x.step * layout.pixel, target_step = x.spacing * target_pixel;
   const auto run_block = [&](Index index, Index part, T* scratch, Index* from, Index* to) {
     const PatchBlock block(c, layout, index);
     Index count = 0;
@@ -112,11 +113,9 @@ void correlate(const Correlation& c, const T* source, const T* packed, const T* 
       for (Index r = 0; r < block.rows; ++r) {
         const Index source_row = n * block.stored_image + r * y.step * layout.row;
         const Index target_y = y.first + (block.row + r) * y.spacing;
-        const Index target_row = ((block.image + n) * c.target_size[0] + target_y) * c.target_size[1];
-        for (Index i = 0; i < x.targets; ++i, ++count) {
-          from[count] = source_row + i * x.step * layout.pixel;
-          to[count] = (target_row + x.first + i * x.spacing) * target_pixel;
-        }
+        const Index target_row = (((block.image + n) * c.target_size[0] + target_y) * c.target_size[1] + x.first) * target_pixel;
+        for (Index i = 0; i < columns; ++i) from[count + i] = source_row + i * source_step, to[count + i] = target_row + i * target_step;
+        count += columns;
       }
     for (Index group = 0; group < c.groups; ++group) {
       const T* a = block.source(c, layout, source, group, scratch);

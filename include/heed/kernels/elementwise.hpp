@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+
 #include <heed/core/parallel.hpp>
 #include <heed/core/simd.hpp>
 
@@ -75,6 +77,12 @@ void elementwise_repeated(const F& f, Index count, Index period, T* out, const T
       begin += part;
     }
   });
+}
+
+/// to[i] = from[i], for tensors that one thread would copy for long.
+template <class T>
+void copy_elements(Index count, const T* from, T* to) {
+  parallel_for(count, kElementwiseChunk, [&](Index begin, Index end) { std::copy_n(from + begin, end - begin, to + begin); });
 }
 
 }  // namespace heed::inline HEED_ABI::kernels

@@ -8,6 +8,7 @@
 
 #include <heed/core/anomaly.hpp>
 #include <heed/kernels/attention.hpp>
+#include <heed/kernels/elementwise.hpp>
 #include <heed/kernels/token_mixing.hpp>
 #include <heed/layers/attention_observer.hpp>
 #include <heed/layers/dropout.hpp>
@@ -145,7 +146,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     require_filled("AttentionFusion", cache.u);
     require<ShapeError>((Rank == 3 || Rank == 4) && dy.size() == cache.u.size() && dy.rows() == cache.u.rows(), "AttentionFusion: dy is ",
         dy.shape(), ", the forward pass of this cache gave ", cache.u.shape(), " as (N, T, C)");
-    Tensor<T, Rank> dx(dy);
+    auto dx = copied(dy);
     auto d_joined = [&] {  // of the context and of U
       LayerScope scope("out");
       auto both = out_.backward(as_tokens(dy), cache.out);
@@ -214,6 +215,12 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   }
 
   template <int Rank>
+  static Tensor<T, Rank> copied(const TensorView<const T, Rank>& x) {
+    auto copy = Tensor<T, Rank>::uninitialized(x.shape());
+    kernels::copy_elements(x.size(), x.data(), copy.data());
+    return copy;
+  }
+  template <int Rank>
   static TensorView<const T, 3> as_tokens(const TensorView<const T, Rank>& x) {
     const Index sequences = x.size(0), features = x.features();
     Index tokens = 1;
@@ -234,7 +241,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   Tensor<T, Rank> join(const TensorView<const T, Rank>& x, const Tensor<T, 3>& context, const Tensor<T, 3>& u) const {
     detail::watch_forward(*this, context);
     return detail::forward_part("out", out_, [&] {
-      Tensor<T, Rank> y(x);
+      auto y = copied(x);
       out_.forward_add(context, u, y.view().template reshaped<3>(u.shape()));
       return y;
     });
