@@ -36,6 +36,25 @@ TEST_CASE("fetch ahead: line by line, column by column where rows lie apart", "[
   CHECK(ahead.take(4, y.data()).step == 0);
 }
 
+TEST_CASE("fetch ahead: row by row, the lines of a row one behind the other", "[fetch_ahead]") {
+  const std::vector<float> x(600);
+  const char* first = reinterpret_cast<const char*>(x.data());
+  FetchAhead ahead;
+  ahead.add_rows(x.data(), 100, 0, 33);
+  ahead.add_rows(x.data(), 100, 5, 0);
+  CHECK(ahead.empty());
+  ahead.add_rows(x.data(), 100, 3, 65);  // five lines a row
+  std::vector<const char*> seen, expected;
+  for (const Index steps : {2, 3, 5, 4, 1}) {
+    FetchAhead::Lines lines = ahead.take(steps, x.data());
+    for (Index k = 0; k < steps; ++k, lines.next()) seen.push_back(lines.line);
+  }
+  for (Index row = 0; row < 3; ++row)
+    for (Index line = 0; line < 5; ++line) expected.push_back(first + row * 400 + line * 64);
+  CHECK(seen == expected);
+  CHECK(ahead.empty());
+}
+
 TEST_CASE("fetch ahead: a walk takes a line a step", "[fetch_ahead]") {
   const std::vector<float> x(600);
   kernels::FetchingWalk<kernels::NeighbouringRows<float>> walk{{x.data(), 7}, {reinterpret_cast<const char*>(x.data()), 64}};

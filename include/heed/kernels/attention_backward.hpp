@@ -262,9 +262,13 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
         }
       // S = q kᵀ and dy vᵀ, then weights and dS in their place
       const ScoreBlock<T> block = score_block(a, b, h, i, rows, transposed_k, key, block_keys, attended.flags, sizes, scratch.score, ahead);
-      transposed_v.multiply(scratch.dy, scratch.v_row, rows, block_keys, scratch.grad, scratch.score.s_row, sizes, ahead);
-      const GradientBlock<T> gradient{block, scratch.grad, g.log_sum + first_row, scratch.delta, whole_rows, &g,
-          d_bias ? d_bias + h * g.d_bias.head : nullptr, d_slopes ? d_slopes + h : nullptr};
+      T* const d_bias_head = d_bias ? d_bias + h * g.d_bias.head : nullptr;
+      FetchAhead d_bias_rows =
+          d_bias && ahead.empty() ? bias_ahead(a, d_bias_head + i * g.d_bias.query + key, g.d_bias, rows, block_keys) : FetchAhead();
+      transposed_v.multiply(
+          scratch.dy, scratch.v_row, rows, block_keys, scratch.grad, scratch.score.s_row, sizes, d_bias_rows.empty() ? ahead : d_bias_rows);
+      const GradientBlock<T> gradient{
+          block, scratch.grad, g.log_sum + first_row, scratch.delta, whole_rows, &g, d_bias_head, d_slopes ? d_slopes + h : nullptr};
       dispatch<GradientRows<T>, T>(&gradient);
       // dq += dS k, dv += (P ∘ D)ᵀ dy, dk += dSᵀ q
       multiply({.rows = rows,

@@ -85,6 +85,15 @@ TransposedRows<T> chunk_keys(
   return {a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed_k, fetches};
 }
 
+/// The rows of a bias, or of its gradient, that a block of queries meets and that come from beyond L2; the block's element lies at `first`. (Zen 4, 8 x 1024 x 64:
+/// a bias makes the forward pass 7 % longer instead of 16.)
+template <class T, class M>
+FetchAhead bias_ahead(const Attention<T>& a, const T* first, const MaskRef<M>& strides, Index rows, Index keys) {
+  FetchAhead ahead;
+  if (strides.key == 1 && strides.query > 0 && fetching_pays<T>(a.queries * a.keys)) ahead.add_rows(first, strides.query, rows, keys);
+  return ahead;
+}
+
 /// Scores, in base 2, of queries [i, i + rows) of head h of sequence b against the keys [key, key + keys), the first of `k`, with soft cap, distances, bias and
 /// masks.
 template <class T>
@@ -92,7 +101,8 @@ ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Inde
     const unsigned char* flags, const TileSizes<T>& sizes, const ScoreScratch<T>& scratch, FetchAhead& ahead) {
   copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * detail::kLog2E), scratch.scaled_q, scratch.q_row,
       scratch.packed_k ? sizes.with_slack(rows) : rows);
-  k.multiply(scratch.scaled_q, scratch.q_row, rows, keys, scratch.s, scratch.s_row, sizes, ahead);
+  FetchAhead bias = a.bias && ahead.empty() ? bias_ahead(a, a.bias.row(b, h, i) + key, a.bias, rows, keys) : FetchAhead();
+  k.multiply(scratch.scaled_q, scratch.q_row, rows, keys, scratch.s, scratch.s_row, sizes, bias.empty() ? ahead : bias);
   const ScoreBlock<T> block{&a, b, h, i, rows, key, keys, sizes.whole_vectors(keys), scratch.s, scratch.s_row, flags, scratch.slope,
       scratch.flag_row, scratch.bias_row, scratch.numbers};
   mask_scores(block);
