@@ -138,7 +138,7 @@ TEMPLATE_TEST_CASE(
 TEMPLATE_TEST_CASE(
     "attention_backward: several chunks of keys, the same bits for any number of threads", "[attention_backward]", float, double) {
   using T = TestType;
-  const Index queries = 100, keys = 3 * kernels::kBackwardKeys + 21, width = 8;
+  const Index queries = 340, keys = 3 * kernels::kBackwardKeys + 21, width = 8;
   const std::vector<Index> lengths{keys - 30, kernels::kBackwardKeys + 9};
   std::vector<T> q(queries * width), k(static_cast<std::size_t>(keys * width)), v(k.size()), dy(q.size()),
       bias(static_cast<std::size_t>(queries + keys - 1));
@@ -157,6 +157,11 @@ TEMPLATE_TEST_CASE(
     bias.resize(static_cast<std::size_t>(keys));
     a.bias = {bias.data(), 0, 0, 0, 1};
     a.dropout = {4, 0.2};
+  }
+  SECTION("a number for each score, more than L2 holds") {
+    bias.resize(static_cast<std::size_t>(queries * keys));
+    a.bias = {bias.data(), 0, 0, keys, 1};
+    REQUIRE(kernels::fetching_pays<T>(queries * keys));
   }
   SECTION("a table of relative positions") { a.bias = {bias.data() + queries - 1, 0, 0, -1, 1}; }
   SECTION("a table of sums of positions") { a.bias = {bias.data(), 0, 0, 1, 1}; }
