@@ -92,9 +92,12 @@ void winograd_correlate_in_parts(
     return Scratch{Tensor<T, 1>::uninitialized({held * (rows * row + 16)}), Tensor<T, 1>::uninitialized({held * (rows * width + 16)}),
         Tensor<T, 1>({std::max(c.source_channels, width) + width})};
   };
+  const bool fetches = shares == 1 && fetching_pays<T>(tiles.count * Size * Size * c.source_channels);
   parallel_for(blocks * shares, small ? blocks * shares : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index first = unit / shares * block, last = std::min(tiles.count, first + block), share = unit % shares;
+      FetchAhead ahead;
+      if (fetches) tiles.fetch_source(first + threads * block, block, c.source_channels, source, ahead);
       const T* const zeros = scratch.zeros.data() + width;
       const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
       const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
@@ -105,18 +108,19 @@ void winograd_correlate_in_parts(
           const T* const right = kernels.data.data() + p * panel + Rows::first(side) * side * kernel_point;
           for (Index point = 0; point < held; ++point)
             multiply_tiles<T>({.rows = last - first,
-                .cols = std::min(width, c.target_channels - p * width),
-                .depth = c.source_channels,
-                .a = from.data + point * from.point,
-                .a_row = row,
-                .a_step = 1,
-                .b = right + point * kernel_point,
-                .b_row = width,
-                .b_panel = kernel_point,
-                .c = product.data + point * product.point,
-                .c_row = width,
-                .slack = true,
-                .whole_tiles = true});
+                                  .cols = std::min(width, c.target_channels - p * width),
+                                  .depth = c.source_channels,
+                                  .a = from.data + point * from.point,
+                                  .a_row = row,
+                                  .a_step = 1,
+                                  .b = right + point * kernel_point,
+                                  .b_row = width,
+                                  .b_panel = kernel_point,
+                                  .c = product.data + point * product.point,
+                                  .c_row = width,
+                                  .slack = true,
+                                  .whole_tiles = true},
+                &ahead);
           dispatch<TransformTargets<Size, T, Rows, Targets>, T>(
               &tiles, first, last, p * width, &product, bias, scratch.zeros.data(), &targets);
         }
@@ -202,6 +206,7 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
     if (c.target_channels % target_block != 0) scratch.gradient.fill(T(0));  // whole panels are read
     return scratch;
   };
+  const bool fetches = fetching_pays<T>(tiles.count * Size * Size * (c.source_channels + c.target_channels));
   const bool small = detail::too_small_for_threads(tiles);
   parallel_for(shards * blocks * parts, small ? shards * blocks * parts : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     const detail::PointRows<T> from{scratch.source.data(), kTiles * row + 16, row, row, 0};
@@ -215,23 +220,29 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
         T* const unit_sums = sums.data() + (shard * blocks + block) * sums_block + Rows::first(side) * side * sums_point;
         for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
           const Index last = std::min(tiles.count, first + kTiles);
+          FetchAhead ahead;
+          if (const Index next = first + kTiles; fetches && next < tiles.count) {
+            tiles.fetch_source(next, kTiles, sources, x + s, ahead);
+            tiles.fetch_targets(next, kTiles, targets, dy + n, ahead);
+          }
           dispatch<detail::TransformSource<Size, T, Rows>, T>(&tiles, first, last, sources, x + s, zeros.data(), &from);
           dispatch<detail::TransformTargetGradient<Size, T, Rows>, T>(&tiles, first, last, targets, dy + n, zeros.data(), &to);
           for (Index point = 0; point < held; ++point)
             for (Index p = 0; p * width < targets; ++p)
               multiply_tiles<T>({.rows = sources,
-                  .cols = width,
-                  .depth = last - first,
-                  .a = from.data + point * from.point,
-                  .a_row = 1,
-                  .a_step = row,
-                  .b = to.data + point * to.point + p * panel,
-                  .b_row = width,
-                  .b_panel = panel,
-                  .c = unit_sums + point * sums_point + p * sums_panel,
-                  .c_row = width,
-                  .slack = true,
-                  .accumulate = first > shard * shard_tiles});
+                                    .cols = width,
+                                    .depth = last - first,
+                                    .a = from.data + point * from.point,
+                                    .a_row = 1,
+                                    .a_step = row,
+                                    .b = to.data + point * to.point + p * panel,
+                                    .b_row = width,
+                                    .b_panel = panel,
+                                    .c = unit_sums + point * sums_point + p * sums_panel,
+                                    .c_row = width,
+                                    .slack = true,
+                                    .accumulate = first > shard * shard_tiles},
+                  &ahead);
         }
       };
       static_assert(parts <= 2);

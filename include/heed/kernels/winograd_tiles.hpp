@@ -39,6 +39,17 @@ struct WinogradTiles {
     const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
     pixels<side, Size>(tile, c.axis[0].origin, c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
   }
+  /// Has `ahead` ask for `channels` of the source pixels, or of the targets, that `number` tiles from `tile` on meet first.
+  /// @{
+  template <class T>
+  void fetch_source(Index tile, Index number, Index channels, const T* x, FetchAhead& ahead) const {
+    fetch_pixels(tile, number, {c.axis[0].source_size, c.axis[1].source_size}, c.source_channels, channels, x, ahead);
+  }
+  template <class T>
+  void fetch_targets(Index tile, Index number, Index channels, const T* y, FetchAhead& ahead) const {
+    fetch_pixels(tile, number, {c.axis[0].targets, c.axis[1].targets}, c.target_channels, channels, y, ahead);
+  }
+  /// @}
   /// Pointers to the Size x Size targets of a tile; those outside of the image point to `elsewhere`.
   template <class T>
   HEED_INLINE void targets(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
@@ -53,6 +64,13 @@ struct WinogradTiles {
   }
 
  private:
+  /// Whole rows of pixels, which lie one behind the other.
+  template <class T>
+  void fetch_pixels(Index tile, Index number, const Index (&size)[2], Index pixel, Index channels, const T* data, FetchAhead& ahead) const {
+    const auto row = [&](Index t) { return t / (rows * cols) * size[0] + std::min(size[0], t / cols % rows * Size); };
+    const Index first = row(std::min(tile, count)) * size[1], last = row(std::min(tile + number + cols - 1, count)) * size[1];
+    ahead.add(data + first * pixel, pixel, last - first, channels);
+  }
   template <int Span, int Step, class T>
   HEED_INLINE void pixels(Index tile, Index origin_y, Index origin_x, const Index (&size)[2], Index channels, T* data, T* outside,
       T* (&at)[Span * Span]) const {
