@@ -170,6 +170,7 @@ TEMPLATE_TEST_CASE(
     a.slopes = &slope, a.key_lengths = lengths.data();
     a.causal = a.end_aligned = true;
   }
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = T(random.uniform(i + 400000, -1, 1));
   const AttentionReference exact = attention_reference(a, &dy_rows);
   std::unique_ptr<Gradients<T>> first;
   for (int threads : {1, 2, 3, 8}) {

@@ -36,22 +36,16 @@ TEST_CASE("fetch ahead: line by line, column by column where rows lie apart", "[
   CHECK(ahead.take(4, y.data()).step == 0);
 }
 
-TEST_CASE("fetch ahead: row by row, the lines of a row one behind the other", "[fetch_ahead]") {
-  const std::vector<float> x(600);
+TEST_CASE("fetch ahead: more steps than rows go on below the last one", "[fetch_ahead]") {
+  const std::vector<float> x(800);
   const char* first = reinterpret_cast<const char*>(x.data());
   FetchAhead ahead;
-  ahead.add_rows(x.data(), 100, 0, 33);
-  ahead.add_rows(x.data(), 100, 5, 0);
-  CHECK(ahead.empty());
-  ahead.add_rows(x.data(), 100, 3, 65);  // five lines a row
-  std::vector<const char*> seen, expected;
-  for (const Index steps : {2, 3, 5, 4, 1}) {
-    FetchAhead::Lines lines = ahead.take(steps, x.data());
-    for (Index k = 0; k < steps; ++k, lines.next()) seen.push_back(lines.line);
+  ahead.add(x.data(), 100, 3, 17);  // two lines a row
+  for (Index line = 0; line < 2; ++line) {
+    REQUIRE_FALSE(ahead.empty());
+    FetchAhead::Lines lines = ahead.take(5, x.data());
+    for (Index row = 0; row < 5; ++row, lines.next()) CHECK(lines.line == first + row * 400 + line * 64);
   }
-  for (Index row = 0; row < 3; ++row)
-    for (Index line = 0; line < 5; ++line) expected.push_back(first + row * 400 + line * 64);
-  CHECK(seen == expected);
   CHECK(ahead.empty());
 }
 

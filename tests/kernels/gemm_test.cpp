@@ -103,6 +103,8 @@ TEST_CASE("gemm over several blocks of depth, rows and columns") {
   check<float>(40, 5, 512);  // rows that share cache sets are copied
   check<double>(20, 7, 256);
   check<double>(3, 700, 9);
+  check<float>(2100, 40, 256);  // more than L2 holds: the next rows are asked for, in place and copied
+  check<float>(1050, 40, 512);
 }
 
 TEST_CASE("the bits of a row do not depend on threads or on other rows") {

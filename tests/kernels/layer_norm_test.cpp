@@ -92,6 +92,14 @@ TEST_CASE("layer norm against the reference over awkward sizes") {
     }
 }
 
+TEMPLATE_TEST_CASE("layer norm with one of weight and bias, in whole vectors and behind them", "", float, double) {
+  for (const Index width : {9, 48, 100})
+    for (const bool weight : {false, true}) {
+      const Result r = errors<TestType>(5, width, 0, 1, weight, !weight);
+      CHECK(r.y < (std::is_same_v<TestType, float> ? 1e-6 : 2e-15));
+    }
+}
+
 TEST_CASE("layer norm without weight or bias") {
   for (bool weight : {false, true})
     for (bool bias : {false, true}) {

@@ -128,8 +128,9 @@ TEMPLATE_TEST_CASE("Winograd convolutions agree with the sum as it is written", 
 
 TEST_CASE("Winograd convolutions give the same bits for any number of threads, and alone or in a batch") {
   for (const Conv2dAlgorithm algorithm : kWinograd)
-    for (const Conv2dGeometry& g :
-        {geometry(9, 15, 14, 24, 40, 1, 1, 1, 1, algorithm), geometry(2, 5, 5, 70, 100, 1, 1, 1, 1, algorithm)}) {
+    for (const Conv2dGeometry& g : {geometry(9, 15, 14, 24, 40, 1, 1, 1, 1, algorithm), geometry(2, 5, 5, 70, 100, 1, 1, 1, 1, algorithm),
+             geometry(50, 15, 14, 56, 24, 1, 1, 1, 1, algorithm),
+             geometry(1, 5, 260, 420, 24, 1, 1, 1, 1, algorithm)}) {  // more than L2 holds
       const Inputs<float> inputs(g);
       const Passes<float> expected = inputs.run(g);
       for (const int threads : {1, 2, 5}) {

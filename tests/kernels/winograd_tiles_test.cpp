@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include <heed/kernels/tile.hpp>
 #include <heed/kernels/winograd_tiles.hpp>
@@ -65,6 +67,49 @@ TEMPLATE_TEST_CASE("the largest targets of windows are those that max-pooling fi
       check_largest<4, TestType>(1, 9, 11, channels, special);
       check_largest<4, TestType>(1, 2, 3, channels, special);
     }
+}
+
+namespace {
+
+/// Which pixels of an image, or of several, `number` tiles from `tile` on have asked for.
+std::vector<Index> asked(const Correlation& c, Index tile, Index number, Index channels) {
+  const detail::WinogradTiles<4> tiles(c);
+  const Tensor<float, 1> x({tiles.source_pixels() * c.source_channels});
+  heed::kernels::FetchAhead ahead;
+  tiles.fetch_source(tile, number, channels, x.data(), ahead);
+  std::vector<Index> pixels;
+  while (!ahead.empty()) {
+    const char* const line = ahead.take(1, x.data()).line;
+    pixels.push_back((line - reinterpret_cast<const char*>(x.data())) / (4 * c.source_channels));
+  }
+  return pixels;
+}
+std::vector<Index> range(Index first, Index last) {
+  std::vector<Index> all(static_cast<std::size_t>(last - first));
+  std::iota(all.begin(), all.end(), first);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the pixels that tiles will read are asked for: rows of all channels or of some, and parts of wide rows") {
+  const Correlation small = correlation(3, 9, 7, 16);  // 3 x 2 tiles an image; a pixel is a line
+  CHECK(asked(small, 0, 2, 16) == range(0, 4 * 7));
+  CHECK(asked(small, 2, 3, 16) == range(4 * 7, 9 * 7));          // to the end of the image
+  CHECK(asked(small, 5, 2, 16) == range(8 * 7, 9 * 7 + 4 * 7));  // the last row of an image and the first of the next one
+  CHECK(asked(small, 12, 99, 16) == range(18 * 7, 27 * 7));
+  CHECK(asked(small, 18, 2, 16).empty());
+  CHECK(asked(small, 100, 2, 16).empty());
+  CHECK(asked(correlation(3, 9, 7, 32), 0, 2, 16) == range(0, 4 * 7));  // half of the channels: a line of each pixel
+  const Correlation wide = correlation(2, 6, 22, 16);                   // 2 x 6 tiles
+  std::vector<Index> expected;
+  for (const Index row : {0, 1, 2, 3})
+    for (const Index x : range(16, 22)) expected.push_back(row * 22 + x);
+  CHECK(asked(wide, 4, 3, 16) == expected);
+  expected.clear();
+  for (const Index row : {4, 5})  // the image has no more
+    for (const Index x : range(0, 12)) expected.push_back(row * 22 + x);
+  CHECK(asked(wide, 6, 3, 16) == expected);
 }
 
 TEST_CASE("a tile's pixels outside of the image lie elsewhere") {

@@ -263,8 +263,9 @@ void backward_chunk(const Attention<T>& a, const AttentionGradients<T>& g, Index
       // S = q kᵀ and dy vᵀ, then weights and dS in their place
       const ScoreBlock<T> block = score_block(a, b, h, i, rows, transposed_k, key, block_keys, attended.flags, sizes, scratch.score, ahead);
       T* const d_bias_head = d_bias ? d_bias + h * g.d_bias.head : nullptr;
-      FetchAhead d_bias_rows =
-          d_bias && ahead.empty() ? bias_ahead(a, d_bias_head + i * g.d_bias.query + key, g.d_bias, rows, block_keys) : FetchAhead();
+      FetchAhead d_bias_rows = d_bias && ahead.empty()
+                                   ? bias_ahead(a, d_bias_head + i * g.d_bias.query + key * g.d_bias.key, g.d_bias, rows, block_keys)
+                                   : FetchAhead();
       transposed_v.multiply(
           scratch.dy, scratch.v_row, rows, block_keys, scratch.grad, scratch.score.s_row, sizes, d_bias_rows.empty() ? ahead : d_bias_rows);
       const GradientBlock<T> gradient{

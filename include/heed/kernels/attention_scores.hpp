@@ -85,12 +85,13 @@ TransposedRows<T> chunk_keys(
   return {a.k.at(b, kv, key), a.k.row, keys, a.width, flags, scratch.packed_k, fetches};
 }
 
-/// The rows of a bias, or of its gradient, that a block of queries meets and that come from beyond L2; the block's element lies at `first`. (Zen 4, 8 x 1024 x 64:
-/// a bias makes the forward pass 7 % longer instead of 16.)
+/// The rows of a bias, or of its gradient, that a block of queries meets, if they come from beyond L2; the block's first element is `first`. (Zen 4,
+/// 8 x 1024 x 64: a bias makes the forward pass 7 % longer instead of 17.)
 template <class T, class M>
 FetchAhead bias_ahead(const Attention<T>& a, const T* first, const MaskRef<M>& strides, Index rows, Index keys) {
   FetchAhead ahead;
-  if (strides.key == 1 && strides.query > 0 && fetching_pays<T>(a.queries * a.keys)) ahead.add_rows(first, strides.query, rows, keys);
+  if (strides.key == 1 && strides.query > 0 && fetching_pays<T>(std::min(a.queries * a.keys, a.queries * strides.query + a.keys)))
+    ahead.add(first, strides.query, rows, keys);
   return ahead;
 }
 
@@ -101,7 +102,7 @@ ScoreBlock<T> score_block(const Attention<T>& a, Index b, Index h, Index i, Inde
     const unsigned char* flags, const TileSizes<T>& sizes, const ScoreScratch<T>& scratch, FetchAhead& ahead) {
   copy_rows(a.q.at(b, h, i), a.q.row, rows, a.width, nullptr, T(a.scale * detail::kLog2E), scratch.scaled_q, scratch.q_row,
       scratch.packed_k ? sizes.with_slack(rows) : rows);
-  FetchAhead bias = a.bias && ahead.empty() ? bias_ahead(a, a.bias.row(b, h, i) + key, a.bias, rows, keys) : FetchAhead();
+  FetchAhead bias = a.bias && ahead.empty() ? bias_ahead(a, a.bias.row(b, h, i) + key * a.bias.key, a.bias, rows, keys) : FetchAhead();
   k.multiply(scratch.scaled_q, scratch.q_row, rows, keys, scratch.s, scratch.s_row, sizes, bias.empty() ? ahead : bias);
   const ScoreBlock<T> block{&a, b, h, i, rows, key, keys, sizes.whole_vectors(keys), scratch.s, scratch.s_row, flags, scratch.slope,
       scratch.flag_row, scratch.bias_row, scratch.numbers};

@@ -22,23 +22,17 @@ class FetchAhead {
     }
   };
 
+  FetchAhead() {}  // NOLINT(modernize-use-equals-default): parts that are not there are not cleared
+
   template <class T>
   void add(const T* data, Index distance, Index rows, Index cols) {
     constexpr Index size = static_cast<Index>(sizeof(T));
     if (rows <= 0 || cols <= 0) return;
     const char* first = reinterpret_cast<const char*>(data);
     if (distance == cols)
-      parts_[count_++] = {first, kLine, (rows * cols * size + kLine - 1) / kLine, kLine, kLine};  // one behind the other
+      parts_[count_++] = {first, kLine, (rows * cols * size + kLine - 1) / kLine, kLine};  // one behind the other
     else
-      parts_[count_++] = {first, distance * size, rows, kLine, cols * size};
-  }
-  /// The same row by row: for a few long rows, which tiles of many steps would leave below the last one.
-  template <class T>
-  void add_rows(const T* data, Index distance, Index rows, Index cols) {
-    constexpr Index size = static_cast<Index>(sizeof(T));
-    if (rows <= 0 || cols <= 0) return;
-    parts_[count_++] = {
-        reinterpret_cast<const char*>(data), kLine, (cols * size + kLine - 1) / kLine, distance * size, rows * distance * size};
+      parts_[count_++] = {first, distance * size, rows, cols * size};
   }
   bool empty() const { return part_ == count_; }
   /// The lines for the next steps: of as many rows, in one column of lines. Where nothing is left, one that is read anyway.
@@ -47,7 +41,7 @@ class FetchAhead {
     const Part& p = parts_[part_];
     const Lines lines{p.data + row_ * p.distance + offset_, p.distance};
     row_ += steps;
-    if (row_ >= p.rows) row_ = 0, offset_ += p.next;
+    if (row_ >= p.rows) row_ = 0, offset_ += kLine;
     if (offset_ >= p.width) offset_ = 0, ++part_;
     return lines;
   }
@@ -56,9 +50,9 @@ class FetchAhead {
   static constexpr Index kLine = 64;
   struct Part {
     const char* data;
-    Index distance, rows, next, width;  ///< `rows` lines `distance` bytes apart, then those `next` bytes further on, up to `width` bytes
+    Index distance, rows, width;  ///< in bytes, but for the rows
   };
-  Part parts_[7];
+  Part parts_[8];
   int count_ = 0, part_ = 0;
   Index row_ = 0, offset_ = 0;  ///< where in the present part
 };

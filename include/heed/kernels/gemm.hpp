@@ -115,9 +115,10 @@ void packed_gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T
   const bool fetches = fetching_pays<T>(b.depth * b.cols);
   // An A beyond L2 that few panels pass over is on its way, too: the next tile in place, or the next block that this thread will probably take (Zen 4, one thread:
   // 16384x256->64 97 -> 111 GFLOP/s of 117, 25088x128->128 93 -> 105, 16384x256->256 103 -> 107; 4096x256->1024, of 32 panels, would lose 5 % with two).
+  // In place a step may bring one line, so a column of the tile must not be more.
   constexpr Index kStreamedPanels = 8;
-  const bool streams =
-      blocks.cols == 1 && panels <= kStreamedPanels && a.col == 1 && a.row == step && b.depth == step && fetching_pays<T>(rows * step);
+  const bool streams = blocks.cols == 1 && panels <= kStreamedPanels && a.col == 1 && a.row == step && b.depth == step &&
+                       (!in_place || tile * static_cast<Index>(sizeof(T)) <= 64) && fetching_pays<T>(rows * step);
   const Index ahead_rows = in_place ? tile : thread_count() * blocks.most_tiles() * tile;
   Tensor<T, 1> padded_bias({bias ? panels * b.width : 0});
   if (bias) std::copy_n(bias, b.cols, padded_bias.data());
@@ -138,7 +139,8 @@ void packed_gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T
         for (Index n = 0; n < cols; n += at_once) {
           FetchAhead ahead;
           if (fetches && n + at_once < cols) ahead.add(b.block(k, col + n + at_once), b.width, part, b.width);
-          if (streams && n == 0) ahead.add(left + ahead_rows * part, part, std::min(count, rows - row - ahead_rows), part);
+          if (const Index next = row + ahead_rows; streams && n == 0 && next < rows)
+            ahead.add(a.data + next * part, part, std::min(count, rows - next), part);
           multiply_tiles<T>({.rows = count,
                                 .cols = std::min(at_once, cols - n),
                                 .depth = part,

@@ -48,11 +48,9 @@ struct LayerNormForward {
     const Index width = shape.width;
     const T count = T(static_cast<double>(width));
     x += i * width, y += i * width;
-    T center[N] = {}, off[N], squares[N], scale[N];
-    if (shape.centered) {
-      sum<Isa, N>(width, x, center);
-      for (int r = 0; r < N; ++r) center[r] = center[r] / count;
-    }
+    T center[N], off[N], squares[N], scale[N];
+    if (shape.centered) sum<Isa, N>(width, x, center);
+    for (int r = 0; r < N; ++r) center[r] = shape.centered ? T(center[r] / count) : T(0);
     deviations<Isa, N>(width, x, center, off, squares);
     for (int r = 0; r < N; ++r) {
       off[r] = shape.centered ? T(off[r] / count) : T(0);
@@ -143,19 +141,19 @@ struct LayerNormForward {
     P m[N], s[N];
     for (int r = 0; r < N; ++r) m[r] = P::broadcast(center[r]), s[r] = P::broadcast(scale[r]);
     Index j = 0;
-    if (weight && bias)
+    if (weight && bias)  // mostly: without a question for each vector
       for (; j + P::lanes <= width; j += P::lanes) {
         const P w = P::load(weight + j), b = P::load(bias + j);
 #pragma GCC unroll 4
-        for (int r = 0; r < N; ++r) ((P::load(x + r * width + j) - m[r]) * s[r] * w + b).store(y + r * width + j);
+        for (int r = 0; r < N; ++r) P::fma((P::load(x + r * width + j) - m[r]) * s[r], w, b).store(y + r * width + j);
       }
     for (; j < width; j += P::lanes) {
       const Index left = width - j;
 #pragma GCC unroll 4
       for (int r = 0; r < N; ++r) {
         P value = (P::load_partial(x + r * width + j, left) - m[r]) * s[r];
-        if (weight) value = value * P::load_partial(weight + j, left);
-        if (bias) value = value + P::load_partial(bias + j, left);
+        const P w = weight ? P::load_partial(weight + j, left) : P::broadcast(T(1));
+        value = bias ? P::fma(value, w, P::load_partial(bias + j, left)) : value * w;
         value.store_partial(y + r * width + j, left);
       }
     }

@@ -39,6 +39,7 @@ struct WinogradTiles {
     const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
     pixels<side, Size>(tile, c.axis[0].origin, c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
   }
+  Index source_pixels() const { return c.images * c.axis[0].source_size * c.axis[1].source_size; }
   /// Has `ahead` ask for `channels` of the source pixels, or of the targets, that `number` tiles from `tile` on meet first.
   /// @{
   template <class T>
@@ -64,12 +65,18 @@ struct WinogradTiles {
   }
 
  private:
-  /// Whole rows of pixels, which lie one behind the other.
+  /// Whole rows of pixels, which lie one behind the other; of tiles that are a part of a wide row their own pixels.
   template <class T>
   void fetch_pixels(Index tile, Index number, const Index (&size)[2], Index pixel, Index channels, const T* data, FetchAhead& ahead) const {
+    if (tile >= count) return;
     const auto row = [&](Index t) { return t / (rows * cols) * size[0] + std::min(size[0], t / cols % rows * Size); };
-    const Index first = row(std::min(tile, count)) * size[1], last = row(std::min(tile + number + cols - 1, count)) * size[1];
-    ahead.add(data + first * pixel, pixel, last - first, channels);
+    const Index first = row(tile), last = row(std::min(tile + number + cols - 1, count)), x = tile % cols * Size;
+    if (number >= cols) {
+      ahead.add(data + first * size[1] * pixel, pixel, (last - first) * size[1], channels);
+    } else {
+      for (Index y = first; channels == pixel && y < first + Size && y / size[0] == first / size[0]; ++y)
+        ahead.add(data + (y * size[1] + x) * pixel, pixel, std::min(number * Size, size[1] - x), channels);
+    }
   }
   template <int Span, int Step, class T>
   HEED_INLINE void pixels(Index tile, Index origin_y, Index origin_x, const Index (&size)[2], Index channels, T* data, T* outside,
