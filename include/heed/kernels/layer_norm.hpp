@@ -49,8 +49,11 @@ struct LayerNormForward {
     const T count = T(static_cast<double>(width));
     x += i * width, y += i * width;
     T center[N], off[N], squares[N], scale[N];
-    if (shape.centered) sum<Isa, N>(width, x, center);
-    for (int r = 0; r < N; ++r) center[r] = shape.centered ? T(center[r] / count) : T(0);
+    for (int r = 0; r < N; ++r) center[r] = T(0);
+    if (shape.centered) {
+      sum<Isa, N>(width, x, center);
+      for (int r = 0; r < N; ++r) center[r] = center[r] / count;
+    }
     deviations<Isa, N>(width, x, center, off, squares);
     for (int r = 0; r < N; ++r) {
       off[r] = shape.centered ? T(off[r] / count) : T(0);
