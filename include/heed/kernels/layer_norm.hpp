@@ -34,39 +34,23 @@ struct LayerNormForward {
     using std::sqrt;
     if constexpr (Packet<Isa, T>::lanes > 1)
       if (shape->width <= NarrowRows<Isa, T>::most_features) return narrow<Isa>(rows, *shape, x, y, mean, inv_std);
-    Index i = 0;
-    for (; i + 2 <= rows; i += 2) together<Isa, 2>(i, *shape, x, y, mean, inv_std);
-    if (i < rows) together<Isa, 1>(i, *shape, x, y, mean, inv_std);
+    for (Index i = 0; i < rows; ++i) {
+      const Index width = shape->width;
+      const T count = T(static_cast<double>(width));
+      const T first = shape->centered ? T(sum<Isa>(width, x) / count) : T(0);
+      T off, squares;
+      deviations<Isa>(width, x, first, off, squares);
+      off = shape->centered ? T(off / count) : T(0);
+      const T center = first + off, variance = squares / count - off * off;
+      const T scale = T(1) / T(sqrt((T(0) > variance ? T(0) : variance) + T(shape->eps)));
+      normalize<Isa>(width, x, center, scale, shape->weight, shape->bias, y);
+      if (mean) mean[i] = center;
+      if (inv_std) inv_std[i] = scale;
+      x += width, y += width;
+    }
   }
 
  private:
-  /// Rows i, i + 1, ..., N of them, whose sums do not wait for each other: of two rows, in L2 and one thread of Zen 4, 256 numbers take 61 -> 51 ns a row
-  /// (AVX2 78 -> 51), 64 numbers 24 -> 20 (26 -> 17), 1024 the same (266 -> 190); four rows and, with gradients, two were slower from L3.
-  template <class Isa, int N>
-  HEED_INLINE static void together(Index i, const LayerNormShape<T>& shape, const T* x, T* y, T* mean, T* inv_std) {
-    using std::sqrt;
-    const Index width = shape.width;
-    const T count = T(static_cast<double>(width));
-    x += i * width, y += i * width;
-    T center[N], off[N], squares[N], scale[N];
-    for (int r = 0; r < N; ++r) center[r] = T(0);
-    if (shape.centered) {
-      sum<Isa, N>(width, x, center);
-      for (int r = 0; r < N; ++r) center[r] = center[r] / count;
-    }
-    deviations<Isa, N>(width, x, center, off, squares);
-    for (int r = 0; r < N; ++r) {
-      off[r] = shape.centered ? T(off[r] / count) : T(0);
-      center[r] = center[r] + off[r];
-      const T variance = squares[r] / count - off[r] * off[r];
-      scale[r] = T(1) / T(sqrt((T(0) > variance ? T(0) : variance) + T(shape.eps)));
-    }
-    normalize<Isa, N>(width, x, center, scale, shape.weight, shape.bias, y);
-    for (int r = 0; r < N; ++r) {
-      if (mean) mean[i + r] = center[r];
-      if (inv_std) inv_std[i + r] = scale[r];
-    }
-  }
   /// The same with a row a lane.
   template <class Isa>
   HEED_INLINE static void narrow(Index rows, const LayerNormShape<T>& shape, const T* x, T* y, T* mean, T* inv_std) {
@@ -101,64 +85,41 @@ struct LayerNormForward {
       v.store(part, width, y + begin * width);
     }
   }
-  template <class Isa, int N>
-  HEED_INLINE static void sum(Index width, const T* x, T (&sums)[N]) {
+  template <class Isa>
+  HEED_INLINE static T sum(Index width, const T* x) {
     using P = Packet<Isa, T>;
-    P s0[N], s1[N];  // two chains hide half the latency of an addition
-    for (int r = 0; r < N; ++r) s0[r] = s1[r] = P::zero();
+    P s0 = P::zero(), s1 = P::zero();  // two chains hide half the latency of an addition
     Index j = 0;
-    for (; j + 2 * P::lanes <= width; j += 2 * P::lanes)
-#pragma GCC unroll 4
-      for (int r = 0; r < N; ++r) s0[r] = s0[r] + P::load(x + r * width + j), s1[r] = s1[r] + P::load(x + r * width + j + P::lanes);
-    for (; j < width; j += P::lanes)
-#pragma GCC unroll 4
-      for (int r = 0; r < N; ++r) s0[r] = s0[r] + P::load_partial(x + r * width + j, width - j);
-#pragma GCC unroll 4
-    for (int r = 0; r < N; ++r) sums[r] = (s0[r] + s1[r]).sum();
+    for (; j + 2 * P::lanes <= width; j += 2 * P::lanes) s0 = s0 + P::load(x + j), s1 = s1 + P::load(x + j + P::lanes);
+    for (; j < width; j += P::lanes) s0 = s0 + P::load_partial(x + j, width - j);
+    return (s0 + s1).sum();
   }
-  template <class Isa, int N>
-  HEED_INLINE static void deviations(Index width, const T* x, const T (&center)[N], T (&off)[N], T (&squares)[N]) {
+  template <class Isa>
+  HEED_INLINE static void deviations(Index width, const T* x, const T& center, T& off, T& squares) {
     using P = Packet<Isa, T>;
-    P m[N], o[N], q0[N], q1[N];
-    for (int r = 0; r < N; ++r) m[r] = P::broadcast(center[r]), o[r] = q0[r] = q1[r] = P::zero();
+    const P m = P::broadcast(center);
+    P o = P::zero(), q0 = P::zero(), q1 = P::zero();
     Index j = 0;
-    for (; j + 2 * P::lanes <= width; j += 2 * P::lanes)
-#pragma GCC unroll 4
-      for (int r = 0; r < N; ++r) {
-        const P d0 = P::load(x + r * width + j) - m[r], d1 = P::load(x + r * width + j + P::lanes) - m[r];
-        o[r] = o[r] + (d0 + d1), q0[r] = P::fma(d0, d0, q0[r]), q1[r] = P::fma(d1, d1, q1[r]);
-      }
-    for (; j < width; j += P::lanes)
-#pragma GCC unroll 4
-      for (int r = 0; r < N; ++r) {
-        const P d = P::load_partial(x + r * width + j, width - j, center[r]) - m[r];  // lanes past the end deviate by 0
-        o[r] = o[r] + d, q0[r] = P::fma(d, d, q0[r]);
-      }
-#pragma GCC unroll 4
-    for (int r = 0; r < N; ++r) off[r] = o[r].sum(), squares[r] = (q0[r] + q1[r]).sum();
-  }
-  template <class Isa, int N>
-  HEED_INLINE static void normalize(
-      Index width, const T* x, const T (&center)[N], const T (&scale)[N], const T* weight, const T* bias, T* y) {
-    using P = Packet<Isa, T>;
-    P m[N], s[N];
-    for (int r = 0; r < N; ++r) m[r] = P::broadcast(center[r]), s[r] = P::broadcast(scale[r]);
-    Index j = 0;
-    if (weight && bias)  // mostly: without a question for each vector
-      for (; j + P::lanes <= width; j += P::lanes) {
-        const P w = P::load(weight + j), b = P::load(bias + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < N; ++r) P::fma((P::load(x + r * width + j) - m[r]) * s[r], w, b).store(y + r * width + j);
-      }
+    for (; j + 2 * P::lanes <= width; j += 2 * P::lanes) {
+      const P d0 = P::load(x + j) - m, d1 = P::load(x + j + P::lanes) - m;
+      o = o + (d0 + d1), q0 = P::fma(d0, d0, q0), q1 = P::fma(d1, d1, q1);
+    }
     for (; j < width; j += P::lanes) {
+      const P d = P::load_partial(x + j, width - j, center) - m;  // lanes past the end deviate by 0
+      o = o + d, q0 = P::fma(d, d, q0);
+    }
+    off = o.sum(), squares = (q0 + q1).sum();
+  }
+  template <class Isa>
+  HEED_INLINE static void normalize(Index width, const T* x, const T& center, const T& scale, const T* weight, const T* bias, T* y) {
+    using P = Packet<Isa, T>;
+    const P m = P::broadcast(center), s = P::broadcast(scale);
+    for (Index j = 0; j < width; j += P::lanes) {
       const Index left = width - j;
-#pragma GCC unroll 4
-      for (int r = 0; r < N; ++r) {
-        P value = (P::load_partial(x + r * width + j, left) - m[r]) * s[r];
-        const P w = weight ? P::load_partial(weight + j, left) : P::broadcast(T(1));
-        value = bias ? P::fma(value, w, P::load_partial(bias + j, left)) : value * w;
-        value.store_partial(y + r * width + j, left);
-      }
+      P value = (P::load_partial(x + j, left) - m) * s;
+      if (weight) value = value * P::load_partial(weight + j, left);
+      if (bias) value = value + P::load_partial(bias + j, left);
+      value.store_partial(y + j, left);
     }
   }
 };
