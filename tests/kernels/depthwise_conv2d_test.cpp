@@ -133,7 +133,8 @@ TEST_CASE("depthwise kernels run on dual numbers") {
 }
 
 TEST_CASE("depthwise kernels have the same bits for any number of threads, and for an image alone") {
-  for (const Conv2dGeometry g : {square(20, 15, 15, 24, 3), square(7, 33, 40, 16, 3), square(9, 30, 31, 24, 3, 2)}) {
+  // 16 images with 33x40x16 lie beyond L2: what comes is asked for, but not for an image alone.
+  for (const Conv2dGeometry g : {square(20, 15, 15, 24, 3), square(16, 33, 40, 16, 3), square(9, 30, 31, 24, 3, 2)}) {
     const auto x = noise<float>(in_size(g), 1), dy = noise<float>(out_size(g), 2), bias = noise<float>(g.in_channels, 3);
     const auto weight = noise<float>(g.in_channels * g.taps(), 4);
     Tensor<float, 1> y[2], dx[2], d_weight[2];

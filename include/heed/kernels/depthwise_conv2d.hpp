@@ -4,6 +4,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/channel_sweep.hpp>
 #include <heed/kernels/conv2d_patches.hpp>
+#include <heed/kernels/fetch_ahead.hpp>
 
 // Convolution where every channel has its own kernel and nothing is added over channels (groups = in channels = out channels): no matrix
 // product, so channels go to vector lanes and the taps of each pixel are walked, in the same order everywhere. 3x3 costs little more than a copy
@@ -19,6 +20,12 @@ inline constexpr Index kPanelChannels = 16;  // the most lanes of a packet
 
 inline Index panel_offset(Index channel, Index taps) { return channel / kPanelChannels * kPanelChannels * taps + channel % kPanelChannels; }
 inline Index panel_size(Index channels, Index taps) { return (channels + kPanelChannels - 1) / kPanelChannels * kPanelChannels * taps; }
+
+/// See `fetch_distance`: of x and y.
+template <class T>
+Index depthwise_ahead(const Conv2dGeometry& g) {
+  return fetch_distance<T>(g.images * g.in_channels * (g.size[0] * g.size[1] + g.out_size[0] * g.out_size[1]));
+}
 
 struct IndexRange {
   Index first, last;
@@ -56,6 +63,7 @@ struct DepthwiseRow {
   Index source_pixel, target_pixel, tap_pixel, tap_row;  ///< elements from one to the next
   Index columns, taps;                                   ///< of the kernel
   IndexRange rows;                                       ///< taps inside
+  Index ahead;                                           ///< elements to what is asked for, 0: nothing is
 };
 
 /// Targets first, first + 1, ..., N of them at any distance: target[n, c] = bias[c] + sum over taps of source[n + tap, c] weight[tap, c].
@@ -70,8 +78,11 @@ struct DepthwiseTile {
     const Index start = row.start + first * row.source_pixel + channel;
     const T* weight = row.weight + panel_offset(channel, row.taps);
     T* const to = row.target + first * row.target_pixel + channel;
+    if (row.ahead > 0) {
+      const T* from = row.source + (start + (row.rows.last - 1) * row.tap_row + columns.first * row.tap_pixel + row.ahead);
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) ask_for<P::lanes>(to + n * target_pitch);  // a store waits for its line
+      for (int n = 0; n < N; ++n) ask_for<P::lanes, 2>(from + n * pitch), ask_for<P::lanes, 2>(to + (row.ahead + n * target_pitch));
+    }
     P sums[N];
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) sums[n] = P::load(row.bias + channel);
@@ -101,13 +112,14 @@ struct DepthwiseRows {
   Index count, rows, channels, target_size[2];  ///< rows: of the largest phase
   const T* source;
   T* target;
+  Index ahead;
 
   HEED_INLINE DepthwiseRow<T> row(const DepthwisePhase<T>& phase, Index image, Index i) const {
     const CorrelationAxis &y = phase.y, &x = phase.x;
     const Index source_y = image * y.source_size + i * y.step + y.origin, target_y = image * target_size[0] + y.first + i * y.spacing;
     return {source, phase.weight, phase.bias, target + (target_y * target_size[1] + x.first) * channels,
         (source_y * x.source_size + x.origin) * channels, x.step * channels, x.spacing * channels, x.tap_step * channels,
-        y.tap_step * x.source_size * channels, x.taps, y.taps * x.taps, taps_inside(y, i)};
+        y.tap_step * x.source_size * channels, x.taps, y.taps * x.taps, taps_inside(y, i), ahead};
   }
 
   /// Covers the interior from target `j` on with tiles of N, as long as more than half of a tile is new, and then of fewer: a tile that overlaps with the one
@@ -177,7 +189,8 @@ void depthwise_correlate(const Conv2dGeometry& g, const Index (&phases)[2], cons
     }
     list[i].bias = to, list[i].weight = panels, to += panel_size(width, taps + 1);
   }
-  const DepthwiseRows<T> job{list.data(), count, rows, channels, {target_size[0], target_size[1]}, source, target};
+  const Index ahead = count == 1 ? depthwise_ahead<T>(g) : 0;  // phases read and write again what the ones before did
+  const DepthwiseRows<T> job{list.data(), count, rows, channels, {target_size[0], target_size[1]}, source, target, ahead};
   const Index units = g.images * rows, work = std::max<Index>(1, target_size[1] * channels * g.taps());
   const Index grain = std::max(1 + 65536 / work, units / (8 * thread_count()));  // many rows: neighbours read the same source
   parallel_for(units, grain, [&](Index begin, Index end) { dispatch<DepthwiseRows<T>, T>(&job, begin, end); });
@@ -193,11 +206,14 @@ struct DepthwiseWeightRow {
   Index start, x_pixel, dy_pixel, taps;  ///< start: where tap 0 of pixel 0 lies in x, or would lie
   IndexRange rows, inner, pixels;        ///< taps inside; pixels that have all columns of taps inside; pixels to add
   Index wide;
+  Index ahead = 0;
 
   template <class P, int N, bool Checked>
   HEED_INLINE void walk(P (&sum)[N], Index channel, Index tap, Index first, Index last) const {
     for (Index j = first, at = start + first * x_pixel + channel; j < last; j += wide, at += wide * x_pixel) {
-      const P gradient = P::load(dy + j * dy_pixel + channel);
+      const T* from = dy + j * dy_pixel + channel;
+      if (!Checked && ahead > 0) ask_for<P::lanes, 2>(from + ahead), ask_for<P::lanes, 2>(x + (at + offset[tap + N - 1] + ahead));
+      const P gradient = P::load(from);
       const Index left = j * axis->step + axis->origin;
 #pragma GCC unroll 9
       for (int i = 0; i < N; ++i)
@@ -238,6 +254,7 @@ struct DepthwiseWeightRows {
   Index channels, wide;
   const Index *offset, *column;
   const T *x, *dy;
+  Index ahead;
 
   template <class Isa>
   HEED_INLINE static void run(const DepthwiseWeightRows* job, Index begin, Index end, T* sums) {
@@ -252,7 +269,7 @@ struct DepthwiseWeightRows {
       const Index source_y = unit / y.targets * y.source_size + unit % y.targets * y.step + y.origin;
       DepthwiseWeightRow<T> row{&x, job->offset, job->column, job->x, job->dy + unit * x.targets * channels, sums,
           (source_y * x.source_size + x.origin) * channels, x.step * channels, channels, taps, taps_inside(y, unit % y.targets), inner, {},
-          wide};
+          wide, job->ahead};
       for (const IndexRange part : {parts, IndexRange{0, parts.first}, IndexRange{parts.last, x.targets}}) {
         for (Index j = part.first; j < part.last; j += piece)
           row.pixels = {j, std::min(part.last, j + piece)}, sweep_channels<Isa, T>(0, row.wide * channels, row);
@@ -293,7 +310,8 @@ void depthwise_conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const
     column[k] = k % g.kernel[1] * axis_x.tap_step;
     offset[k] = (k / g.kernel[1] * axis_y.tap_step * axis_x.source_size + column[k]) * channels;
   }
-  const detail::DepthwiseWeightRows<T> job{axis_y, axis_x, channels, wide, offset, column, x, dy};
+  const detail::DepthwiseWeightRows<T> job{
+      axis_y, axis_x, channels, wide, offset, column, x, dy, taps <= 9 ? detail::depthwise_ahead<T>(g) : 0};
   // 128: what a core prefetches behind its sums must not be another one's (two threads at 64x32x32x64: 0.93 -> 0.74 ms).
   Tensor<T, 1> sums({detail::panel_size(wide * channels, taps) + 128});
   parallel_sum(g.images * axis_y.targets, 1 + 65536 / std::max<Index>(1, axis_x.targets * channels * taps), sums.size(), sums.data(),

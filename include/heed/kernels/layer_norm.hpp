@@ -29,28 +29,41 @@ struct LayerNormForward {
   /// Two passes over a row that lies in L1: the mean m, then d = x - m. The mean is corrected by mean(d), which is what rounding lost in the
   /// first sum, and the variance is mean(d²) - mean(d)² (Chan, Golub and LeVeque 1983), so rows far from zero keep their digits. About a fixed
   /// mean of 0 the second pass is all there is, and the variance is mean(d²).
+  ///
+  /// A row's sums, its root and its division wait for each other, so a few rows, 8 KB, go through each pass together, while the second asks for the next
+  /// few. One thread of Zen 4, ns a row of 64, 256, 1024 numbers: from L1 and L2 24, 58, 166 -> 18.5, 45, 150 (one row in two registers' chains, which
+  /// needs two copies of the sums, 20, 51, 166), from L3 24.5, 58.5, 178 -> 18.4, 47.5, 165 (without asking 19.7, 55, 185 and more).
   template <class Isa>
   HEED_INLINE static void run(Index rows, const LayerNormShape<T>* shape, const T* x, T* y, T* mean, T* inv_std) {
     using std::sqrt;
     if constexpr (Packet<Isa, T>::lanes > 1)
       if (shape->width <= NarrowRows<Isa, T>::most_features) return narrow<Isa>(rows, *shape, x, y, mean, inv_std);
-    for (Index i = 0; i < rows; ++i) {
-      const Index width = shape->width;
-      const T count = T(static_cast<double>(width));
-      const T first = shape->centered ? T(sum<Isa>(width, x) / count) : T(0);
-      T off, squares;
-      deviations<Isa>(width, x, first, off, squares);
-      off = shape->centered ? T(off / count) : T(0);
-      const T center = first + off, variance = squares / count - off * off;
-      const T scale = T(1) / T(sqrt((T(0) > variance ? T(0) : variance) + T(shape->eps)));
-      normalize<Isa>(width, x, center, scale, shape->weight, shape->bias, y);
-      if (mean) mean[i] = center;
-      if (inv_std) inv_std[i] = scale;
-      x += width, y += width;
+    const Index width = shape->width, block = std::clamp<Index>(kBlock / std::max<Index>(width, 1), 1, kMostRows);
+    const T count = T(static_cast<double>(width));
+    T center[kMostRows], scale[kMostRows];
+    for (Index begin = 0, part; begin < rows; begin += part) {
+      part = std::min(block, rows - begin);
+      const Index ahead = begin + part < rows ? part * width : 0;
+      const T* const from = x + begin * width;
+      for (Index i = 0; i < part; ++i) center[i] = shape->centered ? T(sum<Isa>(width, from + i * width) / count) : T(0);
+      for (Index i = 0; i < part; ++i) {
+        T off, squares;
+        deviations<Isa>(width, from + i * width, center[i], ahead, off, squares);
+        off = shape->centered ? T(off / count) : T(0);
+        const T variance = squares / count - off * off;
+        center[i] = center[i] + off, scale[i] = T(1) / T(sqrt((T(0) > variance ? T(0) : variance) + T(shape->eps)));
+        if (mean) mean[begin + i] = center[i];
+        if (inv_std) inv_std[begin + i] = scale[i];
+      }
+      for (Index i = 0; i < part; ++i)
+        normalize<Isa>(width, from + i * width, center[i], scale[i], shape->weight, shape->bias, y + (begin + i) * width);
     }
   }
 
  private:
+  /// Numbers and rows of a block.
+  static constexpr Index kBlock = 8192 / static_cast<Index>(sizeof(T)), kMostRows = 8;
+
   /// The same with a row a lane.
   template <class Isa>
   HEED_INLINE static void narrow(Index rows, const LayerNormShape<T>& shape, const T* x, T* y, T* mean, T* inv_std) {
@@ -95,12 +108,13 @@ struct LayerNormForward {
     return (s0 + s1).sum();
   }
   template <class Isa>
-  HEED_INLINE static void deviations(Index width, const T* x, const T& center, T& off, T& squares) {
+  HEED_INLINE static void deviations(Index width, const T* x, const T& center, Index ahead, T& off, T& squares) {
     using P = Packet<Isa, T>;
     const P m = P::broadcast(center);
     P o = P::zero(), q0 = P::zero(), q1 = P::zero();
     Index j = 0;
     for (; j + 2 * P::lanes <= width; j += 2 * P::lanes) {
+      if (ahead > 0) ask_for<2 * P::lanes>(x + (j + ahead));
       const P d0 = P::load(x + j) - m, d1 = P::load(x + j + P::lanes) - m;
       o = o + (d0 + d1), q0 = P::fma(d0, d0, q0), q1 = P::fma(d1, d1, q1);
     }
@@ -114,11 +128,18 @@ struct LayerNormForward {
   HEED_INLINE static void normalize(Index width, const T* x, const T& center, const T& scale, const T* weight, const T* bias, T* y) {
     using P = Packet<Isa, T>;
     const P m = P::broadcast(center), s = P::broadcast(scale);
-    for (Index j = 0; j < width; j += P::lanes) {
+    Index j = 0;
+    if (weight && bias)
+      for (; j + P::lanes <= width; j += P::lanes) P::fma((P::load(x + j) - m) * s, P::load(weight + j), P::load(bias + j)).store(y + j);
+    for (; j < width; j += P::lanes) {
       const Index left = width - j;
       P value = (P::load_partial(x + j, left) - m) * s;
-      if (weight) value = value * P::load_partial(weight + j, left);
-      if (bias) value = value + P::load_partial(bias + j, left);
+      if (weight && bias)
+        value = P::fma(value, P::load_partial(weight + j, left), P::load_partial(bias + j, left));
+      else if (weight)
+        value = value * P::load_partial(weight + j, left);
+      else if (bias)
+        value = value + P::load_partial(bias + j, left);
       value.store_partial(y + j, left);
     }
   }
