@@ -5,6 +5,7 @@
 
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/activation.hpp>
+#include <heed/kernels/batch_norm_chunks.hpp>
 #include <heed/kernels/channel_sweep.hpp>
 
 // Batch normalisation of rows x features: each feature is normalised over the rows of its group (all rows, or a shard of the images). Group
@@ -12,28 +13,6 @@
 // Work is cut into chunks of rows that belong to one group; what chunks add up is folded in their order.
 
 namespace heed::inline HEED_ABI::kernels {
-
-/// rows x features cut into `groups` groups of rows. Groups hold `group_rows` rows, except for the last, which takes what is left.
-struct BatchNormRows {
-  Index rows, features, groups, group_rows;  ///< rows of all, features of a row, groups, and rows of a group
-  Index joined = 1;                          ///< neighbouring features that are normalised together, a divisor of `features`
-
-  /// First row of a group.
-  Index begin(Index group) const { return group * group_rows; }
-  /// Rows of a group.
-  Index count(Index group) const { return (group + 1 == groups ? rows : (group + 1) * group_rows) - group * group_rows; }
-  /// Rows of a chunk: 64 KiB of float, which stay in L2 for the second look at them; at most 1024, so that sums in float keep their digits, and at least 16, so
-  /// that the three moments of a chunk are little beside its numbers (with one row of 16384 features each they were three times as many: 20 ms for 17 MB, and 0.9 so).
-  Index chunk_rows() const { return std::clamp<Index>(16384 / features, 16, 1024); }
-  /// Chunks of a group.
-  Index chunks_of(Index group) const { return (count(group) + chunk_rows() - 1) / chunk_rows(); }
-  /// Chunks of the groups before.
-  Index chunks_before(Index group) const { return group * ((group_rows + chunk_rows() - 1) / chunk_rows()); }
-  /// Sets of joined features.
-  Index sets() const { return features / joined; }
-  /// Chunks of all groups.
-  Index chunks() const { return chunks_before(groups - 1) + chunks_of(groups - 1); }
-};
 
 /// In place of an activation that follows in the same pass: there is none.
 struct NoActivation {};
@@ -43,104 +22,6 @@ namespace detail {
 /// Sums over many rows are folded in double; number-like types stay themselves.
 template <class T>
 using fold_type = std::conditional_t<std::is_floating_point_v<T>, double, T>;
-
-/// Calls `body(group, first row, end row, chunk)` for all chunks, in parallel.
-template <class Body>
-void for_each_chunk(const BatchNormRows& r, const Body& body) {
-  parallel_for(r.chunks(), 1, [&](Index begin, Index end) {
-    for (Index chunk = begin; chunk < end; ++chunk) {
-      const Index per_group = std::max<Index>(1, r.chunks_before(1));
-      const Index group = std::min(chunk / per_group, r.groups - 1);
-      const Index first = r.begin(group) + (chunk - r.chunks_before(group)) * r.chunk_rows();
-      body(group, first, std::min(first + r.chunk_rows(), r.begin(group) + r.count(group)), chunk);
-    }
-  });
-}
-
-/// Mean of a chunk, then sums of the deviations from it and of their squares: two looks, the second at L2.
-template <class T>
-struct ChunkMoments {
-  Index rows, features;
-  const T* x;
-  T *mean, *deviation, *squares;
-
-  template <class P>
-  HEED_INLINE void at(Index j) const {
-    const P count = P::broadcast(T(static_cast<double>(rows)));
-    P sum0 = P::zero(), sum1 = P::zero();  // two chains hide half the latency of an addition
-    Index i = 0;
-    for (; i + 2 <= rows; i += 2) sum0 = sum0 + P::load(x + i * features + j), sum1 = sum1 + P::load(x + (i + 1) * features + j);
-    if (i < rows) sum0 = sum0 + P::load(x + i * features + j);
-    const P center = (sum0 + sum1) / count;
-    P off = P::zero(), square0 = P::zero(), square1 = P::zero();
-    for (i = 0; i + 2 <= rows; i += 2) {
-      const P a = P::load(x + i * features + j) - center, b = P::load(x + (i + 1) * features + j) - center;
-      off = off + (a + b), square0 = P::fma(a, a, square0), square1 = P::fma(b, b, square1);
-    }
-    if (i < rows) {
-      const P a = P::load(x + i * features + j) - center;
-      off = off + a, square0 = P::fma(a, a, square0);
-    }
-    center.store(mean + j), off.store(deviation + j), (square0 + square1).store(squares + j);
-  }
-  template <class Isa>
-  HEED_INLINE static void run(const ChunkMoments* m) {
-    sweep_channels<Isa, T>(0, m->features, *m);
-  }
-};
-
-/// Column sums of dy and of dy (x - mean).
-template <class T>
-struct ChunkGradientSums {
-  Index rows, features;
-  const T *x, *dy, *mean;
-  T *sum, *sum_x;
-
-  template <class P>
-  HEED_INLINE void at(Index j) const {
-    const P m = P::load(mean + j);
-    P sum0 = P::zero(), sum1 = P::zero(), product0 = P::zero(), product1 = P::zero();
-    Index i = 0;
-    for (; i + 2 <= rows; i += 2) {
-      const P d0 = P::load(dy + i * features + j), d1 = P::load(dy + (i + 1) * features + j);
-      sum0 = sum0 + d0, product0 = P::fma(d0, P::load(x + i * features + j) - m, product0);
-      sum1 = sum1 + d1, product1 = P::fma(d1, P::load(x + (i + 1) * features + j) - m, product1);
-    }
-    if (i < rows) {
-      const P d = P::load(dy + i * features + j);
-      sum0 = sum0 + d, product0 = P::fma(d, P::load(x + i * features + j) - m, product0);
-    }
-    (sum0 + sum1).store(sum + j), (product0 + product1).store(sum_x + j);
-  }
-  template <class Isa>
-  HEED_INLINE static void run(const ChunkGradientSums* s) {
-    sweep_channels<Isa, T>(0, s->features, *s);
-  }
-};
-
-/// y = (x - mean) scale + shift, row by row.
-template <class T>
-struct NormalizeRows {
-  Index rows, features;
-  const T *x, *mean, *scale, *shift;
-  T* y;
-
-  template <class Isa>
-  HEED_INLINE static void run(const NormalizeRows* n) {
-    for (Index i = 0; i < n->rows; ++i) sweep_channels<Isa, T>(0, n->features, Row{*n, i * n->features});
-  }
-
- private:
-  struct Row {
-    const NormalizeRows& n;
-    Index first;
-
-    template <class P>
-    HEED_INLINE void at(Index j) const {
-      P::fma(P::load(n.x + first + j) - P::load(n.mean + j), P::load(n.scale + j), P::load(n.shift + j)).store(n.y + first + j);
-    }
-  };
-};
 
 /// The factors of a normalisation: scale and shift of each group, one behind the other.
 template <class T>
@@ -173,31 +54,6 @@ void normalize_blocks(
 
 /// Rows that still lie in L1 when the activation looks at them: 8 KiB of float.
 inline Index activated_rows(const BatchNormRows& r) { return std::max<Index>(1, 2048 / r.features); }
-
-/// dx = dy a + (x - mean) b + c, row by row.
-template <class T>
-struct BatchNormGradientRows {
-  Index rows, features;
-  const T *x, *dy, *mean, *a, *b, *c;
-  T* dx;
-
-  template <class Isa>
-  HEED_INLINE static void run(const BatchNormGradientRows* g) {
-    for (Index i = 0; i < g->rows; ++i) sweep_channels<Isa, T>(0, g->features, Row{*g, i * g->features});
-  }
-
- private:
-  struct Row {
-    const BatchNormGradientRows& g;
-    Index first;
-
-    template <class P>
-    HEED_INLINE void at(Index j) const {
-      const P rest = P::fma(P::load(g.x + first + j) - P::load(g.mean + j), P::load(g.b + j), P::load(g.c + j));
-      P::fma(P::load(g.dy + first + j), P::load(g.a + j), rest).store(g.dx + first + j);
-    }
-  };
-};
 
 // What chunks added up is joined in `fold_type`, a lane for each feature, or, where features are joined, for one set after another. (Number by number two
 // rows of 1000 features took 17.8 us forward and backward, like this 8.2.)
@@ -320,7 +176,7 @@ void batch_norm_statistics(const BatchNormRows& r, const T* x, T* mean, T* mean_
   auto moments = Tensor<T, 1>::uninitialized({r.chunks() * 3 * f});
   detail::for_each_chunk(r, [&](Index, Index begin, Index end, Index chunk) {
     T* out = moments.data() + chunk * 3 * f;
-    const detail::ChunkMoments<T> m{end - begin, f, x + begin * f, out, out + f, out + 2 * f};
+    const detail::ChunkMoments<T> m{end - begin, f, detail::ahead_of_columns<T>(r), x + begin * f, out, out + f, out + 2 * f};
     dispatch<detail::ChunkMoments<T>, T>(&m);
   });
   const auto fold = [&](Index group, Index first_set, Index last_set) {
@@ -421,7 +277,8 @@ void batch_norm_backward(const BatchNormRows& r, const T* x, const T* dy, const 
             [&](Index first, Index count) { activation_backward(count, dx + first, dy + first, dx + first, activation); });
       if (!summed) return;
       T* out = sums.data() + chunk * 2 * f;
-      const detail::ChunkGradientSums<T> s{end - begin, f, x + begin * f, d + begin * f, mean + group * f, out, out + f};
+      const detail::ChunkGradientSums<T> s{
+          end - begin, f, detail::ahead_of_columns<T>(r), x + begin * f, d + begin * f, mean + group * f, out, out + f};
       dispatch<detail::ChunkGradientSums<T>, T>(&s);
     });
     parallel_for(summed ? r.sets() : 0, std::max<Index>(1, 256 / r.joined), [&](Index begin, Index end) {
