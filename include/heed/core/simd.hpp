@@ -11,7 +11,7 @@
 #include <heed/core/isa.hpp>
 #include <heed/core/shape.hpp>
 
-// This file and load_columns.hpp, which shuffles, are the only ones that name vector types.
+// Vector types stand here; only load_columns.hpp, which shuffles, and integer_packet.hpp use them, too.
 #if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"  // about vectors that cross function calls; ours never do, everything here is inlined
@@ -115,36 +115,6 @@ struct Packet<Scalar, T> {
   }
 };
 
-/// As many whole 32-bit numbers as a packet has lanes, for hashing; arithmetic is modulo 2^32.
-template <class Isa, class T>
-struct WholePacket;
-
-/// One lane.
-template <class T>
-struct WholePacket<Scalar, T> {
-  std::uint32_t v;  ///< the register
-
-  /// The same number in all lanes.
-  static WholePacket broadcast(std::uint32_t s) { return {s}; }
-  /// first, first + 1, ...
-  static WholePacket count_from(std::uint32_t first) { return {first}; }
-  /// Lane by lane, modulo 2^32.
-  /// @{
-  friend WholePacket operator+(const WholePacket& a, const WholePacket& b) { return {a.v + b.v}; }
-  friend WholePacket operator*(const WholePacket& a, const WholePacket& b) { return {a.v * b.v}; }
-  /// @}
-  /// a xor (a shifted right by `Bits`)
-  template <int Bits>
-  static WholePacket fold(const WholePacket& a) {
-    return {a.v ^ (a.v >> Bits)};
-  }
-  /// a < bound ? x : y
-  static Packet<Scalar, T> select_less(
-      const WholePacket& a, const WholePacket& bound, const Packet<Scalar, T>& x, const Packet<Scalar, T>& y) {
-    return a.v < bound.v ? x : y;
-  }
-};
-
 #if HEED_HAS_VECTORS
 
 namespace detail {
@@ -217,10 +187,6 @@ HEED_INLINE void fill_lanes([[maybe_unused]] Number s, Vector& v) {
 #endif
 #endif
 }
-template <class Integers, std::size_t... I>
-HEED_INLINE void lane_numbers(Integers& result, std::index_sequence<I...>) {
-  result = Integers{I...};
-}
 }  // namespace detail
 
 /// A compiler vector of `Isa::bytes` bytes, passed by reference (passing one by value makes g++ talk about calling conventions). The struct around it keeps clang from rejecting calls between functions of different
@@ -233,6 +199,7 @@ struct Packet<Isa, T> {
   typedef T Vector __attribute__((vector_size(Isa::bytes)));
   typedef T Unaligned __attribute__((vector_size(Isa::bytes), aligned(alignof(T)), may_alias));
   typedef Integer Integers __attribute__((vector_size(Isa::bytes)));
+  typedef std::make_signed_t<Integer> SignedIntegers __attribute__((vector_size(Isa::bytes)));
 
   Vector v;
 
@@ -275,7 +242,17 @@ struct Packet<Isa, T> {
   HEED_INLINE friend Packet operator*(const Packet& a, const Packet& b) { return {a.v * b.v}; }
   HEED_INLINE friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
   HEED_INLINE friend Packet operator-(const Packet& a) { return {-a.v}; }
-  HEED_INLINE static Packet fma(const Packet& a, const Packet& b, const Packet& c) { return {a.v * b.v + c.v}; }
+  /// g++ makes one instruction of a product and a sum where it thinks it best (in a loop with one chain of sums not with -march=znver3), so it is asked for
+  /// one wherever there is one: copies of a loop have the same bits then. clang makes one of every such expression.
+  HEED_INLINE static Packet fma(const Packet& a, const Packet& b, const Packet& c) {
+#if HEED_HAS_X86_DISPATCH && !defined(__clang__)
+    if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps512_mask(a.v, b.v, c.v, -1, 4)};
+    if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd512_mask(a.v, b.v, c.v, -1, 4)};
+    if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps256(a.v, b.v, c.v)};
+    if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd256(a.v, b.v, c.v)};
+#endif
+    return {a.v * b.v + c.v};
+  }
   HEED_INLINE static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) {
     return {a.v > b.v ? x.v : y.v};
   }
@@ -395,50 +372,16 @@ struct Packet<Isa, T> {
   }
 };
 
-template <class Isa, class T>
-  requires(Isa::bytes > 0 && std::is_floating_point_v<T>)
-struct WholePacket<Isa, T> {
-  using P = Packet<Isa, T>;
-  typedef typename P::Integer Integers __attribute__((vector_size(Isa::bytes)));
-
-  Integers v;  // in double the upper halves of the lanes stay zero
-
-  HEED_INLINE static WholePacket broadcast(std::uint32_t s) {
-    WholePacket r;
-    detail::fill_lanes<Isa>(typename P::Integer(s), r.v);
-    return r;
-  }
-  /// first, first + 1, ...
-  HEED_INLINE static WholePacket count_from(std::uint32_t first) {
-    Integers lanes;
-    detail::lane_numbers(lanes, std::make_index_sequence<P::lanes>());
-    return low({lanes + typename P::Integer(first)});
-  }
-  HEED_INLINE friend WholePacket operator+(const WholePacket& a, const WholePacket& b) { return low({a.v + b.v}); }
-  HEED_INLINE friend WholePacket operator*(const WholePacket& a, const WholePacket& b) { return low({a.v * b.v}); }
-  /// a xor (a shifted right by `Bits`)
-  template <int Bits>
-  HEED_INLINE static WholePacket fold(const WholePacket& a) {
-    return {a.v ^ (a.v >> Bits)};
-  }
-  /// a < bound ? x : y
-  HEED_INLINE static P select_less(const WholePacket& a, const WholePacket& bound, const P& x, const P& y) {
-    // Compared as signed numbers (AVX2 has no other comparison), which the upper halves of 64-bit lanes are anyway.
-    typedef std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> Signed __attribute__((vector_size(Isa::bytes)));
-    constexpr typename P::Integer sign = sizeof(T) == 4 ? 0x80000000u : 0u;
-    return {reinterpret_cast<Signed>(a.v ^ sign) < reinterpret_cast<Signed>(bound.v ^ sign) ? x.v : y.v};
-  }
-
- private:
-  HEED_INLINE static WholePacket low(const WholePacket& a) {
-    if constexpr (sizeof(T) == 4)
-      return a;
-    else
-      return {a.v & typename P::Integer(0xffffffffu)};
-  }
-};
-
 #endif  // HEED_HAS_VECTORS
+
+/// A packet that many operations read: g++ may not read it from memory for each of them (with -march=znver3 it did, products with AVX2 reached 70 of 108
+/// GFLOP/s on one thread of Zen 4).
+template <class Isa, class T>
+HEED_INLINE void keep_in_register([[maybe_unused]] Packet<Isa, T>& p) {
+#if HEED_HAS_X86_DISPATCH && !defined(__clang__)
+  if constexpr (std::is_same_v<Isa, Avx2> && std::is_floating_point_v<T>) asm("" : "+x"(p.v));
+#endif
+}
 
 HEED_AS_WRITTEN_END;
 }  // namespace heed::inline HEED_ABI

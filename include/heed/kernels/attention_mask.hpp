@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include <heed/core/integer_packet.hpp>
 #include <heed/core/random.hpp>
 #include <heed/kernels/exponential.hpp>
 
@@ -273,7 +274,7 @@ struct MaskScores {
   template <class Isa>
   HEED_INLINE static void mask_behind(Index end, Index padded, T* s) {
     using P = Packet<Isa, T>;
-    using W = WholePacket<Isa, T>;
+    using W = IntegerPacket<Isa, T>;
     constexpr Index lanes = P::lanes;
     const W last = W::broadcast(static_cast<std::uint32_t>(end));
     for (Index j = end / lanes * lanes; j < padded; j += lanes)
@@ -337,7 +338,7 @@ struct MaskScores {
 template <class Isa, class T>
 struct RowDropout {
   using P = Packet<Isa, T>;
-  using W = WholePacket<Isa, T>;
+  using W = IntegerPacket<Isa, T>;
   W first, second, threshold;
 
   HEED_INLINE RowDropout(const Attention<T>& a, Index b, Index h, Index i) : first(), second(), threshold() {

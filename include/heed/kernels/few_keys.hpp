@@ -20,7 +20,7 @@ namespace detail {
 template <class Isa, class T>
 HEED_INLINE void few_scores(const Attention<T>& a, Index b, Index h, Index first, Index keys, Packet<Isa, T> (&scores)[kProductRows]) {
   using P = Packet<Isa, T>;
-  using W = WholePacket<Isa, T>;
+  using W = IntegerPacket<Isa, T>;
   T scaled[kProductRows * kFewKeysWidth];
   const P factor = P::broadcast(T(a.scale * kLog2E));
   ColumnProducts<Isa, T, kProductRows, false> products{};

@@ -27,12 +27,21 @@ HEED_INLINE void take_larger(const P& x, const T& place, P& best, P& winner, P& 
   take_larger(x, P::broadcast(place), best, winner, nan);
 }
 
+/// Asks for a row of taps `ahead` elements on, if that is not 0. Max-pool 2x2 on one thread of Zen 4, with winners, 64x32x32x64: 0.7 to 1.05 -> 0.47 to 0.6
+/// ms, 256x31x31x24: 2.0 -> 1.3.
+template <class P, int Width, class T>
+HEED_INLINE void ask_ahead(const T* row, Index tap_pixel, Index ahead) {
+  if (ahead == 0) return;
+#pragma GCC unroll 4
+  for (int kx = 0; kx < Width; ++kx) ask_for<P::lanes, 2>(row + (kx * tap_pixel + ahead));
+}
+
 /// One window: y[c] = max over its taps of x, winner[c] = the first tap that has it. Winner is void where nobody asks for it.
 template <class T, class Winner, int Width>
 struct MaxWindow {
   const T* x;                ///< tap (0, 0), which may lie outside of the image
   Index tap_row, tap_pixel;  ///< elements from tap to tap
-  Index first[2], end[2], kernel_width;
+  Index first[2], end[2], kernel_width, ahead;
   T* y;
   Winner* winner;
 
@@ -42,6 +51,7 @@ struct MaxWindow {
     for (Index ky = first[0]; ky < end[0]; ++ky) {
       const T* row = x + ky * tap_row + channel;
       if constexpr (Width > 0) {
+        ask_ahead<P, Width>(row, tap_pixel, ahead);
 #pragma GCC unroll 4
         for (int kx = 0; kx < Width; ++kx) take(P::load(row + kx * tap_pixel), tap, best, place, nan);
       } else {
@@ -70,7 +80,7 @@ struct MaxWindow {
 template <class T, class Winner>
 struct MaxPoolRow {
   const PoolRow<T>& taps;
-  Index kernel_width, channels;
+  Index kernel_width, channels, ahead;
   T* y;
   Winner* winner;
 
@@ -80,12 +90,12 @@ struct MaxPoolRow {
   }
   template <class Isa>
   HEED_INLINE static void rows(const Pool2dGeometry* g, Index begin, Index end, const T* x, T* y, Winner* winner) {
-    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1);
+    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1), ahead = pool_ahead<T>(*g);
     for (RowWalk at(*g, begin); at.row < end; at.next()) {
       const PoolRow<T> taps(*g, at.oy, x + at.image);
       Winner* to = winner;
       if constexpr (!std::is_void_v<Winner>) to += at.out();
-      for_each_window<Isa>(*g, inner_begin, inner_end, MaxPoolRow{taps, g->kernel[1], g->channels, y + at.out(), to});
+      for_each_window<Isa>(*g, inner_begin, inner_end, MaxPoolRow{taps, g->kernel[1], g->channels, ahead, y + at.out(), to});
     }
   }
   template <class Isa, int Width>
@@ -94,7 +104,7 @@ struct MaxPoolRow {
     if constexpr (!std::is_void_v<Winner>) to += ox * channels;
     sweep_channels<Isa, T>(0, channels,
         MaxWindow<T, Winner, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
-            kernel_width, y + ox * channels, to});
+            kernel_width, ahead, y + ox * channels, to});
   }
 };
 
@@ -187,7 +197,7 @@ template <class T, int Width>
 struct AverageWindow {
   const T* x;                ///< tap (0, 0), which may lie outside of the image
   Index tap_row, tap_pixel;  ///< elements from tap to tap
-  Index first[2], end[2];
+  Index first[2], end[2], ahead;
   T factor;
   T* y;
 
@@ -197,6 +207,7 @@ struct AverageWindow {
     for (Index ky = first[0]; ky < end[0]; ++ky) {
       const T* row = x + ky * tap_row + channel;
       if constexpr (Width > 0) {
+        ask_ahead<P, Width>(row, tap_pixel, ahead);
 #pragma GCC unroll 4
         for (int kx = 0; kx < Width; ++kx) sum = sum + P::load(row + kx * tap_pixel);
       } else {
@@ -210,7 +221,7 @@ struct AverageWindow {
 template <class T>
 struct AveragePoolRow {
   const PoolRow<T>& taps;
-  Index channels;
+  Index channels, ahead;
   double factor_y;
   const double* factors_x;
   T* y;
@@ -223,16 +234,16 @@ struct AveragePoolRow {
   template <class Isa>
   HEED_INLINE static void rows(
       const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* x, T* y) {
-    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1);
+    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1), ahead = pool_ahead<T>(*g);
     for (RowWalk at(*g, begin); at.row < end; at.next()) {
       const PoolRow<T> taps(*g, at.oy, x + at.image);
-      for_each_window<Isa>(*g, inner_begin, inner_end, AveragePoolRow{taps, g->channels, factors_y[at.oy], factors_x, y + at.out()});
+      for_each_window<Isa>(*g, inner_begin, inner_end, AveragePoolRow{taps, g->channels, ahead, factors_y[at.oy], factors_x, y + at.out()});
     }
   }
   template <class Isa, int Width>
   HEED_INLINE void window(Index ox, Index first, Index end) const {
     sweep_channels<Isa, T>(0, channels,
-        AverageWindow<T, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
+        AverageWindow<T, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end}, ahead,
             T(factor_y * factors_x[ox]), y + ox * channels});
   }
 };

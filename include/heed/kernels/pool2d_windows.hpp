@@ -6,6 +6,7 @@
 
 #include <heed/core/parallel.hpp>
 #include <heed/kernels/channel_sweep.hpp>
+#include <heed/kernels/fetch_ahead.hpp>
 
 // How the windows of a pooling lie on channels-last images, and who walks them.
 
@@ -168,6 +169,12 @@ inline Tensor<double, 1> divisor_factors(const Pool2dGeometry& g, const PoolDivi
   auto factors = Tensor<double, 1>::uninitialized({g.out_size[axis]});
   for (Index o = 0; o < g.out_size[axis]; ++o) factors[o] = divisor.factor(g, axis, o);
   return factors;
+}
+
+/// See `fetch_distance`: of x and y. Where windows overlap, their lines would be asked for many times.
+template <class T>
+Index pool_ahead(const Pool2dGeometry& g) {
+  return g.disjoint() ? fetch_distance<T>(g.images * g.channels * (g.size[0] * g.size[1] + g.out_size[0] * g.out_size[1])) : 0;
 }
 
 /// Rows that are worth a thread.

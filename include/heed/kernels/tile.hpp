@@ -94,7 +94,7 @@ HEED_INLINE void multiply_step(const Walk& a, const T* b, Index b_step, Packet<I
   P bv[Vectors];
   ask_for<Vectors * P::lanes>(b + kAskAhead * b_step);
 #pragma GCC unroll 8
-  for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + j * P::lanes);
+  for (int j = 0; j < Vectors; ++j) bv[j] = P::load(b + j * P::lanes), keep_in_register(bv[j]);
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
     const P av = P::broadcast(*a.template at<Ahead>(i));
