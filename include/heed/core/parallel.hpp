@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include <heed/core/chunk_shares.hpp>
 #include <heed/core/config.hpp>
 #include <heed/core/context.hpp>
 #include <heed/core/isa.hpp>
@@ -14,7 +15,6 @@
 #include <omp.h>
 #endif
 #if defined(HEED_PARALLEL_THREADS)
-#include <atomic>
 #include <thread>
 #include <vector>
 #endif
@@ -98,11 +98,9 @@ inline int thread_count() {
 
 namespace detail {
 
-inline constexpr int kMaxWorkers = 256;  // scratch of a call is found through an array of this length on the stack
-
 inline int worker_count(Index chunks) {
   if (chunks > 1) (void)isa_level();  // a wrong HEED_ISA is the caller's exception: within the loop it would end the program
-  return static_cast<int>(std::min<Index>({chunks, chunks > 1 ? thread_count() : 1, kMaxWorkers}));
+  return static_cast<int>(std::min<Index>({chunks, chunks > 1 && chunks <= ChunkShares::kMostChunks ? thread_count() : 1, kMaxWorkers}));
 }
 
 /// The body of a loop without its type, so that what runs loops is compiled once and not for each of them: `call(body, chunk, worker)`.
@@ -116,10 +114,10 @@ struct ChunkBody {
 #if defined(HEED_PARALLEL_THREADS)
 /// Threads are started by the call and joined before it returns: nothing lives longer than its use.
 inline void run_on_threads(Index chunks, int workers, ChunkBody body) {
-  std::atomic<Index> next{0};
+  ChunkShares shares(chunks, workers);
   const auto work = [&](int worker) {
     ThreadScope inner(1);
-    for (Index chunk = next++; chunk < chunks; chunk = next++) body(chunk, worker);
+    for (Index chunk = shares.take(worker); chunk >= 0; chunk = shares.take(worker)) body(chunk, worker);
   };
   std::vector<std::thread> helpers;
   const auto start = [&] {
@@ -144,8 +142,12 @@ inline void run_chunks(Index chunks, int workers, ChunkBody body) {
   if (workers > 1) {
 #if defined(HEED_PARALLEL_OPENMP)
     if (backend() == Backend::openmp) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
-      for (Index chunk = 0; chunk < chunks; ++chunk) body(chunk, omp_get_thread_num());
+      ChunkShares shares(chunks, workers);
+#pragma omp parallel num_threads(workers)
+      {
+        const int worker = omp_get_thread_num();
+        for (Index chunk = shares.take(worker); chunk >= 0; chunk = shares.take(worker)) body(chunk, worker);
+      }
       return;
     }
 #endif

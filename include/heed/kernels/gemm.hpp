@@ -113,13 +113,13 @@ void packed_gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T
   const bool in_place = !conflict && panels < kFewPanels * blocks.cols && (a.col == 1 || a.row == 1);
   // A B beyond L2 goes panel by panel, and the next one is on its way meanwhile (2 to 5 %; a B in L2 would lose 3 %).
   const bool fetches = fetching_pays<T>(b.depth * b.cols);
-  // An A beyond L2 that few panels pass over is on its way, too: the next tile in place, or the next block that this thread will probably take (Zen 4, one thread:
+  // An A beyond L2 that few panels pass over is on its way, too: the next tile in place, or the next block, which this thread will probably take (Zen 4, one thread:
   // 16384x256->64 97 -> 111 GFLOP/s of 117, 25088x128->128 93 -> 105, 16384x256->256 103 -> 107; 4096x256->1024, of 32 panels, would lose 5 % with two).
   // In place a step may bring one line, so a column of the tile must not be more.
   constexpr Index kStreamedPanels = 8;
   const bool streams = blocks.cols == 1 && panels <= kStreamedPanels && a.col == 1 && a.row == step && b.depth == step &&
                        (!in_place || tile * static_cast<Index>(sizeof(T)) <= 64) && fetching_pays<T>(rows * step);
-  const Index ahead_rows = in_place ? tile : thread_count() * blocks.most_tiles() * tile;
+  const Index ahead_rows = in_place ? tile : blocks.most_tiles() * tile;
   Tensor<T, 1> padded_bias({bias ? panels * b.width : 0});
   if (bias) std::copy_n(bias, b.cols, padded_bias.data());
   const auto make_scratch = [&] {

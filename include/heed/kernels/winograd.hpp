@@ -92,13 +92,13 @@ void winograd_correlate_in_parts(
     return Scratch{Tensor<T, 1>::uninitialized({held * (rows * row + 16)}), Tensor<T, 1>::uninitialized({held * (rows * width + 16)}),
         Tensor<T, 1>({std::max(c.source_channels, width) + width})};
   };
-  // The pixels of the block that this thread will probably take next (Zen 4, one thread: 24 to 64 channels 0 to 14 %).
+  // The pixels of the next block, which this thread will probably take (Zen 4, one thread: 24 to 64 channels 0 to 14 %).
   const bool fetches = shares == 1 && fetching_pays<T>(tiles.source_pixels() * c.source_channels);
   parallel_for(blocks * shares, small ? blocks * shares : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index first = unit / shares * block, last = std::min(tiles.count, first + block), share = unit % shares;
       FetchAhead ahead;
-      if (fetches) tiles.fetch_source(first + threads * block, block, c.source_channels, source, ahead);
+      if (fetches) tiles.fetch_source(first + block, block, c.source_channels, source, ahead);
       const T* const zeros = scratch.zeros.data() + width;
       const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
       const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
