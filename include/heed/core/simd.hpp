@@ -374,12 +374,11 @@ struct Packet<Isa, T> {
 
 #endif  // HEED_HAS_VECTORS
 
-/// A packet that many operations read: g++ may not read it from memory for each of them (with -march=znver3 it did, products with AVX2 reached 70 of 108
-/// GFLOP/s on one thread of Zen 4).
+/// A packet that many operations read: g++ may not read it from memory for each of them. Nothing where registers are few (baseline).
 template <class Isa, class T>
 HEED_INLINE void keep_in_register([[maybe_unused]] Packet<Isa, T>& p) {
 #if HEED_HAS_X86_DISPATCH && !defined(__clang__)
-  if constexpr (std::is_same_v<Isa, Avx2> && std::is_floating_point_v<T>) asm("" : "+x"(p.v));
+  if constexpr ((std::is_same_v<Isa, Avx2> || std::is_same_v<Isa, Avx512>)&&std::is_floating_point_v<T>) asm("" : "+v"(p.v));
 #endif
 }
 
