@@ -64,7 +64,13 @@ struct Packet<Scalar, T> {
   friend Packet operator-(const Packet& a) { return {-a.v}; }
   /// @}
   /// a * b + c, rounded once where the instruction set can
-  static Packet fma(const Packet& a, const Packet& b, const Packet& c) { return {a.v * b.v + c.v}; }
+  static Packet fma(const Packet& a, const Packet& b, const Packet& c) {
+#if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA)
+    if constexpr (std::is_same_v<T, float>) return {__builtin_fmaf(a.v, b.v, c.v)};
+    if constexpr (std::is_same_v<T, double>) return {__builtin_fma(a.v, b.v, c.v)};
+#endif
+    return {a.v * b.v + c.v};
+  }
   /// a > b ? x : y
   static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) { return {a.v > b.v ? x.v : y.v}; }
   /// Lane by lane; of a NaN and a number, b.

@@ -175,7 +175,7 @@ struct LayerNormBackward {
         const Index left = width - j;
         const P d = P::load_partial(dy + j, left), n = (P::load_partial(x + j, left, center) - m) * s;
         const P g = weight ? d * P::load_partial(weight + j, left) : d;
-        P value = (g - average - n * average_n) * s;
+        P value = P::fma(-n, average_n, g - average) * s;
         if (add) value = value + P::load_partial(dx + j, left);
         value.store_partial(dx + j, left);
       }
@@ -207,7 +207,7 @@ struct LayerNormBackward {
           n.set(i, j, normalized), g.set(i, j, dn);
         }
         const P average = shape.centered ? sum / count : P::zero(), average_n = sum_n / count;
-        for (Index j = 0; j < width; ++j) g.set(i, j, (g.load(i, j) - average - n.load(i, j) * average_n) * s);
+        for (Index j = 0; j < width; ++j) g.set(i, j, P::fma(-n.load(i, j), average_n, g.load(i, j) - average) * s);
       }
       g.store(part, width, dx + begin * width, add);
     }
