@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <set>
 #include <string>
@@ -74,6 +75,14 @@ TEST_CASE("the one loop runs every chunk, whatever number of workers it is told"
       CHECK(strangers == 0);
     }
   });
+}
+
+TEST_CASE("a loop gets no more workers than chunks, and one where chunks are more than can be shared") {
+  const heed::ThreadScope scope(4);
+  CHECK(heed::detail::worker_count(0) == 0);
+  CHECK(heed::detail::worker_count(3) <= 3);
+  if (heed::detail::ChunkShares::kMostChunks < std::numeric_limits<heed::Index>::max())
+    CHECK(heed::detail::worker_count(heed::detail::ChunkShares::kMostChunks + 1) == 1);
 }
 
 TEST_CASE("a wrong HEED_ISA is an exception for the caller of a loop that asks for it", "[wrong_isa]") {

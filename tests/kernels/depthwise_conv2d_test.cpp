@@ -86,6 +86,8 @@ const Case kCases[] = {
     square(1, 12, 12, 16, 3, 1, 2), square(1, 9, 30, 5, 3, 1, 3), {1, 12, 11, 17, {3, 4}, {3, 4}, {2, 1}, {2, 2}, {2, 2}},
     {1, 7, 22, 6, {3, 3}, {1, 1}, {1, 1}, {0, 2}, {2, 0}}, {1, 8, 9, 16, {4, 4}, {1, 1}, {1, 1}, {1, 1}, {2, 2}},
     {3, 5, 8, 33, {2, 3}, {3, 4}, {2, 1}, {1, 1}, {1, 1}},
+    // Three taps that see neighbours though strides or dilation are not 1, in phases of the gradient, too.
+    square(1, 12, 40, 16, 3, 2, 2), square(1, 8, 30, 8, 3, 1, 2), square(1, 24, 40, 16, 5, 2), square(1, 24, 40, 16, 6, 2),
     // Several shards and chunks of rows.
     {20, 15, 15, 24, {3, 4}, {1, 2}, {1, 1}, {1, 1}, {1, 1}}, square(9, 33, 20, 24, 3)};
 
@@ -134,7 +136,9 @@ TEST_CASE("depthwise kernels run on dual numbers") {
 
 TEST_CASE("depthwise kernels have the same bits for any number of threads, and for an image alone") {
   // 16 images with 33x40x16 lie beyond L2: what comes is asked for, but not for an image alone.
-  for (const Conv2dGeometry g : {square(20, 15, 15, 24, 3), square(16, 33, 40, 16, 3), square(9, 30, 31, 24, 3, 2)}) {
+  // 3, 4, 12 channels end in narrow packets.
+  for (const Conv2dGeometry g : {square(20, 15, 15, 24, 3), square(16, 33, 40, 16, 3), square(9, 30, 31, 24, 3, 2),
+           square(20, 15, 15, 3, 3), square(20, 15, 15, 4, 3), square(20, 15, 15, 12, 3)}) {
     const auto x = noise<float>(in_size(g), 1), dy = noise<float>(out_size(g), 2), bias = noise<float>(g.in_channels, 3);
     const auto weight = noise<float>(g.in_channels * g.taps(), 4);
     Tensor<float, 1> y[2], dx[2], d_weight[2];

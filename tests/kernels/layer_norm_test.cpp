@@ -100,6 +100,18 @@ TEMPLATE_TEST_CASE("layer norm with one of weight and bias, in whole vectors and
     }
 }
 
+TEST_CASE("layer norm in place, of more rows than go through its passes together") {
+  for (const Index width : {5, 64, 100, 1100}) {
+    const Index rows = 37;
+    const auto x = reference::random_tensor<float, 1>({rows * width}, 1), weight = reference::random_tensor<float, 1>({width}, 2);
+    const kernels::LayerNormShape<float> shape{rows, width, weight.data(), weight.data(), 1e-5};
+    Tensor<float, 1> y({rows * width}), in_place(x);
+    kernels::layer_norm_forward<float>(shape, x.data(), y.data(), nullptr, nullptr);
+    kernels::layer_norm_forward<float>(shape, in_place.data(), in_place.data(), nullptr, nullptr);
+    CHECK(reference::same_bits(in_place, y));
+  }
+}
+
 TEST_CASE("layer norm without weight or bias") {
   for (bool weight : {false, true})
     for (bool bias : {false, true}) {

@@ -35,6 +35,10 @@ struct Baseline {
 struct Avx2 {
   static constexpr int bytes = 32;  ///< of a register
 };
+/// The same with 16-byte vectors, for what is left of whole ones. Nothing is compiled for it alone.
+struct Avx2Half {
+  static constexpr int bytes = 16;  ///< of a register
+};
 /// AVX-512 (F, DQ, BW, VL).
 struct Avx512 {
   static constexpr int bytes = 64;  ///< of a register

@@ -33,6 +33,20 @@ HEED_INLINE void copy_few(const T* from, T* to, Index count) {
     }
 }
 
+namespace detail {
+/// The compiler may not look where a register's number came from.
+template <class Register>
+HEED_INLINE void hide([[maybe_unused]] Register& number) {
+#if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__)
+  asm("" : "+x"(number));
+#elif defined(__aarch64__)
+  asm("" : "+w"(number));
+#endif
+#endif
+}
+}  // namespace detail
+
 /// A register full of T. All operations are element by element.
 template <class Isa, class T>
 struct Packet;
@@ -65,10 +79,11 @@ struct Packet<Scalar, T> {
   /// @}
   /// a * b + c, rounded once where the instruction set can
   static Packet fma(const Packet& a, const Packet& b, const Packet& c) {
-#if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA)
-    if constexpr (std::is_same_v<T, float>) return {__builtin_fmaf(a.v, b.v, c.v)};
-    if constexpr (std::is_same_v<T, double>) return {__builtin_fma(a.v, b.v, c.v)};
-#endif
+    if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+      T addend = c.v;
+      detail::hide(addend);
+      return {a.v * b.v + addend};
+    }
     return {a.v * b.v + c.v};
   }
   /// a > b ? x : y
@@ -248,16 +263,25 @@ struct Packet<Isa, T> {
   HEED_INLINE friend Packet operator*(const Packet& a, const Packet& b) { return {a.v * b.v}; }
   HEED_INLINE friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
   HEED_INLINE friend Packet operator-(const Packet& a) { return {-a.v}; }
-  /// g++ makes one instruction of a product and a sum where it thinks it best (in a loop with one chain of sums not with -march=znver3), so it is asked for
-  /// one wherever there is one: copies of a loop have the same bits then. clang makes one of every such expression.
+  /// One instruction wherever there is one, so that copies of a loop have the same bits. g++ makes one of a product and a sum where it thinks it best: tuned for
+  /// some CPUs (-march=znver3) not in a loop with one chain of sums. So it is asked for by name, or the addend is hidden, whose chain it looks for. clang makes one of
+  /// every such expression.
   HEED_INLINE static Packet fma(const Packet& a, const Packet& b, const Packet& c) {
 #if HEED_HAS_X86_DISPATCH && !defined(__clang__)
     if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps512_mask(a.v, b.v, c.v, -1, 4)};
     if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd512_mask(a.v, b.v, c.v, -1, 4)};
     if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps256(a.v, b.v, c.v)};
     if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd256(a.v, b.v, c.v)};
+    if constexpr (std::is_same_v<Isa, Avx2Half> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps(a.v, b.v, c.v)};
+    if constexpr (std::is_same_v<Isa, Avx2Half> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd(a.v, b.v, c.v)};
 #endif
+#if defined(__FMA__) || defined(__aarch64__)  // of baseline code, which else has none: SSE2's products lost 14 % to the hiding
+    Vector addend = c.v;
+    detail::hide(addend);
+    return {a.v * b.v + addend};
+#else
     return {a.v * b.v + c.v};
+#endif
   }
   HEED_INLINE static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) {
     return {a.v > b.v ? x.v : y.v};
@@ -274,8 +298,8 @@ struct Packet<Isa, T> {
     if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd512_mask(a.v, a.v, -1, 4)};
     if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 4) return {__builtin_ia32_sqrtps256(a.v)};
     if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd256(a.v)};
-    if constexpr (std::is_same_v<Isa, Baseline> && sizeof(T) == 4) return {__builtin_ia32_sqrtps(a.v)};
-    if constexpr (std::is_same_v<Isa, Baseline> && sizeof(T) == 8) return {__builtin_ia32_sqrtpd(a.v)};
+    if constexpr (Isa::bytes == Baseline::bytes && sizeof(T) == 4) return {__builtin_ia32_sqrtps(a.v)};
+    if constexpr (Isa::bytes == Baseline::bytes && sizeof(T) == 8) return {__builtin_ia32_sqrtpd(a.v)};
 #elif defined(__aarch64__) && !defined(__clang__)
     if constexpr (sizeof(T) == 4) return {__builtin_aarch64_sqrtv4sf(a.v)};
     if constexpr (sizeof(T) == 8) return {__builtin_aarch64_sqrtv2df(a.v)};

@@ -54,7 +54,7 @@ Index ahead_of_columns(const BatchNormRows& r) {
 }
 
 /// A chunk's columns, top to bottom: up to 256 features in the order of memory, four packets of a row and then the next row; of more, whose rows the
-/// hardware takes for as many streams, packet by packet. From 128 on it asks ahead (see `fetch_distance`). One thread of Zen 4, statistics and gradient of
+/// hardware follows as separate streams, packet by packet. Beyond 128 it asks ahead (see `fetch_distance`). One thread of Zen 4, statistics and gradient of
 /// 65536x64, 12544x256, 16384x512 numbers, ms: packet by packet 0.49, 3.8; 0.47, 2.3; 3.4, 7.0; so 0.39, 2.1; 0.36, 1.8; 2.4, 6.3 (AVX2: 0.90, 4.3; 0.75,
 /// 2.65 -> 0.50, 2.8; 0.42, 1.95).
 template <class Isa, class T, class Body>

@@ -12,7 +12,7 @@ struct Narrower {
 };
 template <>
 struct Narrower<Avx2> {
-  using type = Baseline;
+  using type = Avx2Half;
 };
 template <>
 struct Narrower<Avx512> {

@@ -63,7 +63,7 @@ bool fetching_pays(Index numbers) {
   return numbers * static_cast<Index>(sizeof(T)) > Index(1) << 21;
 }
 
-/// Numbers from what a walk through memory reads or writes to what it asks for meanwhile; 0, which is nothing, if all `numbers` of the problem lie in L2. Hardware
+/// How many numbers ahead of its reads and writes a walk through memory asks; 0 (never) if all `numbers` of the problem lie in L2. Hardware
 /// runs ahead of single streams by itself (asking halves their speed); it gives up where tiles of a few pixels and channels touch several rows in turns.
 /// Depthwise 3x3 on one thread of Zen 4, 64x32x32x64, ms forward and weights' gradient: without 2.8, 3.1; 16 KB ahead 1.75, 1.89, 64 KB 1.68, 1.88, 256 KB
 /// 1.75, 2.0 (256x31x31x24: 4.6, 4.2; 3.3, 4.0; 2.6, 3.1; 2.8, 3.1).

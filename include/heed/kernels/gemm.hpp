@@ -117,9 +117,8 @@ void packed_gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T
   // 16384x256->64 97 -> 111 GFLOP/s of 117, 25088x128->128 93 -> 105, 16384x256->256 103 -> 107; 4096x256->1024, of 32 panels, would lose 5 % with two).
   // In place a step may bring one line, so a column of the tile must not be more.
   constexpr Index kStreamedPanels = 8;
-  const bool streams = blocks.cols == 1 && panels <= kStreamedPanels && a.col == 1 && a.row == step && b.depth == step &&
-                       (!in_place || tile * static_cast<Index>(sizeof(T)) <= 64) && fetching_pays<T>(rows * step);
-  const Index ahead_rows = in_place ? tile : blocks.most_tiles() * tile;
+  const bool streams = blocks.cols == 1 && blocks.rows >= 2 * thread_count() && panels <= kStreamedPanels && a.col == 1 && a.row == step &&
+                       b.depth == step && (!in_place || tile * static_cast<Index>(sizeof(T)) <= 64) && fetching_pays<T>(rows * step);
   Tensor<T, 1> padded_bias({bias ? panels * b.width : 0});
   if (bias) std::copy_n(bias, b.cols, padded_bias.data());
   const auto make_scratch = [&] {
@@ -139,7 +138,7 @@ void packed_gemm(Index rows, const MatrixRef<T>& a, const PackedOperand<T>& b, T
         for (Index n = 0; n < cols; n += at_once) {
           FetchAhead ahead;
           if (fetches && n + at_once < cols) ahead.add(b.block(k, col + n + at_once), b.width, part, b.width);
-          if (const Index next = row + ahead_rows; streams && n == 0 && next < rows)
+          if (const Index next = row + (in_place ? tile : count); streams && n == 0 && next < rows)
             ahead.add(a.data + next * part, part, std::min(count, rows - next), part);
           multiply_tiles<T>({.rows = count,
                                 .cols = std::min(at_once, cols - n),

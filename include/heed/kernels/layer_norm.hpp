@@ -31,8 +31,8 @@ struct LayerNormForward {
   /// mean of 0 the second pass is all there is, and the variance is mean(d²).
   ///
   /// A row's sums, its root and its division wait for each other, so a few rows, 8 KB, go through each pass together, while the second asks for the next
-  /// few. One thread of Zen 4, ns a row of 64, 256, 1024 numbers: from L1 and L2 24, 58, 166 -> 18.5, 45, 150 (one row in two registers' chains, which
-  /// needs two copies of the sums, 20, 51, 166), from L3 24.5, 58.5, 178 -> 18.4, 47.5, 165 (without asking 19.7, 55, 185 and more).
+  /// few. One thread of Zen 4, ns a row of 64, 256, 1024 numbers: from L1 and L2 24, 58, 166 -> 18.5, 45, 150 (two rows at a
+  /// time, which needs two copies of the sums, 20, 51, 166), from L3 24.5, 58.5, 178 -> 18.4, 47.5, 165 (without asking 19.7, 55, 185 and more).
   template <class Isa>
   HEED_INLINE static void run(Index rows, const LayerNormShape<T>* shape, const T* x, T* y, T* mean, T* inv_std) {
     using std::sqrt;

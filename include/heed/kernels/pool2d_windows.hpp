@@ -171,7 +171,7 @@ inline Tensor<double, 1> divisor_factors(const Pool2dGeometry& g, const PoolDivi
   return factors;
 }
 
-/// See `fetch_distance`: of x and y. Where windows overlap, their lines would be asked for many times.
+/// How far ahead of its reads a row of windows asks, see `fetch_distance`. Where windows overlap, their lines would be asked for many times.
 template <class T>
 Index pool_ahead(const Pool2dGeometry& g) {
   return g.disjoint() ? fetch_distance<T>(g.images * g.channels * (g.size[0] * g.size[1] + g.out_size[0] * g.out_size[1])) : 0;
