@@ -39,7 +39,7 @@ template <class Register>
 HEED_INLINE void hide([[maybe_unused]] Register& number) {
 #if HEED_HAS_VECTORS && defined(__GNUC__) && !defined(__clang__)
 #if defined(__x86_64__)
-  asm("" : "+x"(number));
+  asm("" : "+v"(number));
 #elif defined(__aarch64__)
   asm("" : "+w"(number));
 #endif
@@ -264,24 +264,15 @@ struct Packet<Isa, T> {
   HEED_INLINE friend Packet operator/(const Packet& a, const Packet& b) { return {a.v / b.v}; }
   HEED_INLINE friend Packet operator-(const Packet& a) { return {-a.v}; }
   /// One instruction wherever there is one, so that copies of a loop have the same bits. g++ makes one of a product and a sum where it thinks it best: tuned for
-  /// some CPUs (-march=znver3) not in a loop with one chain of sums. So it is asked for by name, or the addend is hidden, whose chain it looks for. clang makes one of
-  /// every such expression.
+  /// some CPUs (-march=znver3) not in a loop with one chain of sums; so the addend is hidden, whose chain it looks for. (By a built-in function vectors would have
+  /// it with -O1, too, and single numbers not.) clang makes one of every such expression.
   HEED_INLINE static Packet fma(const Packet& a, const Packet& b, const Packet& c) {
-#if HEED_HAS_X86_DISPATCH && !defined(__clang__)
-    if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps512_mask(a.v, b.v, c.v, -1, 4)};
-    if constexpr (std::is_same_v<Isa, Avx512> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd512_mask(a.v, b.v, c.v, -1, 4)};
-    if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps256(a.v, b.v, c.v)};
-    if constexpr (std::is_same_v<Isa, Avx2> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd256(a.v, b.v, c.v)};
-    if constexpr (std::is_same_v<Isa, Avx2Half> && sizeof(T) == 4) return {__builtin_ia32_vfmaddps(a.v, b.v, c.v)};
-    if constexpr (std::is_same_v<Isa, Avx2Half> && sizeof(T) == 8) return {__builtin_ia32_vfmaddpd(a.v, b.v, c.v)};
-#endif
-#if defined(__FMA__) || defined(__aarch64__)  // of baseline code, which else has none: SSE2's products lost 14 % to the hiding
     Vector addend = c.v;
-    detail::hide(addend);
-    return {a.v * b.v + addend};
-#else
-    return {a.v * b.v + c.v};
+#if !defined(__FMA__) && !defined(__aarch64__)
+    if constexpr (!std::is_same_v<Isa, Baseline>)  // which has none then; SSE2's products lost 14 % to the hiding
 #endif
+      detail::hide(addend);
+    return {a.v * b.v + addend};
   }
   HEED_INLINE static Packet select_greater(const Packet& a, const Packet& b, const Packet& x, const Packet& y) {
     return {a.v > b.v ? x.v : y.v};
