@@ -25,7 +25,8 @@ class ChunkShares {
 
   ChunkShares(Index chunks, int workers) : workers_(workers) {
     HEED_ASSERT(workers <= kMaxWorkers && chunks <= kMostChunks);
-    for (int w = 0; w < workers; ++w) std::construct_at(&shares_[w])->range.store(range(share(chunks, w), share(chunks, w + 1)));
+    for (int w = 0; w < workers; ++w)
+      std::construct_at(&shares_[w])->range.store(range(share(chunks, w), share(chunks, w + 1)), std::memory_order_relaxed);
   }
   /// The next chunk for a worker, below 0 if there is none.
   Index take(int worker) {

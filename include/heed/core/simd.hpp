@@ -398,9 +398,7 @@ struct Packet<Isa, T> {
 /// A packet that many operations read: g++ may not read it from memory for each of them. Nothing where registers are few (baseline).
 template <class Isa, class T>
 HEED_INLINE void keep_in_register([[maybe_unused]] Packet<Isa, T>& p) {
-#if HEED_HAS_X86_DISPATCH && !defined(__clang__)
-  if constexpr ((std::is_same_v<Isa, Avx2> || std::is_same_v<Isa, Avx512>)&&std::is_floating_point_v<T>) asm("" : "+v"(p.v));
-#endif
+  if constexpr (Isa::bytes > Baseline::bytes) detail::hide(p.v);
 }
 
 HEED_AS_WRITTEN_END;

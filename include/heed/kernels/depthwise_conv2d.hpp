@@ -150,7 +150,7 @@ struct DepthwiseRows {
   template <class Isa, int N>
   HEED_INLINE void cover(const DepthwiseRow<T>& r, Index j, Index wide, IndexRange inner) const {
     const Index pitch = wide * r.source_pixel, target_pitch = wide * r.target_pixel;
-    constexpr bool kThree = N == 8 && (std::is_same_v<Isa, Avx2> || std::is_same_v<Isa, Avx512>);
+    constexpr bool kThree = N == 8 && Isa::bytes > Baseline::bytes;
     const bool three = kThree && pitch == r.tap_pixel && r.columns == 3 && r.taps == 9 && r.rows.first == 0 && r.rows.last == 3;
     for (; inner.last - inner.first >= N * wide && inner.last - j > N / 2 * wide; j += N * wide) {
       const Index at = std::min(j, inner.last - N * wide);
