@@ -350,12 +350,14 @@ TEST_CASE("convolution and max-pooling in one pass give the bits of both, one af
   const MaxPool2dOptions half{.kernel_size = 2};
   for (const Size& s :
       {Size{2, 31, 31, 24, 24}, Size{3, 15, 15, 16, 70}, Size{1, 8, 9, 33, 16}, Size{2, 2, 2, 20, 24}, Size{2, 7, 3, 17, 40},
-          Size{1, 8, 8, 160, 24}, Size{2, 5, 4, 3, 8}, Size{0, 8, 8, 16, 16}}) {  // the last three: in two parts, direct, nothing
-    auto x = reference::random_tensor<float, 4>({s.images, s.height, s.width, s.in}, 1);
-    const Conv2dOptions conv{.in_channels = s.in, .out_channels = s.out, .kernel_size = 3, .padding = 1};
-    check_pooled(conv, half, x);
-    if (x.size() > 0) x[x.size() / 2] = std::numeric_limits<float>::quiet_NaN(), x[0] = std::numeric_limits<float>::infinity();
-    check_pooled(conv, half, x);
+          Size{40, 9, 5, 16, 24}, Size{2, 3, 11, 16, 24}, Size{2, 7, 8, 160, 24}, Size{2, 5, 4, 3, 8}, Size{0, 8, 8, 16, 16}}) {  // the last three: in two parts, direct, nothing
+    for (const bool bias : {true, false}) {
+      auto x = reference::random_tensor<float, 4>({s.images, s.height, s.width, s.in}, 1);
+      const Conv2dOptions conv{.in_channels = s.in, .out_channels = s.out, .kernel_size = 3, .padding = 1, .bias = bias};
+      check_pooled(conv, half, x);
+      if (x.size() > 0) x[x.size() / 2] = std::numeric_limits<float>::quiet_NaN(), x[0] = std::numeric_limits<float>::infinity();
+      check_pooled(conv, half, x);
+    }
   }
   for (const auto algorithm : {Conv2dAlgorithm::direct, Conv2dAlgorithm::winograd_2x2, Conv2dAlgorithm::winograd_4x4}) {
     const Conv2dOptions conv{

@@ -207,6 +207,21 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
 }
 HEED_COMPILE_ONCE(conv2d_forward);
 
+/// The part of a convolution that windows of 2 x 2 side by side read: without a last row and column, where F(4x4) spares points with them. Outputs and weights'
+/// gradients keep their bits, since the algorithm is that of the whole and the tiles are as many (without the last of 4 n + 1 rows they would not be). dy of
+/// these outputs has no rows and columns either.
+template <class T>
+Conv2dGeometry conv2d_reached(Conv2dGeometry g) {
+  const Correlation c = detail::forward_correlation(g);
+  detail::with_winograd<T>(c, g.algorithm, [&](auto size) {
+    if constexpr (size == 4) {
+      g.algorithm = Conv2dAlgorithm::winograd_4x4;
+      for (Index& outputs : g.out_size) outputs -= outputs % size == 3 ? 1 : 0;
+    }
+  });
+  return g;
+}
+
 /// Whether a convolution has whole windows of 2 x 2 targets at hand: Winograd's in one part.
 template <class T>
 bool conv2d_pools(const Conv2dGeometry& g) {

@@ -25,14 +25,14 @@ Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
   if (!std::is_same_v<T, float> || !fits_winograd(c) || std::min(c.source_channels, c.target_channels) < kFewest)
     return Conv2dAlgorithm::direct;
   // In products of two channels; transforms as measured (Granite Rapids, 64 -> 64 channels).
-  const auto cost = [&](Index size, double transform) {
-    const Index tiles = ((c.axis[0].targets + size - 1) / size) * ((c.axis[1].targets + size - 1) / size);
+  const auto cost = [&](auto size, double transform) {
+    const detail::WinogradAxis<size> rows(c.axis[0].targets), cols(c.axis[1].targets);
     const double channels = static_cast<double>(c.source_channels), others = static_cast<double>(c.target_channels);
-    return static_cast<double>(tiles) *
-           (static_cast<double>((size + 2) * (size + 2)) * channels * others + transform * (channels + others));
+    return static_cast<double>(rows.points() * cols.points()) * channels * others +
+           static_cast<double>(rows.tiles * cols.tiles) * transform * (channels + others);
   };
-  const double direct = 9.0 * static_cast<double>(c.pixels() * c.source_channels * c.target_channels), two = cost(2, 146),
-               four = cost(4, 466);
+  const double direct = 9.0 * static_cast<double>(c.pixels() * c.source_channels * c.target_channels), two = cost(std::integral_constant<int, 2>(), 146),
+               four = cost(std::integral_constant<int, 4>(), 466);
   if (std::min(two, four) > 0.9 * direct) return Conv2dAlgorithm::direct;
   return two < four ? Conv2dAlgorithm::winograd_2x2 : Conv2dAlgorithm::winograd_4x4;
 }
@@ -81,9 +81,9 @@ void winograd_correlate_in_parts(
   const auto& kernels = prepared(WeightRows<T>{weight, c.target_channels, 9 * c.source_channels, 9 * c.source_channels},
       {target_step, source_step, kernel.tap[0]}, own, transform);
 
-  const Index tile = tile_rows<T>(), block = 30 / tile * tile, blocks = (tiles.count + block - 1) / block, threads = thread_count();
+  const Index tile = tile_rows<T>(), kTiles = 30 / tile * tile, blocks = (tiles.count + kTiles - 1) / kTiles, threads = thread_count();
   const Index shares = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
-  const Index panels_per_share = (panels + shares - 1) / shares, rows = block + kTileSlack, row = source_row<T>(c.source_channels);
+  const Index panels_per_share = (panels + shares - 1) / shares, rows = kTiles + kTileSlack, row = source_row<T>(c.source_channels);
   constexpr int held = points / parts;
   struct Scratch {
     Tensor<T, 1> source, product, zeros;
@@ -96,34 +96,37 @@ void winograd_correlate_in_parts(
   const bool fetches = shares == 1 && fetching_pays<T>(tiles.source_pixels() * c.source_channels);
   parallel_for(blocks * shares, small ? blocks * shares : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
-      const Index first = unit / shares * block, last = std::min(tiles.count, first + block), share = unit % shares;
+      const Index first = unit / shares * kTiles, share = unit % shares;
+      const WinogradBlock<Size> block(tiles, first, std::min(tiles.count, first + kTiles));
       FetchAhead ahead;
-      if (fetches) tiles.fetch_source(first + block, block, c.source_channels, source, ahead);
+      if (fetches) tiles.fetch_source(block.last, kTiles, c.source_channels, source, ahead);
       const T* const zeros = scratch.zeros.data() + width;
       const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
       const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
       const auto run = [&](auto part) {
         using Rows = decltype(part);
-        dispatch<TransformSource<Size, T, Rows>, T>(&tiles, first, last, c.source_channels, source, zeros, &from);
+        dispatch<TransformSource<Size, T, Rows>, T>(&block, c.source_channels, source, zeros, &from);
         for (Index p = share * panels_per_share; p < std::min(panels, (share + 1) * panels_per_share); ++p) {
           const T* const right = kernels.data.data() + p * panel + Rows::first(side) * side * kernel_point;
-          for (Index point = 0; point < held; ++point)
-            multiply_tiles<T>({.rows = last - first,
+          for (int point = 0; point < held; ++point) {
+            const auto [begin_slot, end_slot] = block.with_point(Rows::first(side) * side + point);
+            multiply_tiles<T>({.rows = end_slot - begin_slot,
                                   .cols = std::min(width, c.target_channels - p * width),
                                   .depth = c.source_channels,
-                                  .a = from.data + point * from.point,
+                                  .a = from.data + point * from.point + begin_slot * row,
                                   .a_row = row,
                                   .a_step = 1,
                                   .b = right + point * kernel_point,
                                   .b_row = width,
                                   .b_panel = kernel_point,
-                                  .c = product.data + point * product.point,
+                                  .c = product.data + point * product.point + begin_slot * width,
                                   .c_row = width,
                                   .slack = true,
                                   .whole_tiles = true},
                 &ahead);
+          }
           dispatch<TransformTargets<Size, T, Rows, Targets>, T>(
-              &tiles, first, last, p * width, &product, bias, scratch.zeros.data(), &targets);
+              &block, p * width, &product, bias, scratch.zeros.data(), &targets);
         }
       };
       static_assert(parts <= 2);
@@ -162,12 +165,14 @@ template <int Size, class T, class Winner>
 void winograd_max_pool(
     const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* y, Winner* winner) {
   HEED_ASSERT(fits_winograd(c) && !winograd_takes_parts(Size, c));
+  Correlation reached = c;
+  for (CorrelationAxis& axis : reached.axis) axis.targets -= axis.targets % 2;
   if (winner)
     detail::winograd_correlate_in_parts<Size, 1>(
-        c, source, weight, target_step, source_step, bias, detail::LargestTargets<T, Winner>{y, winner});
+        reached, source, weight, target_step, source_step, bias, detail::LargestTargets<T, Winner>{y, winner});
   else
     detail::winograd_correlate_in_parts<Size, 1>(
-        c, source, weight, target_step, source_step, bias, detail::LargestTargets<T, void>{y, nullptr});
+        reached, source, weight, target_step, source_step, bias, detail::LargestTargets<T, void>{y, nullptr});
 }
 
 /// d_weight[target n, source s, tap k] += sum over targets p of dy[p, n] x[p + k, s]; the weights of a target lie one behind the other.
@@ -221,23 +226,24 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
         using Rows = decltype(part);
         T* const unit_sums = sums.data() + (shard * blocks + block) * sums_block + Rows::first(side) * side * sums_point;
         for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
-          const Index last = std::min(tiles.count, first + kTiles);
+          const detail::WinogradBlock<Size> held_tiles(tiles, first, std::min(tiles.count, first + kTiles));
           FetchAhead ahead;
           if (const Index next = first + kTiles; fetches && next < std::min(tiles.count, (shard + 1) * shard_tiles)) {
             tiles.fetch_source(next, kTiles, sources, x + s, ahead);
             tiles.fetch_targets(next, kTiles, targets, dy + n, ahead);
           }
-          dispatch<detail::TransformSource<Size, T, Rows>, T>(&tiles, first, last, sources, x + s, zeros.data(), &from);
-          dispatch<detail::TransformTargetGradient<Size, T, Rows>, T>(&tiles, first, last, targets, dy + n, zeros.data(), &to);
-          for (Index point = 0; point < held; ++point)
+          dispatch<detail::TransformSource<Size, T, Rows>, T>(&held_tiles, sources, x + s, zeros.data(), &from);
+          dispatch<detail::TransformTargetGradient<Size, T, Rows>, T>(&held_tiles, targets, dy + n, zeros.data(), &to);
+          for (int point = 0; point < held; ++point) {
+            const auto [begin_slot, end_slot] = held_tiles.with_point(Rows::first(side) * side + point);
             for (Index p = 0; p * width < targets; ++p)
               multiply_tiles<T>({.rows = sources,
                                     .cols = width,
-                                    .depth = last - first,
-                                    .a = from.data + point * from.point,
+                                    .depth = end_slot - begin_slot,
+                                    .a = from.data + point * from.point + begin_slot * row,
                                     .a_row = 1,
                                     .a_step = row,
-                                    .b = to.data + point * to.point + p * panel,
+                                    .b = to.data + point * to.point + p * panel + begin_slot * width,
                                     .b_row = width,
                                     .b_panel = panel,
                                     .c = unit_sums + point * sums_point + p * sums_panel,
@@ -245,6 +251,7 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
                                     .slack = true,
                                     .accumulate = first > shard * shard_tiles},
                   &ahead);
+          }
         }
       };
       static_assert(parts <= 2);

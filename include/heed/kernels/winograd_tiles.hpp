@@ -20,24 +20,52 @@ inline bool fits_winograd(const Correlation& c) {
 
 namespace detail {
 
+/// How the targets of an axis are cut into tiles. The first of a tile's points (0) serves its first target alone, the last one (infinity) its last: so what the
+/// last tile lacks costs nothing. Where it has a target less than others it begins a target earlier, with one that its neighbour makes, and does without the
+/// first point; where it has two or three less it does without the last point, too. So 15 targets take 23 points, not 24, 14 take 22, 7 take 11, 3 take 5, and
+/// the 14 have the bits of the first 14 of the 15.
+template <int Size>
+struct WinogradAxis {
+  static constexpr int side = Size + 2;
+  Index tiles;
+  bool overlaps, ends;  ///< the last tile: its first target is its neighbour's, so that it has no first point; it has no last one either
+
+  explicit WinogradAxis(Index targets) : tiles((targets + Size - 1) / Size) {
+    const Index missing = tiles * Size - targets;
+    overlaps = missing > 0, ends = missing > 1;
+  }
+  HEED_INLINE bool overlaps_at(Index tile) const { return overlaps && tile + 1 == tiles; }
+  HEED_INLINE Index first_target(Index tile) const { return tile * Size - (overlaps_at(tile) ? 1 : 0); }
+  /// Whether a point is one of those that the last tile does without.
+  bool is_spared(int point) const { return point == 0 ? overlaps : point == side - 1 && ends; }
+  Index points() const { return tiles * side - (overlaps ? 1 : 0) - (ends ? 1 : 0); }
+};
+
 /// How targets are cut into tiles, numbered image by image and row by row.
 template <int Size>
 struct WinogradTiles {
   static constexpr int side = Size + 2, points = side * side;
   Correlation c;
+  WinogradAxis<Size> axis[2];
   Index rows, cols, count;
 
   explicit WinogradTiles(const Correlation& correlation)
       : c(correlation),
-        rows((c.axis[0].targets + Size - 1) / Size),
-        cols((c.axis[1].targets + Size - 1) / Size),
+        axis{WinogradAxis<Size>(c.axis[0].targets), WinogradAxis<Size>(c.axis[1].targets)},
+        rows(axis[0].tiles),
+        cols(axis[1].tiles),
         count(c.images * rows * cols) {}
+
+  HEED_INLINE Index row_of(Index tile) const { return tile / cols % rows; }
+  HEED_INLINE Index col_of(Index tile) const { return tile % cols; }
+  /// Whether a tile's first target along an axis is its neighbour's.
+  HEED_INLINE bool overlaps(Index tile, int i) const { return axis[i].overlaps_at(i == 0 ? row_of(tile) : col_of(tile)); }
 
   /// Pointers to the side x side source pixels of a tile; those outside of the image point to `zeros`.
   template <class T>
   HEED_INLINE void source(Index tile, const T* x, const T* zeros, const T* (&at)[points]) const {
     const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
-    pixels<side, Size>(tile, c.axis[0].origin, c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
+    pixels<side>(tile, first_target(tile, 0) + c.axis[0].origin, first_target(tile, 1) + c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
   }
   Index source_pixels() const { return c.images * c.axis[0].source_size * c.axis[1].source_size; }
   /// Has `ahead` ask for `channels` of the source pixels, or of the targets, that `number` tiles from `tile` on meet first.
@@ -51,26 +79,32 @@ struct WinogradTiles {
     fetch_pixels(tile, number, {c.axis[0].targets, c.axis[1].targets}, c.target_channels, channels, y, ahead);
   }
   /// @}
-  /// Pointers to the Size x Size targets of a tile; those outside of the image point to `elsewhere`.
+  /// Pointers to the Size x Size targets of a tile; those outside of the image and those of a neighbour point to `elsewhere`.
   template <class T>
   HEED_INLINE void targets(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
     const Index sizes[2] = {c.axis[0].targets, c.axis[1].targets};
-    pixels<Size, Size>(tile, 0, 0, sizes, c.target_channels, y, elsewhere, at);
+    pixels<Size>(tile, first_target(tile, 0), first_target(tile, 1), sizes, c.target_channels, y, elsewhere, at);
+    for (int i = 0; i < Size; ++i) {
+      if (overlaps(tile, 0)) at[i] = elsewhere;
+      if (overlaps(tile, 1)) at[i * Size] = elsewhere;
+    }
   }
-  /// Pointers to the numbers of the windows of 2 x 2 targets of a tile, in an image of these; those that reach beyond the image point to `elsewhere`.
+  /// Pointers to the numbers of the windows of 2 x 2 targets of a tile, from its own first target on, in an image of these; those that reach beyond the image
+  /// point to `elsewhere`.
   template <class T>
   HEED_INLINE void windows(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size / 4]) const {
     const Index sizes[2] = {c.axis[0].targets / 2, c.axis[1].targets / 2};
-    pixels<Size / 2, Size / 2>(tile, 0, 0, sizes, c.target_channels, y, elsewhere, at);
+    pixels<Size / 2>(tile, row_of(tile) * (Size / 2), col_of(tile) * (Size / 2), sizes, c.target_channels, y, elsewhere, at);
   }
 
  private:
+  HEED_INLINE Index first_target(Index tile, int i) const { return axis[i].first_target(i == 0 ? row_of(tile) : col_of(tile)); }
   /// Whole rows of pixels, which lie one behind the other; of tiles that are a part of a wide row their own pixels.
   template <class T>
   void fetch_pixels(Index tile, Index number, const Index (&size)[2], Index pixel, Index channels, const T* data, FetchAhead& ahead) const {
     if (tile >= count) return;
-    const auto row = [&](Index t) { return t / (rows * cols) * size[0] + std::min(size[0], t / cols % rows * Size); };
-    const Index first = row(tile), last = row(std::min(tile + number + cols - 1, count)), x = tile % cols * Size;
+    const auto row = [&](Index t) { return t / (rows * cols) * size[0] + std::min(size[0], row_of(t) * Size); };
+    const Index first = row(tile), last = row(std::min(tile + number + cols - 1, count)), x = col_of(tile) * Size;
     if (number >= cols) {
       ahead.add(data + first * size[1] * pixel, pixel, (last - first) * size[1], channels);
     } else {
@@ -78,10 +112,10 @@ struct WinogradTiles {
         ahead.add(data + (y * size[1] + x) * pixel, pixel, std::min(number * Size, size[1] - x), channels);
     }
   }
-  template <int Span, int Step, class T>
-  HEED_INLINE void pixels(Index tile, Index origin_y, Index origin_x, const Index (&size)[2], Index channels, T* data, T* outside,
+  template <int Span, class T>
+  HEED_INLINE void pixels(Index tile, Index first_y, Index first_x, const Index (&size)[2], Index channels, T* data, T* outside,
       T* (&at)[Span * Span]) const {
-    const Index image = tile / (rows * cols), first_y = tile / cols % rows * Step + origin_y, first_x = tile % cols * Step + origin_x;
+    const Index image = tile / (rows * cols);
     for (int i = 0; i < Span; ++i) {
       const Index y = first_y + i;
       T* const row = data + ((image * size[0] + y) * size[1] + first_x) * channels;
@@ -93,8 +127,47 @@ struct WinogradTiles {
   }
 };
 
-/// Transformed tiles: number i of a tile's points lies at data[i * point + tile * row + channel], or, in panels of
-/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + tile * row + channel % width].
+/// Tiles [first, last) in an order in which those that have a point lie one behind the other: those that overlap along both axes, along the first, along none,
+/// along the second, each group in the order of numbers. `slot` is a tile's place.
+template <int Size>
+class WinogradBlock {
+ public:
+  static constexpr int side = WinogradTiles<Size>::side;
+  const WinogradTiles<Size>& tiles;
+  Index first, last;
+
+  WinogradBlock(const WinogradTiles<Size>& all, Index first_tile, Index last_tile) : tiles(all), first(first_tile), last(last_tile) {
+    Index in_group[4] = {}, y = tiles.row_of(first), x = tiles.col_of(first);
+    for (Index tile = first; tile < last; ++tile) {
+      ++in_group[group(y, x)];
+      if (++x == tiles.cols) x = 0, y = y + 1 == tiles.rows ? 0 : y + 1;
+    }
+    for (int g = 0; g < 4; ++g) begin_[g + 1] = begin_[g] + in_group[g];
+  }
+  /// The place of the next tile, for tiles that come in order; `taken`: four zeros at the beginning.
+  HEED_INLINE Index slot(Index tile, Index (&taken)[4]) const {
+    const int g = group(tiles.row_of(tile), tiles.col_of(tile));
+    return begin_[g] + taken[g]++;
+  }
+  /// Places [begin, end) of the tiles that have a point.
+  struct Range {
+    Index begin, end;
+  };
+  Range with_point(int point) const {
+    const bool no_rows = tiles.axis[0].is_spared(point / side), no_cols = tiles.axis[1].is_spared(point % side);
+    return {begin_[no_rows ? 2 : no_cols ? 1 : 0], begin_[no_cols ? 3 : 4]};
+  }
+
+ private:
+  HEED_INLINE int group(Index row, Index col) const {
+    const bool y = tiles.axis[0].overlaps_at(row), x = tiles.axis[1].overlaps_at(col);
+    return y ? (x ? 0 : 1) : x ? 3 : 2;
+  }
+  Index begin_[5] = {};
+};
+
+/// Transformed tiles: number i of a tile's points lies at data[i * point + slot * row + channel], or, in panels of
+/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + slot * row + channel % width].
 template <class T>
 struct PointRows {
   T* data;
@@ -194,8 +267,10 @@ struct LargestTargets {
     static constexpr Index kSpare = 64;  // a panel at least
     T* to[count];
     Place *winner[count], spare[kSpare];
+    bool overlaps[2];
 
-    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const LargestTargets& all, Index tile, Index n, T* elsewhere) {
+    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const LargestTargets& all, Index tile, Index n, T* elsewhere)
+        : overlaps{tiles.overlaps(tile, 0), tiles.overlaps(tile, 1)} {
       tiles.windows(tile, all.y + n, elsewhere, to);
       if constexpr (kKeeps) tiles.windows(tile, all.winner + n, spare, winner);
     }
@@ -206,6 +281,14 @@ struct LargestTargets {
       static_assert(std::is_same_v<Rows, Whole>, "targets must be complete before the largest is known");
       P target[Size * Size];
       transform_square<Line, P>(load, KeepTargets<P>{target, bias});
+      if constexpr (Size > 2) {  // a tile's own targets may begin with the second
+        if (overlaps[0])
+#pragma GCC unroll 16
+          for (int i = 0; i + Size < Size * Size; ++i) target[i] = target[i + Size];
+        if (overlaps[1])
+#pragma GCC unroll 16
+          for (int i = 0; i + 1 < Size * Size; ++i) target[i] = target[i + 1];
+      }
 #pragma GCC unroll 4
       for (int w = 0; w < count; ++w) {
         const P* const first = target + w / (Size / 2) * 2 * Size + w % (Size / 2) * 2;
@@ -236,16 +319,18 @@ struct FromPoints {
   }
 };
 
-/// `Rows` of Bᵀ d B for the first `channels` of tiles [first, last), which become rows 0, 1, ... of `to`.
+/// `Rows` of Bᵀ d B for the first `channels` of a block of tiles.
 template <int Size, class T, class Rows = Whole>
 struct TransformSource {
   template <class Isa>
   HEED_INLINE static void run(
-      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
+      const WinogradBlock<Size>* block, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
     const T* at[WinogradTiles<Size>::points];
-    for (Index tile = first; tile < last; ++tile) {
-      tiles->source(tile, x, zeros, at);
-      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T, Rows>{at, to->data + (tile - first) * to->row, to->point});
+    Index taken[4] = {};
+    for (Index tile = block->first; tile < block->last; ++tile) {
+      block->tiles.source(tile, x, zeros, at);
+      T* const target = to->data + block->slot(tile, taken) * to->row;
+      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T, Rows>{at, target, to->point});
     }
   }
 };
@@ -255,12 +340,13 @@ template <int Size, class T, class Rows>
 struct TransformTargetGradient {
   template <class Isa>
   HEED_INLINE static void run(
-      const WinogradTiles<Size>* tiles, Index first, Index last, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
+      const WinogradBlock<Size>* block, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
     const T* at[Size * Size];
-    for (Index tile = first; tile < last; ++tile) {
-      tiles->targets(tile, dy, zeros, at);
-      for (Index n = 0; n < channels; n += to->width) {
-        T* target = to->data + n / to->width * to->panel + (tile - first) * to->row - n;
+    Index taken[4] = {};
+    for (Index tile = block->first; tile < block->last; ++tile) {
+      block->tiles.targets(tile, dy, zeros, at);
+      T* target = to->data + block->slot(tile, taken) * to->row;
+      for (Index n = 0; n < channels; n += to->width, target += to->panel - to->width) {
         sweep_channels<Isa, T>(
             n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T, Rows>{at, target, to->point});
       }
@@ -274,14 +360,17 @@ struct TransformTargetGradient {
 template <int Size, class T, class Rows, class Targets>
 struct TransformTargets {
   template <class Isa>
-  HEED_INLINE static void run(const WinogradTiles<Size>* tiles, Index first, Index last, Index n, const PointRows<T>* from, const T* bias,
-      T* elsewhere, const Targets* targets) {
+  HEED_INLINE static void run(
+      const WinogradBlock<Size>* block, Index n, const PointRows<T>* from, const T* bias, T* elsewhere, const Targets* targets) {
     using Tile = typename Targets::template Tile<Size>;
-    for (Index tile = first; tile < last; ++tile) {
-      Tile to(*tiles, *targets, tile, n, elsewhere);
-      if (tile + 1 < last) Tile(*tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
-      sweep_channels<Isa, T>(0, std::min(from->width, tiles->c.target_channels - n),
-          FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{from->data + (tile - first) * from->row, from->point, bias + n, to});
+    const WinogradTiles<Size>& tiles = block->tiles;
+    Index taken[4] = {};
+    for (Index tile = block->first; tile < block->last; ++tile) {
+      Tile to(tiles, *targets, tile, n, elsewhere);
+      if (tile + 1 < block->last) Tile(tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
+      const T* const points = from->data + block->slot(tile, taken) * from->row;
+      sweep_channels<Isa, T>(0, std::min(from->width, tiles.c.target_channels - n),
+          FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{points, from->point, bias + n, to});
     }
   }
 };

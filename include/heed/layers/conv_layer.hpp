@@ -54,14 +54,8 @@ class ConvLayer : public LayerBase<Derived> {
   }
 
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
-    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
-    const auto g = geometry(x.shape(), y.shape());
-    const T* bias = options_.bias ? bias_.value() : nullptr;
-    if (depthwise())
-      kernels::depthwise_conv2d_forward(g, x.data(), weight_.value(), bias, y.data());
-    else
-      kernels::conv2d_forward(g, x.data(), weight_.value(), bias, y.data());
-    return y;
+    const Shape y = output_shape(x.shape());
+    return forward(x, y, geometry(x.shape(), y));
   }
 
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
@@ -76,48 +70,49 @@ class ConvLayer : public LayerBase<Derived> {
     require_filled(Derived::kKind, cache.x);
     const Shape expected = output_shape(cache.x.shape());
     require_gradient_shape(Derived::kKind, dy.shape(), expected, expected.rows());
-    const auto g = geometry(cache.x.shape(), dy.shape());
-    Tensor<T, Rank> dx;
-    if (options_.input_gradient) {
-      dx.resize(cache.x.shape());
-      if (depthwise())
-        kernels::depthwise_conv2d_input_gradient(g, dy.data(), weight_.value(), dx.data());
-      else
-        kernels::conv2d_input_gradient(g, dy.data(), weight_.value(), dx.data());
-    }
-    if (!weight_.frozen()) {
-      if (depthwise())
-        kernels::depthwise_conv2d_weight_gradient(g, cache.x.data(), dy.data(), weight_.gradient());
-      else
-        kernels::conv2d_weight_gradient(g, cache.x.data(), dy.data(), weight_.gradient());
-    }
-    if (options_.bias && !bias_.frozen()) kernels::add_column_sums(dy.rows(), dy.features(), dy.data(), dy.features(), bias_.gradient());
-    return dx;
+    const auto g = geometry(cache.x.shape(), expected);
+    return backward(dy, cache, g, g);
   }
 
-  /// A MaxPool2d behind this layer runs in the same pass over memory (see Sequential) where its windows of 2x2 lie side by side and the convolution is
-  /// Winograd's (F(4x4): of at most 128 input channels): with the same bits, and without writing what lies between. Other pairs run one after the other.
+  /// A MaxPool2d behind this layer whose windows of 2x2 lie side by side is run by it (see Sequential), with the same bits. A last row or column that no window
+  /// reaches is mostly not made (with a bias it is, for the bits of its gradient). Where the convolution is Winograd's (F(4x4): of at most 128 input channels) both are one pass over memory, and what lies between is
+  /// never written.
   template <class Self, class Next>
   static constexpr bool fuses_with = (std::is_same_v<Self, Derived> && Rank == 4 && std::is_same_v<Next, MaxPool2d<T>>);
 
   template <class Next>
   Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x) const {
     const Shape between = output_shape(x.shape());
-    if (!pools(next, x.shape(), between)) return next.forward(forward(x));
-    return forward_pooled(next, x, between, nullptr);
+    if (!next.halves(between)) return next.forward(forward(x));
+    const auto g = geometry(x.shape(), between);
+    if (!kernels::conv2d_pools<T>(g)) return next.forward(forward(x, shape_of(reached(g)), reached(g)));
+    return forward_pooled(g, x, next.output_shape(between), nullptr);
   }
   template <class Next>
   Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache, typename Next::Cache& next_cache) const {
     cache.x = x;
     const Shape between = output_shape(x.shape());
-    if (!pools(next, x.shape(), between)) return next.forward(forward(x), next_cache);
+    if (!next.halves(between)) return next.forward(forward(x), next_cache);
+    const auto g = geometry(x.shape(), between);
+    Tensor<T, Rank> y;
+    if (kernels::conv2d_pools<T>(g)) {
+      next_cache.winner.resize(next.output_shape(between));
+      y = forward_pooled(g, x, next_cache.winner.shape(), next_cache.winner.data());
+    } else {
+      y = next.forward(forward(x, shape_of(reached(g)), reached(g)), next_cache);
+    }
     next_cache.x = between;
-    next_cache.winner.resize(next.output_shape(between));
-    return forward_pooled(next, x, between, next_cache.winner.data());
+    return y;
   }
   template <class Next>
   Tensor<T, Rank> backward_then(Next& next, const TensorView<const T, Rank>& dy, Cache& cache, typename Next::Cache& next_cache) {
-    return backward(next.backward(dy, next_cache), cache);
+    require_filled(Derived::kKind, cache.x);
+    const Shape between = output_shape(cache.x.shape());
+    if (!next.halves(between)) return backward(next.backward(dy, next_cache), cache);
+    auto g = geometry(cache.x.shape(), between);
+    const auto for_weight = reached(g);
+    std::copy_n(for_weight.out_size, 2, g.out_size);  // the input's gradient chooses its own algorithm
+    return backward(next.backward_to(shape_of(g), dy, next_cache), cache, g, for_weight);
   }
 
   const Options& options() const { return options_; }
@@ -148,17 +143,43 @@ class ConvLayer : public LayerBase<Derived> {
   bool depthwise() const {
     return options_.groups == options_.in_channels && options_.groups == options_.out_channels && options_.groups > 1;
   }
-  template <class Next>
-  bool pools(const Next& next, const Shape& x, const Shape& between) const {
-    return next.halves(between) && kernels::conv2d_pools<T>(geometry(x, between));
-  }
-  template <class Next>
-  Tensor<T, Rank> forward_pooled(const Next& next, const TensorView<const T, Rank>& x, const Shape& between, std::uint8_t* winner) const {
-    auto y = Tensor<T, Rank>::uninitialized(next.output_shape(between));
-    kernels::conv2d_max_pool_forward(
-        geometry(x.shape(), between), x.data(), weight_.value(), options_.bias ? bias_.value() : nullptr, y.data(), winner);
+  const T* bias_or_null() const { return options_.bias ? bias_.value() : nullptr; }
+  /// y of a shape that fits the geometry.
+  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, const Shape& y_shape, const kernels::Conv2dGeometry& g) const {
+    auto y = Tensor<T, Rank>::uninitialized(y_shape);
+    if (depthwise())
+      kernels::depthwise_conv2d_forward(g, x.data(), weight_.value(), bias_or_null(), y.data());
+    else
+      kernels::conv2d_forward(g, x.data(), weight_.value(), bias_or_null(), y.data());
     return y;
   }
+  Tensor<T, Rank> backward(
+      const TensorView<const T, Rank>& dy, Cache& cache, const kernels::Conv2dGeometry& for_input, const kernels::Conv2dGeometry& for_weight) {
+    Tensor<T, Rank> dx;
+    if (options_.input_gradient) {
+      dx.resize(cache.x.shape());
+      if (depthwise())
+        kernels::depthwise_conv2d_input_gradient(for_input, dy.data(), weight_.value(), dx.data());
+      else
+        kernels::conv2d_input_gradient(for_input, dy.data(), weight_.value(), dx.data());
+    }
+    if (!weight_.frozen()) {
+      if (depthwise())
+        kernels::depthwise_conv2d_weight_gradient(for_weight, cache.x.data(), dy.data(), weight_.gradient());
+      else
+        kernels::conv2d_weight_gradient(for_weight, cache.x.data(), dy.data(), weight_.gradient());
+    }
+    if (options_.bias && !bias_.frozen()) kernels::add_column_sums(dy.rows(), dy.features(), dy.data(), dy.features(), bias_.gradient());
+    return dx;
+  }
+  Tensor<T, Rank> forward_pooled(
+      const kernels::Conv2dGeometry& g, const TensorView<const T, Rank>& x, const Shape& y_shape, std::uint8_t* winner) const {
+    auto y = Tensor<T, Rank>::uninitialized(y_shape);
+    kernels::conv2d_max_pool_forward(g, x.data(), weight_.value(), bias_or_null(), y.data(), winner);
+    return y;
+  }
+  kernels::Conv2dGeometry reached(const kernels::Conv2dGeometry& g) const { return options_.bias ? g : kernels::conv2d_reached<T>(g); }
+  static Shape shape_of(const kernels::Conv2dGeometry& g) { return image_shape(g.images, g.out_size[0], g.out_size[1], g.out_channels); }
   kernels::Conv2dAlgorithm algorithm() const {
     if constexpr (requires { options_.algorithm; }) return options_.algorithm;
     return kernels::Conv2dAlgorithm::automatic;

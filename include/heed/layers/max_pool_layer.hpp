@@ -72,10 +72,15 @@ class MaxPoolLayer : public LayerBase<Derived> {
 
   /// y is x at the winner: dx there is the sum of the dy of the windows that it won, and 0 elsewhere.
   Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
+    return backward_to(cache.x, dy, cache);
+  }
+
+  /// The same for an x of this shape: that of the cache, or one without a last row or column that no window reaches (see ConvLayer::fuses_with).
+  Tensor<T, Rank> backward_to(const Shape& x, const TensorView<const T, Rank>& dy, Cache& cache) {
     const Shape expected = filled(cache);
     require_gradient_shape(Derived::kKind, dy.shape(), expected, expected.rows());
-    auto dx = Tensor<T, Rank>::uninitialized(cache.x);
-    const auto g = window_.geometry(cache.x, dy.shape());
+    auto dx = Tensor<T, Rank>::uninitialized(x);
+    const auto g = window_.geometry(x, dy.shape());
     if (narrow(g))
       kernels::max_pool2d_backward(g, dy.data(), std::as_const(cache.winner).data(), dx.data());
     else
