@@ -43,7 +43,7 @@ heed::Conv2d<T> conv3x3(Index in, Index out, heed::Conv2dAlgorithm how) {
 
 template <class T>
 heed::BatchNorm2d<T> norm(Index features) {
-  return heed::BatchNorm2d<T>({.num_features = features, .momentum = 0.4, .frozen_scale = true});
+  return heed::BatchNorm2d<T>({.num_features = features, .frozen_scale = true});
 }
 
 template <class T>

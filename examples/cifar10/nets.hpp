@@ -28,7 +28,7 @@ inline Index map_side(const NetOptions& options) { return map_side(options.atten
 ///     demo     widths 24, 64, 96, 4 heads         large    64, 256, 256, 8 heads
 ///     small    32, 128, 128, 4 heads              article  32, 96, 4 heads: two blocks of one convolution
 ///
-/// Max-pool stands before batch norm (a quarter of the traffic). Batch norm's scale is frozen at 1, running statistics keep 0.6 of the old
+/// Max-pool stands before batch norm (a quarter of the traffic). Batch norm's scale is frozen at 1, running statistics keep 0.9 of the old
 /// value. Convolutions have no bias and start by copying their input channels; `convolution` (kConvolutions) is how 3x3 ones are computed, which
 /// changes the rounding and not the net. Throws std::invalid_argument for attention behind a block that the net does not have.
 template <class T>

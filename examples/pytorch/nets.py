@@ -85,7 +85,7 @@ class Residual(nn.Module):
 
 
 def norm(width):
-    layer = nn.BatchNorm2d(width, eps=1e-5, momentum=0.4)
+    layer = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
     layer.weight.requires_grad_(False)  # stays 1
     return layer
 

@@ -348,9 +348,9 @@ TEST_CASE("convolution and max-pooling in one pass give the bits of both, one af
     Index images, height, width, in, out;
   };
   const MaxPool2dOptions half{.kernel_size = 2};
-  for (const Size& s :
-      {Size{2, 31, 31, 24, 24}, Size{3, 15, 15, 16, 70}, Size{1, 8, 9, 33, 16}, Size{2, 2, 2, 20, 24}, Size{2, 7, 3, 17, 40},
-          Size{40, 9, 5, 16, 24}, Size{2, 3, 11, 16, 24}, Size{2, 7, 8, 160, 24}, Size{2, 5, 4, 3, 8}, Size{0, 8, 8, 16, 16}}) {  // the last three: in two parts, direct, nothing
+  for (const Size& s : {Size{2, 31, 31, 24, 24}, Size{3, 15, 15, 16, 70}, Size{1, 8, 9, 33, 16}, Size{2, 2, 2, 20, 24},
+           Size{2, 7, 3, 17, 40}, Size{60, 9, 13, 48, 24}, Size{2, 3, 11, 16, 24}, Size{2, 7, 8, 160, 24}, Size{2, 5, 4, 3, 8},
+           Size{0, 8, 8, 16, 16}}) {  // the last three: in two parts, direct, nothing
     for (const bool bias : {true, false}) {
       auto x = reference::random_tensor<float, 4>({s.images, s.height, s.width, s.in}, 1);
       const Conv2dOptions conv{.in_channels = s.in, .out_channels = s.out, .kernel_size = 3, .padding = 1, .bias = bias};
@@ -359,6 +359,9 @@ TEST_CASE("convolution and max-pooling in one pass give the bits of both, one af
       check_pooled(conv, half, x);
     }
   }
+  // Forward F(4x4), its gradient direct.
+  check_pooled({.in_channels = 128, .out_channels = 128, .kernel_size = 3, .padding = 2, .bias = false}, half,
+      reference::random_tensor<float, 4>({2, 1, 1, 128}, 1));
   for (const auto algorithm : {Conv2dAlgorithm::direct, Conv2dAlgorithm::winograd_2x2, Conv2dAlgorithm::winograd_4x4}) {
     const Conv2dOptions conv{
         .in_channels = 5, .out_channels = 19, .kernel_size = 3, .padding = {1, 0}, .bias = false, .algorithm = algorithm};

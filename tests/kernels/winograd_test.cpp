@@ -126,6 +126,50 @@ TEMPLATE_TEST_CASE("Winograd convolutions agree with the sum as it is written", 
   }
 }
 
+TEST_CASE("every size of image: tiles that are not whole") {
+  for (const Conv2dAlgorithm algorithm : kWinograd)
+    for (Index height = 1; height < 10; ++height)
+      for (Index width = 1; width < 10; ++width) {
+        reference::poison_pool(1 << 18);
+        const Conv2dGeometry g = geometry(3, height, width, 3, 2, 1, 1, 1, 1, algorithm);
+        INFO("F(" << (algorithm == Conv2dAlgorithm::winograd_2x2 ? 2 : 4) << "), " << height << 'x' << width);
+        const Inputs<double> inputs(g);
+        const Passes<double> result = inputs.run(g), expected = inputs.reference(g);
+        CHECK(largest_error(result.y, expected.y, 9 * g.in_channels) < 9);
+        CHECK(largest_error(result.dx, expected.dx, 9 * g.out_channels) < 9);
+        CHECK(largest_error(result.d_weight, expected.d_weight, g.images * height * width) < 9);
+      }
+}
+
+TEST_CASE(
+    "outputs without the last row and column have the bits of the whole, and so have weights' gradients where none comes from there") {
+  for (const Index size : {3, 7, 11, 15, 8, 9}) {
+    const Conv2dGeometry g = geometry(5, size, size, 24, 40, 1, 1, 1, 1, Conv2dAlgorithm::winograd_4x4), part = conv2d_reached<float>(g);
+    INFO(size);
+    CHECK(part.out_size[0] == (size % 4 == 3 ? size - 1 : size));
+    Inputs<float> inputs(g), of_part(part);
+    for (Index n = 0; n < g.images; ++n)
+      for (Index y = 0; y < size; ++y)
+        for (Index x = 0; x < size; ++x) {
+          float* const dy = inputs.dy.data() + ((n * size + y) * size + x) * g.out_channels;
+          if (y >= part.out_size[0] || x >= part.out_size[1])
+            std::fill_n(dy, g.out_channels, 0.0f);
+          else
+            std::copy_n(dy, g.out_channels, of_part.dy.data() + ((n * part.out_size[0] + y) * part.out_size[1] + x) * g.out_channels);
+        }
+    const Passes<float> whole = inputs.run(g), result = of_part.run(part);
+    CHECK(same(result.dx, whole.dx));
+    CHECK(same(result.d_weight, whole.d_weight));
+    bool right = true;
+    for (Index n = 0; n < g.images; ++n)
+      for (Index y = 0; y < part.out_size[0]; ++y) {
+        const float* const row = result.y.data() + (n * part.out_size[0] + y) * part.out_size[1] * g.out_channels;
+        right = right && std::equal(row, row + part.out_size[1] * g.out_channels, whole.y.data() + (n * size + y) * size * g.out_channels);
+      }
+    CHECK(right);
+  }
+}
+
 TEST_CASE("Winograd convolutions give the same bits for any number of threads, and alone or in a batch") {
   for (const Conv2dAlgorithm algorithm : kWinograd)
     for (const Conv2dGeometry& g : {geometry(9, 15, 14, 24, 40, 1, 1, 1, 1, algorithm), geometry(2, 5, 5, 70, 100, 1, 1, 1, 1, algorithm),

@@ -26,11 +26,12 @@ Correlation correlation(Index images, Index height, Index width, Index channels)
 template <int Size, class T, class Targets>
 void transform(const Correlation& c, const Tensor<T, 1>& points, const Tensor<T, 1>& bias, Index width, const Targets& targets) {
   const detail::WinogradTiles<Size> tiles(c);
+  const detail::WinogradBlock<Size> block(tiles, 0, tiles.count);
   const detail::PointRows<T> from{const_cast<T*>(points.data()), tiles.count * width, width, width, 0};
   Tensor<T, 1> elsewhere({2 * width});
   for (Index n = 0; n < c.target_channels; n += width)
     heed::dispatch<detail::TransformTargets<Size, T, heed::kernels::Whole, Targets>, T>(
-        &tiles, Index(0), tiles.count, n, &from, static_cast<const T*>(bias.data()), elsewhere.data(), &targets);
+        &block, n, &from, static_cast<const T*>(bias.data()), elsewhere.data(), &targets);
 }
 
 template <int Size, class T>
@@ -112,24 +113,96 @@ TEST_CASE("the pixels that tiles will read are asked for: rows of all channels o
   CHECK(asked(wide, 6, 3, 16) == expected);
 }
 
-TEST_CASE("a tile's pixels outside of the image lie elsewhere") {
+TEST_CASE("a tile's pixels outside of the image, and targets of a neighbour, lie elsewhere") {
   const Correlation c = correlation(2, 5, 7, 3);
   const detail::WinogradTiles<4> tiles(c);
   REQUIRE(tiles.count == 2 * 2 * 2);
   const std::vector<float> x(2 * 5 * 7 * 3);
   const float zeros = 0;
   const float* source[36];
-  tiles.source(7, x.data(), &zeros, source);  // the last tile of image 1: rows 3 to 8, columns 3 to 8
+  tiles.source(7, x.data(), &zeros, source);  // the last tile of image 1 begins a target early: rows 2 to 7, columns 2 to 7
   for (int i = 0; i < 6; ++i)
-    for (int j = 0; j < 6; ++j) CHECK(source[i * 6 + j] == (3 + i < 5 && 3 + j < 7 ? x.data() + ((5 + 3 + i) * 7 + 3 + j) * 3 : &zeros));
+    for (int j = 0; j < 6; ++j) CHECK(source[i * 6 + j] == (2 + i < 5 && 2 + j < 7 ? x.data() + ((5 + 2 + i) * 7 + 2 + j) * 3 : &zeros));
   const float* at[16];
-  tiles.targets(5, x.data(), &zeros, at);  // rows 0 to 3, columns 4 to 7
+  tiles.targets(5, x.data(), &zeros, at);  // rows 0 to 3, columns 3 to 6, of which 3 is the neighbour's
   for (int i = 0; i < 4; ++i)
-    for (int j = 0; j < 4; ++j) CHECK(at[i * 4 + j] == (4 + j < 7 ? x.data() + ((5 + i) * 7 + 4 + j) * 3 : &zeros));
+    for (int j = 0; j < 4; ++j) CHECK(at[i * 4 + j] == (j > 0 ? x.data() + ((5 + i) * 7 + 3 + j) * 3 : &zeros));
   const float* window[4];
   tiles.windows(5, x.data(), &zeros, window);  // of 2 x 3: row 0 and 1, column 2 and none
   CHECK(window[0] == x.data() + ((2 + 0) * 3 + 2) * 3);
   CHECK(window[1] == &zeros);
   CHECK(window[2] == x.data() + ((2 + 1) * 3 + 2) * 3);
   CHECK(window[3] == &zeros);
+}
+
+namespace {
+
+/// Each target of an axis belongs to one tile, which has the points that its own targets take.
+template <int Size>
+void check_axis(Index targets) {
+  INFO("F(" << Size << "), " << targets << " targets");
+  const detail::WinogradAxis<Size> axis(targets);
+  Index next = 0, points = 0;
+  for (Index tile = 0; tile < axis.tiles; ++tile) {
+    const Index first = axis.first_target(tile);
+    const bool last = tile + 1 == axis.tiles, first_is_own = first == next, last_is_own = first + Size <= targets;
+    CHECK((first_is_own || first + 1 == next));
+    CHECK(axis.overlaps_at(tile) == !first_is_own);
+    next = std::min(targets, first + Size);
+    for (int point = 0; point < Size + 2; ++point) {
+      const bool needed = point == 0 ? first_is_own : point <= Size || last_is_own;
+      CHECK(needed == !(last && axis.is_spared(point)));
+      points += needed;
+    }
+  }
+  CHECK(next == targets);
+  CHECK(axis.points() == points);
+}
+
+/// The places of a block's tiles: each once, and those with a point are a range in which groups keep their order.
+template <int Size>
+void check_block(const Correlation& c, Index first, Index last) {
+  INFO("F(" << Size << "), " << c.axis[0].targets << 'x' << c.axis[1].targets << ", tiles " << first << " to " << last);
+  constexpr int side = Size + 2;
+  const detail::WinogradTiles<Size> tiles(c);
+  const detail::WinogradBlock<Size> block(tiles, first, last);
+  std::vector<Index> tile_at(static_cast<std::size_t>(last - first), -1);
+  Index taken[4] = {};
+  for (Index tile = first; tile < last; ++tile) {
+    const Index slot = block.slot(tile, taken);
+    REQUIRE((slot >= 0 && slot < last - first));
+    REQUIRE(tile_at[static_cast<std::size_t>(slot)] == -1);
+    tile_at[static_cast<std::size_t>(slot)] = tile;
+  }
+  for (int point = 0; point < side * side; ++point) {
+    const auto [begin, end] = block.with_point(point);
+    bool right = 0 <= begin && begin <= end && end <= last - first;
+    for (Index slot = 0; slot < last - first; ++slot) {
+      const Index tile = tile_at[static_cast<std::size_t>(slot)];
+      const bool has = !(tiles.row_of(tile) + 1 == tiles.rows && tiles.axis[0].is_spared(point / side)) &&
+                       !(tiles.col_of(tile) + 1 == tiles.cols && tiles.axis[1].is_spared(point % side));
+      right = right && has == (begin <= slot && slot < end);
+    }
+    CHECK(right);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the last tiles do without points that serve no target of theirs, and those that have a point lie one behind the other") {
+  for (Index targets = 1; targets < 20; ++targets) check_axis<2>(targets), check_axis<4>(targets);
+  const auto points = [](Index targets) { return detail::WinogradAxis<4>(targets).points(); };
+  CHECK(points(16) == 24);
+  CHECK(points(15) == 23);
+  CHECK(points(14) == 22);
+  CHECK(points(13) == 22);
+  CHECK(points(7) == 11);
+  CHECK(points(3) == 5);
+  for (const Index height : {1, 4, 6, 7})
+    for (const Index width : {2, 3, 8, 9, 15}) {
+      const Correlation c = correlation(3, height, width, 1);
+      const Index count = detail::WinogradTiles<4>(c).count, more = detail::WinogradTiles<2>(c).count;
+      check_block<4>(c, 0, count), check_block<4>(c, count / 3, count / 2 + 1), check_block<4>(c, count - 1, count);
+      check_block<2>(c, 0, more), check_block<2>(c, more / 4, more);
+    }
 }

@@ -8,15 +8,17 @@
 namespace heed::inline HEED_ABI::kernels {
 
 // 3x3 convolutions of stride 1 with fewer multiplications (see winograd_transforms.hpp): a tile of Size x Size targets takes (Size + 2)²
-// products a pair of channels instead of 9 Size², 16 for 36 with Size 2 and 36 for 144 with Size 4.
+// products a pair of channels instead of 9 Size², 16 for 36 with Size 2 and 36 for 144 with Size 4. The last tiles of an image take fewer where they are not
+// whole (see WinogradAxis; Zen 4, F(4x4), one thread: maps of 15x15 1.05 times as fast, 14x14 1.13, 7x7 1.15, 3x3 1.38).
 //
 // Layout: "points" are the (Size + 2)² numbers of a transformed tile. Kernels: [panel][point][source channel][column]; a block of tiles: source
-// [point][tile][channel], product [point][tile][column of a panel]. So each point is a plain product of register tiles. A block is two to five register
-// tiles high: its source and the product of a panel stay in L2, and kernels (9 MB for 256 -> 256 channels) may come from L3 meanwhile. Parallel over
-// blocks, and over panels where blocks are few. A target's sum runs over the channels in order: the same bits alone, in a batch, anywhere in it.
+// [point][slot][channel], product [point][slot][column of a panel], where slots order the tiles such that those that have a point lie one behind the other (see
+// WinogradBlock). So each point is a plain product of register tiles. A block is two to five register tiles high: its source and the product of a panel stay
+// in L2, and kernels (9 MB for 256 -> 256 channels) may come from L3 meanwhile. Parallel over blocks, and over panels where blocks are few. A target's sum runs
+// over the channels in order: the same bits alone, in a batch, anywhere in it.
 //
 // Error: F(2x2) rounds about as the direct sum does; F(4x4) errs twice as much in the mean of squares, and at most 5e-6 of the largest result up to 512
-// channels (tests/kernels/winograd_test.cpp has the bounds). A NaN or an infinity reaches every target of its tiles, as NaN.
+// channels (tests/kernels/winograd_test.cpp has the bounds). A NaN or an infinity can reach every target of its tiles, as NaN.
 
 /// What `Conv2dAlgorithm::automatic` stands for. Only float is worth it: double is for checking.
 template <class T>
@@ -31,8 +33,8 @@ Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
     return static_cast<double>(rows.points() * cols.points()) * channels * others +
            static_cast<double>(rows.tiles * cols.tiles) * transform * (channels + others);
   };
-  const double direct = 9.0 * static_cast<double>(c.pixels() * c.source_channels * c.target_channels), two = cost(std::integral_constant<int, 2>(), 146),
-               four = cost(std::integral_constant<int, 4>(), 466);
+  const double direct = 9.0 * static_cast<double>(c.pixels() * c.source_channels * c.target_channels),
+               two = cost(std::integral_constant<int, 2>(), 146), four = cost(std::integral_constant<int, 4>(), 466);
   if (std::min(two, four) > 0.9 * direct) return Conv2dAlgorithm::direct;
   return two < four ? Conv2dAlgorithm::winograd_2x2 : Conv2dAlgorithm::winograd_4x4;
 }
@@ -81,9 +83,10 @@ void winograd_correlate_in_parts(
   const auto& kernels = prepared(WeightRows<T>{weight, c.target_channels, 9 * c.source_channels, 9 * c.source_channels},
       {target_step, source_step, kernel.tap[0]}, own, transform);
 
-  const Index tile = tile_rows<T>(), kTiles = 30 / tile * tile, blocks = (tiles.count + kTiles - 1) / kTiles, threads = thread_count();
+  const Index tile = tile_rows<T>(), block_tiles = 30 / tile * tile, blocks = (tiles.count + block_tiles - 1) / block_tiles,
+              threads = thread_count();
   const Index shares = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
-  const Index panels_per_share = (panels + shares - 1) / shares, rows = kTiles + kTileSlack, row = source_row<T>(c.source_channels);
+  const Index panels_per_share = (panels + shares - 1) / shares, rows = block_tiles + kTileSlack, row = source_row<T>(c.source_channels);
   constexpr int held = points / parts;
   struct Scratch {
     Tensor<T, 1> source, product, zeros;
@@ -96,10 +99,10 @@ void winograd_correlate_in_parts(
   const bool fetches = shares == 1 && fetching_pays<T>(tiles.source_pixels() * c.source_channels);
   parallel_for(blocks * shares, small ? blocks * shares : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
-      const Index first = unit / shares * kTiles, share = unit % shares;
-      const WinogradBlock<Size> block(tiles, first, std::min(tiles.count, first + kTiles));
+      const Index first = unit / shares * block_tiles, share = unit % shares;
+      const WinogradBlock<Size> block(tiles, first, std::min(tiles.count, first + block_tiles));
       FetchAhead ahead;
-      if (fetches) tiles.fetch_source(block.last, kTiles, c.source_channels, source, ahead);
+      if (fetches) tiles.fetch_source(block.last, block_tiles, c.source_channels, source, ahead);
       const T* const zeros = scratch.zeros.data() + width;
       const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
       const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
@@ -125,8 +128,7 @@ void winograd_correlate_in_parts(
                                   .whole_tiles = true},
                 &ahead);
           }
-          dispatch<TransformTargets<Size, T, Rows, Targets>, T>(
-              &block, p * width, &product, bias, scratch.zeros.data(), &targets);
+          dispatch<TransformTargets<Size, T, Rows, Targets>, T>(&block, p * width, &product, bias, scratch.zeros.data(), &targets);
         }
       };
       static_assert(parts <= 2);
@@ -160,13 +162,14 @@ void winograd_correlate(
 }
 
 /// The same and a max-pooling over windows of 2 x 2 side by side, of which those that reach beyond the image are left out: y is as `max_pool2d_forward` makes it
-/// of the targets, which are not stored, and so is `winner`; null: not wanted. Not for correlations in two parts.
+/// of the targets, which are not stored, and so is `winner`; null: not wanted. Targets that no window reaches are not made. Not for correlations in two parts.
 template <int Size, class T, class Winner>
 void winograd_max_pool(
     const Correlation& c, const T* source, const T* weight, Index target_step, Index source_step, const T* bias, T* y, Winner* winner) {
   HEED_ASSERT(fits_winograd(c) && !winograd_takes_parts(Size, c));
   Correlation reached = c;
   for (CorrelationAxis& axis : reached.axis) axis.targets -= axis.targets % 2;
+  if (reached.pixels() == 0) return;
   if (winner)
     detail::winograd_correlate_in_parts<Size, 1>(
         reached, source, weight, target_step, source_step, bias, detail::LargestTargets<T, Winner>{y, winner});
@@ -226,16 +229,16 @@ void winograd_weight_gradient(const Correlation& c, const T* x, const T* dy, T* 
         using Rows = decltype(part);
         T* const unit_sums = sums.data() + (shard * blocks + block) * sums_block + Rows::first(side) * side * sums_point;
         for (Index first = shard * shard_tiles; first < std::min(tiles.count, (shard + 1) * shard_tiles); first += kTiles) {
-          const detail::WinogradBlock<Size> held_tiles(tiles, first, std::min(tiles.count, first + kTiles));
+          const detail::WinogradBlock<Size> tile_block(tiles, first, std::min(tiles.count, first + kTiles));
           FetchAhead ahead;
           if (const Index next = first + kTiles; fetches && next < std::min(tiles.count, (shard + 1) * shard_tiles)) {
             tiles.fetch_source(next, kTiles, sources, x + s, ahead);
             tiles.fetch_targets(next, kTiles, targets, dy + n, ahead);
           }
-          dispatch<detail::TransformSource<Size, T, Rows>, T>(&held_tiles, sources, x + s, zeros.data(), &from);
-          dispatch<detail::TransformTargetGradient<Size, T, Rows>, T>(&held_tiles, targets, dy + n, zeros.data(), &to);
+          dispatch<detail::TransformSource<Size, T, Rows>, T>(&tile_block, sources, x + s, zeros.data(), &from);
+          dispatch<detail::TransformTargetGradient<Size, T, Rows>, T>(&tile_block, targets, dy + n, zeros.data(), &to);
           for (int point = 0; point < held; ++point) {
-            const auto [begin_slot, end_slot] = held_tiles.with_point(Rows::first(side) * side + point);
+            const auto [begin_slot, end_slot] = tile_block.with_point(Rows::first(side) * side + point);
             for (Index p = 0; p * width < targets; ++p)
               multiply_tiles<T>({.rows = sources,
                                     .cols = width,

@@ -65,7 +65,8 @@ struct WinogradTiles {
   template <class T>
   HEED_INLINE void source(Index tile, const T* x, const T* zeros, const T* (&at)[points]) const {
     const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
-    pixels<side>(tile, first_target(tile, 0) + c.axis[0].origin, first_target(tile, 1) + c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
+    pixels<side>(
+        tile, first_target(tile, 0) + c.axis[0].origin, first_target(tile, 1) + c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
   }
   Index source_pixels() const { return c.images * c.axis[0].source_size * c.axis[1].source_size; }
   /// Has `ahead` ask for `channels` of the source pixels, or of the targets, that `number` tiles from `tile` on meet first.
@@ -113,8 +114,8 @@ struct WinogradTiles {
     }
   }
   template <int Span, class T>
-  HEED_INLINE void pixels(Index tile, Index first_y, Index first_x, const Index (&size)[2], Index channels, T* data, T* outside,
-      T* (&at)[Span * Span]) const {
+  HEED_INLINE void pixels(
+      Index tile, Index first_y, Index first_x, const Index (&size)[2], Index channels, T* data, T* outside, T* (&at)[Span * Span]) const {
     const Index image = tile / (rows * cols);
     for (int i = 0; i < Span; ++i) {
       const Index y = first_y + i;
@@ -323,8 +324,7 @@ struct FromPoints {
 template <int Size, class T, class Rows = Whole>
 struct TransformSource {
   template <class Isa>
-  HEED_INLINE static void run(
-      const WinogradBlock<Size>* block, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
+  HEED_INLINE static void run(const WinogradBlock<Size>* block, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
     const T* at[WinogradTiles<Size>::points];
     Index taken[4] = {};
     for (Index tile = block->first; tile < block->last; ++tile) {
@@ -339,8 +339,7 @@ struct TransformSource {
 template <int Size, class T, class Rows>
 struct TransformTargetGradient {
   template <class Isa>
-  HEED_INLINE static void run(
-      const WinogradBlock<Size>* block, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
+  HEED_INLINE static void run(const WinogradBlock<Size>* block, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
     const T* at[Size * Size];
     Index taken[4] = {};
     for (Index tile = block->first; tile < block->last; ++tile) {
@@ -367,7 +366,8 @@ struct TransformTargets {
     Index taken[4] = {};
     for (Index tile = block->first; tile < block->last; ++tile) {
       Tile to(tiles, *targets, tile, n, elsewhere);
-      if (tile + 1 < block->last) Tile(tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
+      if (tile + 1 < block->last)
+        Tile(tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
       const T* const points = from->data + block->slot(tile, taken) * from->row;
       sweep_channels<Isa, T>(0, std::min(from->width, tiles.c.target_channels - n),
           FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{points, from->point, bias + n, to});

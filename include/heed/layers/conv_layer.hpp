@@ -153,8 +153,8 @@ class ConvLayer : public LayerBase<Derived> {
       kernels::conv2d_forward(g, x.data(), weight_.value(), bias_or_null(), y.data());
     return y;
   }
-  Tensor<T, Rank> backward(
-      const TensorView<const T, Rank>& dy, Cache& cache, const kernels::Conv2dGeometry& for_input, const kernels::Conv2dGeometry& for_weight) {
+  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache, const kernels::Conv2dGeometry& for_input,
+      const kernels::Conv2dGeometry& for_weight) {
     Tensor<T, Rank> dx;
     if (options_.input_gradient) {
       dx.resize(cache.x.shape());

@@ -71,9 +71,7 @@ class MaxPoolLayer : public LayerBase<Derived> {
   }
 
   /// y is x at the winner: dx there is the sum of the dy of the windows that it won, and 0 elsewhere.
-  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    return backward_to(cache.x, dy, cache);
-  }
+  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) { return backward_to(cache.x, dy, cache); }
 
   /// The same for an x of this shape: that of the cache, or one without a last row or column that no window reaches (see ConvLayer::fuses_with).
   Tensor<T, Rank> backward_to(const Shape& x, const TensorView<const T, Rank>& dy, Cache& cache) {
