@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// predict/demo|small|large[/batchN]: inference through a Predictor, which prepares the weights once, and forward/...: as the model does it alone.
+// predict/demo|small|large[/batchN][/checked]: inference through a Predictor, which prepares the weights once and takes them as constant, or looks whether they
+// changed; and forward/...: as the model does it alone.
 #include <heed/compose/predictor.hpp>
 
 #include "net_workload.hpp"
@@ -28,7 +29,7 @@ struct PredictCase : ForwardCase {
   Predictor<cifar10::Net<float>> predictor{model, x.shape()};
   Tensor<float, 2> logits{predictor.output_shape()};
 
-  explicit PredictCase(const NetWorkload& workload) : ForwardCase{workload} {}
+  PredictCase(const NetWorkload& workload, bool checked) : ForwardCase{workload} { predictor.freeze(!checked); }
 
   void run() { benchmark::DoNotOptimize(predictor.predict(x, logits.view())); }
   std::string check() { return predictor.predict(x, logits.view()) ? ForwardCase::check(logits) : "the predictor refuses the shapes"; }
@@ -40,13 +41,20 @@ struct ForwardWorkload : NetWorkload {
   }
 };
 struct PredictWorkload : NetWorkload {
+  bool checked = false;
+
+  template <class Self, class V>
+  static void walk(Self& self, V& v) {
+    NetWorkload::walk(self, v);
+    v.option("checked", self.checked);
+  }
   void add(const std::string& name) const {
-    add_case(name, work(false), [w = *this] { return PredictCase(w); });
+    add_case(name, work(false), [w = *this] { return PredictCase(w, w.checked); });
   }
 };
 
 [[maybe_unused]] const bool known =
-    family<PredictWorkload>("predict", {"demo", "small", "large", "demo/batch1", "small/batch1", "large/batch1"}) &&
+    family<PredictWorkload>("predict", {"demo", "small", "large", "demo/batch1", "small/batch1", "large/batch1", "large/batch1/checked"}) &&
     family<ForwardWorkload>("forward", {"demo", "small", "large", "demo/batch1", "small/batch1", "large/batch1"});
 
 }  // namespace

@@ -104,6 +104,34 @@ TEST_CASE("prepared weights give the bits of forward, for every kind of layer, a
   }
 }
 
+TEST_CASE("a frozen predictor takes the weights as they were when it was told") {
+  auto model = all_kinds();
+  const auto x = images(3, -0.4f);
+  Predictor predictor(model, x.shape());
+  const auto change = [&] { model.parameters([](const std::string&, Parameter<float>& p) { p.value()[p.size() / 2] += 0.25f; }); };
+  Tensor<float, 2> y(predictor.output_shape());
+  change();  // after the first pass
+  predictor.freeze();
+  const auto expected = model.forward(x);
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(predictor.predict(x, y.view()));
+    CHECK(equal(y, expected));
+  }
+  float* prepared = nullptr;
+  model.parameters([&](const std::string& name, Parameter<float>& p) { prepared = name == "1.weight" ? p.value() : prepared; });
+  REQUIRE(prepared != nullptr);
+  prepared[0] += 0.25f;
+  REQUIRE(predictor.predict(x, y.view()));
+  CHECK(equal(y, expected));  // what the caller promised not to do goes unnoticed
+  predictor.freeze(false);
+  REQUIRE(predictor.predict(x, y.view()));
+  CHECK(equal(y, model.forward(x)));
+  CHECK_FALSE(equal(y, expected));
+  change();
+  REQUIRE(predictor.predict(x, y.view()));
+  CHECK(equal(y, model.forward(x)));
+}
+
 TEST_CASE("many predictors hold one model, or one after the other models at one place") {
   std::optional<decltype(all_kinds())> model;
   const auto x = images(2, 0.1f);

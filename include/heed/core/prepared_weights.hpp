@@ -45,8 +45,10 @@ class PreparedWeights {
 
   /// From here on no further weight is kept: a weight at an address that is not known is prepared by each call, as it is without a store.
   void close() { closed_ = true; }
-  /// Forgets all, and is open again.
-  void clear() { entries_.clear(), next_ = 0, closed_ = false; }
+  /// The caller's word that kept weights stay as they are: uses do not look whether they do, and a changed one goes unnoticed. False: they look again.
+  void freeze(bool frozen = true) { frozen_ = frozen; }
+  /// Forgets all, is open again, and looks.
+  void clear() { entries_.clear(), next_ = 0, closed_ = frozen_ = false; }
   /// How many are kept, and how many times one was prepared.
   std::size_t size() const { return entries_.size(); }
   /// How many times one was prepared.
@@ -61,6 +63,7 @@ class PreparedWeights {
       next_ = next_ + 1 < entries_.size() ? next_ + 1 : 0;
       if (!(entry.key == key)) continue;
       Value& value = static_cast<Holder<Value>&>(entry).value;
+      if (frozen_) return &value;
       take_prints(weight, entry.prints_now);
       if (!std::equal(entry.prints.span().begin(), entry.prints.span().end(), entry.prints_now.span().begin())) {
         entry.prints.fill(0);  // should `make` throw
@@ -150,7 +153,7 @@ class PreparedWeights {
   std::vector<std::unique_ptr<Entry>> entries_;
   std::size_t next_ = 0;
   std::uint64_t made_ = 0;
-  bool closed_ = false;
+  bool closed_ = false, frozen_ = false;
 };
 
 /// Until the end of the scope, kernels that the calling thread runs keep what they prepare in `weights`, which must live as long.
