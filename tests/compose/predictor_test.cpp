@@ -232,6 +232,8 @@ TEST_CASE("predict asks the system for no memory, from the first call, whatever 
   REQUIRE(allocations_of([&] {
     for (int i = 0; i < 3; ++i) done = predictor.predict(x, y.view()) && done;
   }) == 0);
+  predictor.freeze();
+  REQUIRE(allocations_of([&] { done = predictor.predict(x, y.view()) && done; }) == 0);
   // The calling thread inside a parallel region, where loops have one thread and other scratch.
   REQUIRE(allocations_of([&] {
     parallel_for(threads > 1 ? 2 : 1, 1, [&](Index begin, Index) {

@@ -359,6 +359,11 @@ TEST_CASE("convolution and max-pooling in one pass give the bits of both, one af
       check_pooled(conv, half, x);
     }
   }
+  for (const Padding2d padding :
+      {Padding2d(0), Padding2d(0, 3, 0, 1)})  // the last row that windows reach is not the last that reads the image
+    for (const Index channels : {24, 160})
+      check_pooled({.in_channels = channels, .out_channels = 24, .kernel_size = 3, .padding = padding, .bias = false}, half,
+          reference::random_tensor<float, 4>({2, 17, 13, channels}, 1));
   // Forward F(4x4), its gradient direct.
   check_pooled({.in_channels = 128, .out_channels = 128, .kernel_size = 3, .padding = 2, .bias = false}, half,
       reference::random_tensor<float, 4>({2, 1, 1, 128}, 1));

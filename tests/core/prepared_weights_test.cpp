@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -163,6 +164,36 @@ TEST_CASE("a closed store keeps what it has and takes nothing") {
   weight[3] = 9;
   CHECK(right({weight.data(), 2, 4, 4}));
   CHECK(store.size() == 1);
+}
+
+TEST_CASE("a frozen store does not look, except at what was not made whole") {
+  std::vector<float> weight(64, 1.5f);
+  const WeightRows<float> rows{weight.data(), 4, 4, 4};
+  PreparedWeights store;
+  PreparedScope scope(store);
+  store.freeze();
+  CHECK(right(rows));  // kept now
+  weight[5] = 7;
+  CHECK_FALSE(right(rows));
+  store.freeze(false);
+  CHECK(right(rows));
+  CHECK(store.made() == 2);
+#if defined(__cpp_exceptions)
+  weight[6] = 8;
+  Doubled<float> own;
+  const auto half_made = [](Doubled<float>& made) {
+    made.data.fill(0);
+    throw std::runtime_error("stopped");
+  };
+  CHECK_THROWS(prepared(rows, {}, own, half_made));
+  store.freeze();
+  CHECK(right(rows));
+#endif
+  store.clear();
+  weight[7] = 9;
+  CHECK(right(rows));
+  weight[8] = 10;
+  CHECK(right(rows));  // it looks again
 }
 
 TEST_CASE("preparing anew takes no memory") {

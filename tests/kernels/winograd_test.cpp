@@ -204,7 +204,7 @@ TEST_CASE("the automatic algorithm follows the image and the channels, and only 
   };
   for (const Index images : {1, 2, 100}) {
     CHECK(chosen(geometry(images, 32, 32, 64, 64, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_4x4);
-    CHECK(chosen(geometry(images, 2, 2, 256, 256, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_2x2);  // a 4x4 tile would be 3/4 empty
+    CHECK(chosen(geometry(images, 2, 2, 256, 256, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_2x2);  // as many products, less to transform
     CHECK(chosen(geometry(images, 1, 1, 256, 256, 1, 1, 1, 1)) == Conv2dAlgorithm::direct);        // one target
     CHECK(chosen(geometry(images, 32, 32, 3, 64, 1, 1, 1, 1)) == Conv2dAlgorithm::direct);         // few channels
   }

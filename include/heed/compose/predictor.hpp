@@ -63,7 +63,7 @@ class Predictor {
   Predictor& operator=(const Predictor&) = delete;
 
   /// Takes the weights as they are now, and from here on the caller's word that they stay so: predictions do not look whether they changed, and one that does
-  /// changes nothing or gives numbers of no model. `freeze(false)`: they look again. Throws what `model.forward` throws for zeros.
+  /// changes nothing or gives numbers of no model. `freeze(false)`: they look again, as they do if this throws what `model.forward` throws for zeros.
   void freeze(bool frozen = true) {
     weights_.freeze(false);
     if (!frozen) return;

@@ -63,11 +63,12 @@ class PreparedWeights {
       next_ = next_ + 1 < entries_.size() ? next_ + 1 : 0;
       if (!(entry.key == key)) continue;
       Value& value = static_cast<Holder<Value>&>(entry).value;
-      if (frozen_) return &value;
+      if (frozen_ && entry.made) return &value;
       take_prints(weight, entry.prints_now);
       if (!std::equal(entry.prints.span().begin(), entry.prints.span().end(), entry.prints_now.span().begin())) {
-        entry.prints.fill(0);  // should `make` throw
+        entry.prints.fill(0), entry.made = false;  // should `make` throw
         make(value);
+        entry.made = true;
         ++made_;
         entry.prints.swap(entry.prints_now);
       }
@@ -79,6 +80,7 @@ class PreparedWeights {
     take_prints(weight, entry->prints);
     take_prints(weight, entry->prints_now);  // memory for later
     make(entry->value);
+    entry->made = true;
     ++made_;
     next_ = 0;
     entries_.push_back(std::move(entry));
@@ -99,6 +101,7 @@ class PreparedWeights {
     virtual ~Entry() = default;
     Key key;
     Tensor<std::uint64_t, 1> prints, prints_now;  // one a line, see take_prints
+    bool made = false;
   };
   template <class Value>
   struct Holder : Entry {

@@ -207,9 +207,9 @@ void conv2d_forward(const Conv2dGeometry& g, const T* x, const T* weight, const 
 }
 HEED_COMPILE_ONCE(conv2d_forward);
 
-/// The part of a convolution that windows of 2 x 2 side by side read: without a last row and column, where F(4x4) spares points with them. Outputs and weights'
-/// gradients keep their bits, since the algorithm is that of the whole and the tiles are as many (without the last of 4 n + 1 rows they would not be). dy of
-/// these outputs has no rows and columns either.
+/// The part of a convolution that windows of 2 x 2 side by side read: without a last row and column, where F(4x4) spares points without them. Outputs keep their
+/// bits, and so do the gradients of finite numbers where those of the last row and column are zero: the algorithm is that of the whole, and the tiles are as many
+/// (without the last of 4 n + 1 rows they would not be). dy has the smaller shape, too.
 template <class T>
 Conv2dGeometry conv2d_reached(Conv2dGeometry g) {
   const Correlation c = detail::forward_correlation(g);

@@ -85,7 +85,10 @@ void winograd_correlate_in_parts(
 
   const Index tile = tile_rows<T>(), block_tiles = 30 / tile * tile, blocks = (tiles.count + block_tiles - 1) / block_tiles,
               threads = thread_count();
-  const Index shares = threads > 1 && blocks < 4 * threads ? std::min(panels, (4 * threads + blocks - 1) / blocks) : 1;
+  // Each share transforms its block's source anew: four units a thread to balance them, but one where there are fewer blocks than threads (one image through the
+  // net `large`, two threads of Zen 4: 1.05).
+  const Index units = blocks < threads ? threads : 4 * threads;
+  const Index shares = threads > 1 && blocks < units ? std::min(panels, (units + blocks - 1) / blocks) : 1;
   const Index panels_per_share = (panels + shares - 1) / shares, rows = block_tiles + kTileSlack, row = source_row<T>(c.source_channels);
   constexpr int held = points / parts;
   struct Scratch {

@@ -74,9 +74,10 @@ class ConvLayer : public LayerBase<Derived> {
     return backward(dy, cache, g, g);
   }
 
-  /// A MaxPool2d behind this layer whose windows of 2x2 lie side by side is run by it (see Sequential), with the same bits. A last row or column that no window
-  /// reaches is mostly not made (with a bias it is, for the bits of its gradient). Where the convolution is Winograd's (F(4x4): of at most 128 input channels) both are one pass over memory, and what lies between is
-  /// never written.
+  /// A MaxPool2d behind this layer whose windows of 2x2 lie side by side is run by it (see Sequential), with the same bits (gradients: of finite numbers). Where
+  /// the convolution is Winograd's (F(4x4): of at most 128 input channels) both are one pass over memory, and what lies between is never written. A last row or
+  /// column that no window reaches is not made there, nor by other convolutions of F(4x4) where that spares points (kernels::conv2d_reached); with a bias its
+  /// gradient is, as the bias's sum counts it.
   template <class Self, class Next>
   static constexpr bool fuses_with = (std::is_same_v<Self, Derived> && Rank == 4 && std::is_same_v<Next, MaxPool2d<T>>);
 
@@ -85,8 +86,9 @@ class ConvLayer : public LayerBase<Derived> {
     const Shape between = output_shape(x.shape());
     if (!next.halves(between)) return next.forward(forward(x));
     const auto g = geometry(x.shape(), between);
-    if (!kernels::conv2d_pools<T>(g)) return next.forward(forward(x, shape_of(reached(g)), reached(g)));
-    return forward_pooled(g, x, next.output_shape(between), nullptr);
+    if (kernels::conv2d_pools<T>(g)) return forward_pooled(g, x, next.output_shape(between), nullptr);
+    const auto reached = kernels::conv2d_reached<T>(g);
+    return next.forward(forward(x, shape_of(reached), reached));
   }
   template <class Next>
   Tensor<T, Rank> forward_then(const Next& next, const TensorView<const T, Rank>& x, Cache& cache, typename Next::Cache& next_cache) const {
@@ -99,7 +101,8 @@ class ConvLayer : public LayerBase<Derived> {
       next_cache.winner.resize(next.output_shape(between));
       y = forward_pooled(g, x, next_cache.winner.shape(), next_cache.winner.data());
     } else {
-      y = next.forward(forward(x, shape_of(reached(g)), reached(g)), next_cache);
+      const auto reached = kernels::conv2d_reached<T>(g);
+      y = next.forward(forward(x, shape_of(reached), reached), next_cache);
     }
     next_cache.x = between;
     return y;
@@ -110,7 +113,7 @@ class ConvLayer : public LayerBase<Derived> {
     const Shape between = output_shape(cache.x.shape());
     if (!next.halves(between)) return backward(next.backward(dy, next_cache), cache);
     auto g = geometry(cache.x.shape(), between);
-    const auto for_weight = reached(g);
+    const auto for_weight = options_.bias ? g : kernels::conv2d_reached<T>(g);
     std::copy_n(for_weight.out_size, 2, g.out_size);  // the input's gradient chooses its own algorithm
     return backward(next.backward_to(shape_of(g), dy, next_cache), cache, g, for_weight);
   }
@@ -178,7 +181,6 @@ class ConvLayer : public LayerBase<Derived> {
     kernels::conv2d_max_pool_forward(g, x.data(), weight_.value(), bias_or_null(), y.data(), winner);
     return y;
   }
-  kernels::Conv2dGeometry reached(const kernels::Conv2dGeometry& g) const { return options_.bias ? g : kernels::conv2d_reached<T>(g); }
   static Shape shape_of(const kernels::Conv2dGeometry& g) { return image_shape(g.images, g.out_size[0], g.out_size[1], g.out_channels); }
   kernels::Conv2dAlgorithm algorithm() const {
     if constexpr (requires { options_.algorithm; }) return options_.algorithm;

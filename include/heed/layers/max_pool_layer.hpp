@@ -77,6 +77,7 @@ class MaxPoolLayer : public LayerBase<Derived> {
   Tensor<T, Rank> backward_to(const Shape& x, const TensorView<const T, Rank>& dy, Cache& cache) {
     const Shape expected = filled(cache);
     require_gradient_shape(Derived::kKind, dy.shape(), expected, expected.rows());
+    HEED_ASSERT(output_shape(x) == expected);
     auto dx = Tensor<T, Rank>::uninitialized(x);
     const auto g = window_.geometry(x, dy.shape());
     if (narrow(g))
