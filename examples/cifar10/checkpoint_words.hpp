@@ -21,6 +21,21 @@ struct Position {
   Index records = 0;  ///< of the log
 };
 
+inline constexpr std::string_view kBuiltAs = "program";  ///< the word that holds `built_as`
+/// What decides the bits besides recipe and instruction set.
+inline std::string built_as() {
+  std::string words = heed::text("heed ", HEED_VERSION_MAJOR, '.', HEED_VERSION_MINOR, '.', HEED_VERSION_PATCH, ", compiler ", __VERSION__);
+#if defined(__OPTIMIZE__)
+  words += ", optimised";
+#endif
+#if defined(__AVX512F__)
+  words += ", for AVX-512";
+#elif defined(__FMA__)
+  words += ", with FMA";
+#endif
+  return words;
+}
+
 /// The words of a checkpoint: `recipe` is an object with all that changes what training computes.
 inline heed::Metadata checkpoint_words(const heed::Json& recipe, const Position& position) {
   const heed::EpochReport& epoch = position.epoch;
@@ -28,7 +43,7 @@ inline heed::Metadata checkpoint_words(const heed::Json& recipe, const Position&
   at.set("epoch", epoch.epoch).set("steps", epoch.steps).set("images", epoch.images).set("correct", epoch.correct);
   at.set("loss_sum", epoch.loss_sum).set("seconds", epoch.seconds).set("seconds_before", position.seconds);
   at.set("images_before", position.images).set("records", position.records);
-  return {{"recipe", recipe.to_string()}, {"position", at.to_string()}};
+  return {{"recipe", recipe.to_string()}, {"position", at.to_string()}, {std::string(kBuiltAs), built_as()}};
 }
 
 /// Where the checkpoint stands. Throws FileError if its words are damaged, of another recipe, or of a step that a run of so many epochs does not have.

@@ -128,6 +128,9 @@ class Run {
             .communicator = &ranks_});
 
     steps_made_ = trainer.next_step();
+    heed::require(heed::all_ranks_say(ranks_, heed::text(heed::weights_hash(model_->net), ' ', trainer.next_step())),
+        "the ranks would begin with different weights or at different steps, this one at step ", trainer.next_step(),
+        "; do all run the same program, and see the same folder?");
     announce(batches.size(), optimizer->kind(), position);
     if (options_.checkpoint_every > 0 && !options_.resume) write_checkpoint(*optimizer, position);
     program::Progress progress(options_.epochs, batches.size(), "images");
@@ -181,6 +184,11 @@ class Run {
     const heed::SafetensorsReader file(folder_.checkpoint_path());
     const Position position = read_position(file, recipe(), options_.epochs, steps_per_epoch);
     heed::io::load_checkpoint(file, model_->net, optimizer, average());
+    const std::string* writer = file.metadata(kBuiltAs);
+    if (writer && *writer != built_as() && ranks_.rank() == 0)
+      fmt::print(stderr,
+          "{} was written by another program ({}; this is {}): the run goes on, but not with the bits that it would have had\n",
+          folder_.checkpoint_path(), *writer, built_as());
     folder_.reopen(position.records);
     return position;
   }

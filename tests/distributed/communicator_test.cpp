@@ -18,9 +18,13 @@ TEST_CASE("what the ranks say comes to all in the order of the ranks") {
   CHECK_FALSE(any_rank(alone, false));
   CHECK(any_rank(alone, true));
   CHECK(all_ranks_say(alone, "word"));
+  CHECK(first_words(alone, "") == "");
+  CHECK(first_words(alone, "body.norm: inf") == "body.norm: inf");
+  CHECK(first_words(alone, std::string(2000, 'x')) == std::string(1024, 'x'));
 
   for (int size : {2, 3, 5}) {
     std::vector<Tensor<double, 2>> heard(static_cast<std::size_t>(size));
+    std::vector<std::string> said(heard.size());
     std::vector<int> any(heard.size()), none(heard.size()), equal(heard.size()), other_word(heard.size());
     ThreadRanks::run(size, [&](Communicator& ranks) {
       const double rank = ranks.rank();
@@ -29,6 +33,7 @@ TEST_CASE("what the ranks say comes to all in the order of the ranks") {
       heard[r] = gather(ranks, own);
       any[r] = any_rank(ranks, ranks.rank() == size - 1);
       none[r] = any_rank(ranks, false);
+      said[r] = first_words(ranks, ranks.rank() == 0 ? "" : text("rank ", ranks.rank()));
       equal[r] = all_ranks_say(ranks, "weights");
       other_word[r] = all_ranks_say(ranks, ranks.rank() == size - 1 ? "weights of 17" : "weights of 16");
     });
@@ -36,6 +41,7 @@ TEST_CASE("what the ranks say comes to all in the order of the ranks") {
       const auto at = static_cast<std::size_t>(r);
       CHECK(any[at] == 1);
       CHECK(none[at] == 0);
+      CHECK(said[at] == "rank 1");
       CHECK(equal[at] == 1);
       CHECK(other_word[at] == 0);
       for (int other = 0; other < size; ++other) CHECK((heard[at](other, 0) == other && heard[at](other, 1) == 10 * other));

@@ -267,6 +267,26 @@ TEST_CASE("gradients whose squares overflow end the step with a sentence, and no
     }
 }
 
+TEST_CASE("gradients whose squares overflow in float end the step, unless they are clipped") {
+  for (const double most : {1.0, std::numeric_limits<double>::infinity()}) {
+    const SeedScope seed(1);
+    Sequential model(Linear<float>({.in_features = 3, .out_features = 2}));
+    Adam<float> optimizer(named_parameters(model));
+    Trainer trainer(model, CrossEntropyLoss<float>(), optimizer, ConstantSchedule{}, {.max_gradient_norm = most});
+    Tensor<float, 2> x({4, 3});
+    x.fill(1e21f);
+    const std::string before = weights_hash(model);
+    const auto step = [&] { trainer.step(x, std::vector<int>{0, 1, 1, 1}); };
+    if (most == 1) {
+      CHECK_NOTHROW(step());
+      CHECK(weights_hash(model) != before);
+    } else {
+      CHECK_THROWS_WITH(step(), contains("too large to be squared and added up (beyond about 1e19), at step 0"));
+      CHECK((weights_hash(model) == before && trainer.next_step() == 0));
+    }
+  }
+}
+
 TEST_CASE("what dropout draws follows the trainer's seed and the number of the step") {
   const auto loss = [](std::uint64_t seed, Index first_step) {
     const SeedScope weights(4);

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include <heed/core/error.hpp>
@@ -78,6 +79,19 @@ inline bool all_ranks_say(Communicator& communicator, std::string_view own) {
   for (Index r = 0; r < communicator.size(); ++r)
     if (std::memcmp(static_cast<const void*>(&all(r, 0)), static_cast<const void*>(word), sizeof word) != 0) return false;  // NOLINT
   return true;
+}
+
+/// The words of the first rank that has some, of which 1,024 bytes count; empty if none has.
+inline std::string first_words(Communicator& communicator, std::string_view own) {
+  double words[128] = {};  // bytes: they are sent as doubles
+  std::memcpy(words, own.data(), std::min(own.size(), sizeof words));
+  const auto all = gather(communicator, words);
+  for (Index r = 0; r < communicator.size(); ++r) {
+    char said[sizeof words];
+    std::memcpy(said, &all(r, 0), sizeof words);
+    if (said[0] != 0) return {said, static_cast<std::size_t>(std::find(said, said + sizeof said, '\0') - said)};
+  }
+  return {};
 }
 
 }  // namespace heed::inline HEED_ABI

@@ -123,11 +123,15 @@ class Trainer {
     report.loss = is_sum() && report.images > 0 ? made.loss / static_cast<double>(report.images) : made.loss;
     report.correct = made.correct;
     ranks_stop_ = made.stop;
+    if (!std::isfinite(report.loss) && options_.communicator) cause_ = first_words(*options_.communicator, cause_);
     require<AnomalyError>(std::isfinite(report.loss), cause_, "Trainer: the loss is ", report.loss, " at step ", step_,
         "; a smaller learning rate or gradient clipping may help");
     const double norm = gradient_norm(parameters_);
     if (!std::isfinite(norm)) report_gradient();
-    if (std::isfinite(options_.max_gradient_norm)) clip_gradients_with_norm(parameters_, options_.max_gradient_norm, norm);
+    if (std::isfinite(options_.max_gradient_norm))
+      clip_gradients_with_norm(parameters_, options_.max_gradient_norm, norm);
+    else if (norm > kLargestNorm)
+      report_gradient();
     optimizer_.step(report.learning_rate_factor);
     ++step_;
     return report;
@@ -182,6 +186,8 @@ class Trainer {
 
  private:
   static_assert(std::atomic<bool>::is_always_lock_free);
+  /// Where squares of gradients, of which optimisers keep a mean, may be infinite in T.
+  static inline const double kLargestNorm = std::sqrt(static_cast<double>(std::numeric_limits<T>::max()));
 
   /// Whether the loss function adds up its examples in the place of their mean.
   bool is_sum() const {
@@ -268,8 +274,8 @@ class Trainer {
             parameter->shape(), ", at step ", step_,
             "; a smaller learning rate or gradient clipping may help, and an AnomalyScope finds the layer");
     }
-    fail<AnomalyError>("Trainer: the gradients are finite numbers, but too large to be squared and added up (beyond about 1e154), at step ",
-        step_, "; a smaller learning rate, or smaller inputs, may help");
+    fail<AnomalyError>("Trainer: the gradients are finite numbers, but too large to be squared and added up (beyond about ",
+        sizeof(T) == 4 ? "1e19" : "1e154", "), at step ", step_, "; a smaller learning rate, smaller inputs or gradient clipping may help");
   }
 
   Model& model_;
