@@ -23,7 +23,7 @@ namespace heed::inline HEED_ABI {
 ///
 /// It prepares the weights once, too: those of linear layers and convolutions lie in it a second time in the layout that kernels read, four times as
 /// large for 3x3 convolutions (see PreparedWeights). Weights may change between two predictions, whose second then prepares them anew: each looks whether
-/// they did, a tenth to a fifth of the time of one small image, unless `freeze()` says that they do not. A model that is assigned as a whole may move its weights:
+/// they did, up to a third of the time of one small image, unless `freeze()` says that they do not. A model that is assigned as a whole may move its weights:
 /// predictions stay right, but are slow and ask for memory until there is a new Predictor.
 ///
 /// The loops' run-time library may take memory of its own: OpenMP's does once, for its first parallel region with so many threads, the back end of
