@@ -222,3 +222,33 @@ TEST_CASE("batch norm of very wide rows agrees with the formulas, on one thread 
   }
   CHECK(variances[0] == variances[1]);
 }
+
+TEMPLATE_TEST_CASE(
+    "features of any size are normalised, or are NaN where their squares are too large, and never zeros", "", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  const double largest = static_cast<double>(Limits::max_exponent10), squared = largest / 2 - 2;
+  for (const BatchNormRows& r : {BatchNormRows{40, 5, 1, 40}, BatchNormRows{40, 6, 4, 10, 3}})
+    for (double power = -largest; power < largest; power += 1) {
+      Problem<TestType> p(r, 0.1, 1);
+      for (Index i = 0; i < p.x.size(); ++i) p.x[i] = static_cast<TestType>(p.x[i] * std::pow(10.0, power));
+      p.statistics(kEps);
+      Tensor<TestType, 1> y({p.x.size()}), dx({p.x.size()});
+      heed::kernels::batch_norm_forward<TestType>(
+          r, p.x.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), nullptr, nullptr, y.data());
+      heed::kernels::batch_norm_backward<TestType>(
+          r, p.x.data(), p.dy.data(), p.mean.data(), p.mean_rest.data(), p.inv_std.data(), nullptr, false, dx.data(), nullptr, nullptr);
+      INFO(r.groups << " groups around 1e" << power);
+      const auto exact = reference::batch_norm_column(r, p.x.data(), 0, 0);
+      for (Index row = 0; r.joined == 1 && row < r.rows; ++row) {
+        const long double expected =
+            (static_cast<long double>(p.x[row * r.features]) - exact.mean) / std::sqrt(exact.variance + static_cast<long double>(kEps));
+        const TestType found = y[row * r.features];
+        REQUIRE((std::isnan(found) ? power >= squared : std::abs(static_cast<double>(found) - static_cast<double>(expected)) < 1e-3));
+      }
+      for (Index i = 0; i < y.size(); ++i) {
+        if (power < squared) REQUIRE(std::abs(y[i]) < 10);
+        if (power > squared + 4) REQUIRE(std::isnan(y[i]));
+        REQUIRE(std::isnan(dx[i]) == std::isnan(y[i]));
+      }
+    }
+}

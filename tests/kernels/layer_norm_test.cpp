@@ -195,3 +195,29 @@ TEST_CASE("NaN in a row makes all of it NaN, with a mean taken off and without, 
       CHECK(std::isfinite(y(2, width - 1)));
     }
 }
+
+TEMPLATE_TEST_CASE("rows of any size are normalised, or are NaN where their squares are too large, and never zeros", "", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  const double largest = static_cast<double>(Limits::max_exponent10), squared = largest / 2 - 2;
+  for (const Index width : {3, 4, 64, 100})
+    for (const bool centered : {true, false})
+      for (double power = -largest; power <= largest; power += 1) {
+        const auto pattern = random_tensor<TestType, 1>({width}, static_cast<std::uint64_t>(width), -1, 1);
+        const auto size = static_cast<TestType>(std::pow(10.0, power));
+        Tensor<TestType, 1> x({width}), y({width}), dx({width}), mean({1}), inv_std({1});
+        for (Index j = 0; j < width; ++j) x[j] = pattern[j] * size;
+        const kernels::LayerNormShape<TestType> shape{1, width, nullptr, nullptr, 1e-5, centered};
+        kernels::layer_norm_forward(shape, x.data(), y.data(), mean.data(), inv_std.data());
+        kernels::layer_norm_backward<TestType>(
+            shape, x.data(), pattern.data(), centered ? mean.data() : nullptr, inv_std.data(), dx.data(), false, nullptr, nullptr);
+        const auto exact = reference::layer_norm<TestType>(1, width, x.data(), nullptr, nullptr, 1e-5, pattern.data(), centered);
+        INFO(width << " numbers around 1e" << power << ", centered " << centered);
+        if (power < squared) REQUIRE(relative_error(y, exact.y) < 64 * Limits::epsilon());
+        for (Index j = 0; j < width; ++j) {
+          REQUIRE(
+              (std::isnan(y[j]) || std::abs(static_cast<double>(y[j]) - static_cast<double>(exact.y[static_cast<std::size_t>(j)])) < 1e-3));
+          REQUIRE(std::isnan(y[j]) == std::isnan(y[0]));
+          REQUIRE(std::isnan(dx[j]) == std::isnan(y[0]));
+        }
+      }
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <limits>
+
 #include <heed/compose/sequential.hpp>
 #include <heed/data/generated.hpp>
 #include <heed/layers/flatten.hpp>
@@ -69,4 +71,12 @@ TEST_CASE("an evaluation can be ended early") {
   CHECK(results[0].logits.empty());
   CHECK(
       results[0].loss == Approx(evaluate(linear_classifier(), first(data, 20), {.batch_size = 10}).loss));  // of those that were looked at
+}
+
+TEST_CASE("a model that gives no numbers is not judged as if it named the first class") {
+  const ImageDataset data = generated_images({.train = 5, .test = 37}).test;
+  auto model = linear_classifier();
+  named_parameters(model)[0].parameter->value()[5] = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_AS(evaluate(model, data, {.batch_size = 10}), AnomalyError);
+  CHECK_THROWS_WITH(evaluate(model, data, {.batch_size = 10}), contains("the loss of the images 0 to 9 is nan"));
 }

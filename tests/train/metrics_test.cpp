@@ -14,8 +14,20 @@ TEST_CASE("argmax is the first maximum") {
   CHECK(argmax(values.data(), 4) == 1);
   CHECK(argmax(values.data(), 1) == 0);
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<float> broken{1, nan, 2};
-  CHECK(argmax(broken.data(), 3) == 2);
+  for (const std::vector<float>& broken : {std::vector<float>{1, 2, nan}, {nan, 1, 2}, {1, nan, 2}}) {
+    CHECK_THROWS_AS(argmax(broken.data(), 3), AnomalyError);
+    CHECK_THROWS_WITH(top_classes(broken.data(), 3, 2), contains("of 3 is nan"));
+  }
+  CHECK(argmax(std::vector<float>{1, nan, 2}.data(), 1) == 0);  // what lies behind does not count
+}
+
+TEST_CASE("a row without an order is never right, and is no entry of a confusion matrix") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<double> scores{nan, nan, nan, 2, nan, 1, 1, 0, nan, 3, 2, 1};
+  const TensorView<const double, 2> rows(scores.data(), {4, 3});
+  CHECK(count_correct<double>(rows, std::vector<int>{0, 0, 0, 0}) == 1);
+  ConfusionMatrix matrix(3);
+  CHECK_THROWS_AS(matrix.add(rows, std::vector<int>{0, 0, 0, 0}), AnomalyError);
 }
 
 TEST_CASE("top classes come in order, equal ones by their number") {

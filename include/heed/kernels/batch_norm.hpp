@@ -102,7 +102,7 @@ struct FoldMoments {
   }
 };
 
-/// 1 / sqrt(variance + eps)
+/// 1 / sqrt(variance + eps), and NaN for an infinite variance, which would make zeros of numbers too large to be squared.
 template <class T>
 struct InvStd {
   const T* variance;
@@ -112,7 +112,8 @@ struct InvStd {
   template <class P>
   HEED_INLINE void at(Index i) const {
     using Fold = fold_type<T>;
-    (P::broadcast(Fold(1)) / P::sqrt(P::load_numbers(variance + i) + P::broadcast(Fold(eps)))).store_numbers(inv_std + i);
+    const P v = P::load_numbers(variance + i);
+    P::fma(P::zero(), v, P::broadcast(Fold(1)) / P::sqrt(v + P::broadcast(Fold(eps)))).store_numbers(inv_std + i);
   }
   template <class Isa>
   HEED_INLINE static void run(const InvStd* s, Index count) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <span>
 #include <vector>
 
@@ -40,7 +41,7 @@ inline std::vector<int> view_counts(int most) {
 /// Judges a classifier by a data set, with the images seen in several ways. What is averaged over the views, with their weights, are the
 /// **logits**, not the probabilities (as K. Jordan's airbench does). Returns one result for each of 1, 2, 6 views up to `options.views`,
 /// from one sweep: the passes of fewer views are shared. `keep_going(images done)` is asked after every batch; if it says no, the results
-/// are those of the images so far.
+/// are those of the images so far. Throws AnomalyError for images of which the model knows no loss: it gives NaN, or infinities.
 template <class Model, Dataset D, class KeepGoing>
 std::vector<Evaluation> evaluate_views(
     const Model& model, const D& dataset, const EvaluationOptions& options, const KeepGoing& keep_going) {
@@ -71,7 +72,10 @@ std::vector<Evaluation> evaluate_views(
       }
     }
     for (std::size_t k = 0; k < counts.size(); ++k) {
-      results[k].loss += static_cast<double>(loss.value(sums[k], batch.labels));
+      const double batch_loss = static_cast<double>(loss.value(sums[k], batch.labels));
+      require<AnomalyError>(!std::isnan(batch_loss), "evaluate: the loss of the images ", done, " to ", done + batch.size() - 1,
+          " is nan: the model gives them logits that are no numbers; an AnomalyScope around the call finds the layer");
+      results[k].loss += batch_loss;
       results[k].confusion.add(sums[k], batch.labels);
       if (options.keep_logits)
         results[k].logits.view().slice(done, done + batch.size()).matrix() = sums[k].matrix().template cast<double>();
