@@ -55,18 +55,6 @@ done
 expect 0 "" "$program" train --net article --epochs 2 --batch-size 32 --data part --output other --overwrite --seed 3 --average 0
 [[ $(hash_of run) == "$(hash_of other)" ]] || fault "--average 0 is no average"
 
-# Each net, on each back end, with other numbers of threads.
-for net in demo small large; do
-  expect 0 "" "$program" train --net "$net" --epochs 1 --batch-size 80 --data part --output "bits-$net" --threads 1
-  for backend in openmp:3 std_thread:2 serial:1; do
-    [[ $net == demo || $backend == std_thread:2 ]] || continue
-    output=$("$program" train --net "$net" --epochs 1 --batch-size 80 --data part --output "bits-$net-$backend" --backend "${backend%:*}" --threads "${backend#*:}" 2>&1)
-    if [[ $output == *"was built without"* ]]; then continue; fi
-    [[ $(hash_of "bits-$net") == "$(hash_of "bits-$net-$backend")" ]] || fault "$net on $backend: $(hash_of "bits-$net") and $(hash_of "bits-$net-$backend"): $output"
-  done
-done
-rm -r bits-*
-
 # A run that is to be replaced stays until the new one has a model.
 expect 2 "learning rate" "$program" train --net article --epochs 1 --batch-size 32 --data part --output run --overwrite --learning-rate 1e12 \
   --optimizer sgd

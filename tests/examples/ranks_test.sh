@@ -17,10 +17,12 @@ endless=(--net article --epochs 100000 --seed 3 "${common[@]}")
 
 expect 0 "test accuracy" "$program" train "${recipe[@]}" --output whole
 for count in 1 2 3 4; do
-  expect 0 "test accuracy" ranks "$count" "$program" train "${recipe[@]}" --output "ranks$count" --threads $((count % 2 + 1))
-  [[ $(grep -c "trained in" <<<"$output") == 1 ]] || fault "$count ranks speak at once: $output"
-  [[ $(same_part whole) == "$(same_part "ranks$count")" ]] || fault "$count ranks: $(diff <(same_part whole) <(same_part "ranks$count"))"
-  cmp whole/model.safetensors "ranks$count/model.safetensors" || fault "$count ranks have another model"
+  for threads in 1 2; do
+    expect 0 "test accuracy" ranks "$count" "$program" train "${recipe[@]}" --output shared --overwrite --threads "$threads"
+    [[ $(grep -c "trained in" <<<"$output") == 1 ]] || fault "$count ranks speak at once: $output"
+    [[ $(same_part whole) == "$(same_part shared)" ]] || fault "$count ranks of $threads threads: $(diff <(same_part whole) <(same_part shared))"
+    cmp whole/model.safetensors shared/model.safetensors || fault "$count ranks of $threads threads have another model"
+  done
 done
 expect 0 "test accuracy" "$program" train --net article --epochs 3 --seed 3 "${common[@]}" --shards 1 --output single
 cmp -s whole/model.safetensors single/model.safetensors && fault "--shards changes nothing"
@@ -28,15 +30,33 @@ cmp -s whole/model.safetensors single/model.safetensors && fault "--shards chang
 # A rank that is killed: the job ends with a sentence and not with 0, and its last checkpoint goes on, on one rank more and on none.
 ranks 2 "$program" train "${endless[@]}" --output lost --checkpoint-every 3 >lost.txt 2>&1 &
 for _ in $(seq 300); do grep -q '"event":"epoch"' lost/log.jsonl 2>/dev/null && break; sleep 0.1; done
-victim=$(for process in /proc/[0-9]*; do
-  tr '\0' '\n' <"$process/environ" | grep -qx OMPI_COMM_WORLD_RANK=1 && tr '\0' ' ' <"$process/cmdline" | grep -q -- "--output lost " && echo "${process#/proc/}"
-done 2>/dev/null)
-kill -KILL $victim
+# kill_rank RANK OUTPUT: that rank of the job that trains into this folder.
+kill_rank() {
+  local process
+  for process in /proc/[0-9]*; do
+    tr '\0' '\n' <"$process/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1" && tr '\0' ' ' <"$process/cmdline" | grep -q -- "--output $2 " && kill -KILL "${process#/proc/}"
+  done 2>/dev/null
+}
+kill_rank 1 lost
 status=0
 wait $! || status=$?
 [[ $status != 0 ]] || fault "the job ended with 0 without its rank"
 grep -q "rank 0: rank 0 of 2 got no answer from rank 1.*the last good checkpoint is lost/checkpoint.safetensors, --resume goes on from it, on any number of ranks" lost.txt ||
   fault "no sentence about the lost rank: $(cat lost.txt)"
+# The one that writes the files: the others end the job, and the checkpoint is whole.
+ranks 2 "$program" train "${endless[@]}" --output headless --checkpoint-every 3 >headless.txt 2>&1 &
+for _ in $(seq 300); do grep -q '"event":"epoch"' headless/log.jsonl 2>/dev/null && break; sleep 0.1; done
+kill_rank 0 headless
+status=0
+wait $! || status=$?
+[[ $status != 0 ]] || fault "the job ended with 0 without its first rank"
+grep -q "rank 1: rank 1 of 2 got no answer from rank 0" headless.txt || fault "no sentence about the lost first rank: $(cat headless.txt)"
+"$program" train "${endless[@]}" --output headless --checkpoint-every 3 --resume >headless.txt 2>&1 &
+for _ in $(seq 100); do grep -q "resumed at step" headless.txt && break; sleep 0.1; done
+kill -KILL $!
+wait $! 2>/dev/null
+grep -q "resumed at step" headless.txt || fault "not resumed after the first rank's loss: $(cat headless.txt)"
+
 step=$(grep -o '"epoch":[0-9]*' lost/log.jsonl | tail -n 1 | cut -d: -f2)
 [[ $step -ge 1 ]] || fault "no epoch before the loss"
 cp -r lost alone
@@ -74,6 +94,11 @@ lowest=("$program" train "${recipe[@]}" --output mixed)
 other=scalar
 if [[ ${HEED_ISA:-} == scalar ]]; then other=baseline; fi
 expect 2 "the ranks use other instruction sets, this one" "$HEED_MPIEXEC" -np 1 "${lowest[@]}" : -np 1 -x HEED_ISA="$other" "${lowest[@]}"
+# Ranks that see other folders, with checkpoints of other steps.
+before=$(cat lost/* alone/* | cksum)
+expect 2 "the ranks would begin with different weights or at different steps, this one at step" "$HEED_MPIEXEC" \
+  -np 1 "$program" train "${endless[@]}" --output stopped --resume : -np 1 "$program" train "${endless[@]}" --output alone --resume
+[[ $(cat lost/* alone/* | cksum) == "$before" ]] || fault "ranks that do not fit changed a run"
 cp -r part other
 printf '\x01' | dd of=other/data_batch_3.bin bs=1 conv=notrunc status=none  # the first label was 0
 expect 2 "the ranks read other data, this one" "$HEED_MPIEXEC" -np 1 "${lowest[@]}" : -np 1 "${lowest[@]/part/other}"

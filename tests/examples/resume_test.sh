@@ -34,7 +34,7 @@ for round in $(seq $((10 * wanted))); do
   resume=()
   if [[ -e killed/checkpoint.safetensors ]]; then resume=(--resume); else rm -rf killed; fi
   : >said.txt
-  "$program" train "${recipe[@]}" --output killed --checkpoint-every 1 "${resume[@]}" --threads $((round % 3 + 1)) >said.txt 2>&1 &
+  "$program" train "${recipe[@]}" --output killed --checkpoint-every $((round % 4 < 2 ? 1 : 3)) "${resume[@]}" --threads $((round % 3 + 1)) >said.txt 2>&1 &
   for _ in $(seq 200); do
     if ((${#resume[@]})); then grep -q "resumed at step" said.txt && break; else [[ -e killed/checkpoint.safetensors ]] && break; fi
     sleep 0.02
@@ -108,6 +108,16 @@ expect 2 "holds a run" "$program" train "${recipe[@]}" --output held
 expect 2 "checkpoint.safetensors: the checkpoint is damaged" "$program" train "${endless[@]}" --output held --resume
 head -c 3000 stopped/checkpoint.safetensors >cut && mv cut held/checkpoint.safetensors
 expect 2 "checkpoint.safetensors: at offset" "$program" train "${endless[@]}" --output held --resume
+# One of another build goes on, and says that its bits are others. (A checkpoint without a fingerprint is taken as it is.)
+cp -r stopped foreign
+LC_ALL=C sed -i 's/"checkpoint_fingerprint"/"checkpoint_fingerprinz"/; s/, compiler [^,"]/, compiler ?/' foreign/checkpoint.safetensors
+"$program" train "${endless[@]}" --output foreign --resume >foreign.txt 2>&1 &
+for _ in $(seq 100); do grep -q "resumed at step" foreign.txt && break; sleep 0.1; done
+kill -KILL $!
+wait $! 2>/dev/null
+grep -q "was written by another program (heed .*, compiler ?.*; this is heed .*): the run goes on, but not with the bits that it would have had" foreign.txt ||
+  fault "another build's checkpoint: $(cat foreign.txt)"
+grep -q "another program" resumed.txt && fault "the same program takes itself for another: $(cat resumed.txt)"
 cp whole/model.safetensors held/checkpoint.safetensors
 expect 2 "was it written by cifar10 train" "$program" train "${endless[@]}" --output held --resume
 cp stopped/checkpoint.safetensors held/ && : >held/log.jsonl

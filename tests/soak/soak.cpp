@@ -132,6 +132,7 @@ void keep_predicting(Run& run, int thread, const Net& model, const Tensor<float,
       continue;
     }
     Predictor predictor(model, x.shape());
+    if (thread % 4 == 1) predictor.freeze();
     Tensor<float, 2> y(predictor.output_shape());
     for (int again = 0; again < 10; ++again) {
       if (!predictor.predict(x, y.view())) run.fail("a Predictor refuses the shape that it was made for");

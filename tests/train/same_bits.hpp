@@ -81,6 +81,26 @@ inline void check_threads_and_backends(const std::vector<Training>& trainings) {
   }
 }
 
+/// Each training in a thread of a caller's parallel region, on each back end.
+inline void check_parallel_region([[maybe_unused]] const std::vector<Training>& trainings) {
+#if defined(_OPENMP)
+  std::vector<Outcome> expected, found(trainings.size());
+  for (const Training& training : trainings) expected.push_back(alone(training));
+  for_every_backend([&](heed::Backend backend) {
+    const int count = static_cast<int>(trainings.size());
+#pragma omp parallel for num_threads(3) schedule(dynamic, 1)
+    for (int i = 0; i < count; ++i) {
+      const heed::BackendScope scope(backend);  // a thread's own
+      found[static_cast<std::size_t>(i)] = trainings[static_cast<std::size_t>(i)].run();
+    }
+    for (std::size_t i = 0; i < trainings.size(); ++i) {
+      INFO(trainings[i].name << ", " << backend_name(backend));
+      CHECK((found[i] == expected[i]));
+    }
+  });
+#endif
+}
+
 /// Each example of x (N, ...) is seen as in the whole batch: in every slice of it, on one thread and on three, by the net and by a Predictor.
 template <class Net, class T, int Rank>
 void check_any_batch(const Net& net, const heed::Tensor<T, Rank>& x) {

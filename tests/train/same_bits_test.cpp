@@ -145,18 +145,7 @@ TEST_CASE("two models training at once in two threads are trained as each alone"
   });
 }
 
-#if defined(_OPENMP)
-TEST_CASE("training inside a caller's parallel region leaves the same bits") {
-  const Outcome expected[] = {alone(kTrainings[0]), alone(kTrainings[1]), alone(kTrainings[2])};
-  Outcome found[3];
-#pragma omp parallel for num_threads(3)
-  for (int i = 0; i < 3; ++i) found[i] = kTrainings[static_cast<std::size_t>(i)].run();
-  for (int i = 0; i < 3; ++i) {
-    INFO(kTrainings[static_cast<std::size_t>(i)].name);
-    CHECK((found[i] == expected[i]));
-  }
-}
-#endif
+TEST_CASE("training inside a caller's parallel region leaves the same bits") { check_parallel_region(kTrainings); }
 
 TEST_CASE("one image is seen alike alone, in a batch of any size and anywhere in it") { check_any_batch(image_net(), images()); }
 
