@@ -123,7 +123,7 @@ TEST_CASE("a loss that is not finite ends training with a sentence") {
   CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the loss is nan at step 0"));
 }
 
-TEST_CASE("a gradient of the loss that is not finite: an AnomalyScope names the loss, else the first weight that it reaches is named") {
+TEST_CASE("a gradient of the loss that is not finite: an AnomalyScope names the loss, else the weight that it reaches first is named") {
   const auto loss = [](const auto& logits, const auto&, Tensor<float, 2>& d_logits) {
     d_logits.resize(logits.shape());
     d_logits[3] = std::numeric_limits<float>::quiet_NaN();
@@ -133,7 +133,7 @@ TEST_CASE("a gradient of the loss that is not finite: an AnomalyScope names the 
   AdamW<float> optimizer(named_parameters(net));
   Trainer trainer(net, loss, optimizer);
   const Tensor<float, 4> images({2, 32, 32, 3});
-  CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the gradient of first.weight is nan"));
+  CHECK_THROWS_WITH(trainer.step(images, std::vector<int>{1, 2}), contains("Trainer: the gradient of head.bias is nan"));
   const AnomalyScope scope;
   CHECK_THROWS_WITH(
       trainer.step(images, std::vector<int>{1, 2}), "Trainer: the loss gives a gradient that is nan at element 3 of 2x10, at step 0");

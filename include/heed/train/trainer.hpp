@@ -112,7 +112,8 @@ class Trainer {
 
   /// One step on one batch. `x` is anything that the model takes. Throws AnomalyError when the loss, a gradient or the sum of the gradients' squares is not a finite
   /// number, and then has changed no weight (running statistics and gradients it has). Of a loss the sentence begins with the first layer that gave such a number,
-  /// for which forward runs once more under an AnomalyScope. Of a gradient it names the parameter, and under an AnomalyScope of the caller's the layer that gave it.
+  /// for which forward runs once more under an AnomalyScope. Of a gradient it names the parameter, the last of the model that has such a one,
+  /// and under an AnomalyScope of the caller's the layer that gave it.
   template <class X, class Labels>
   StepReport step(const X& x, const Labels& labels) {
     StepReport report{.step = step_, .images = counted_labels(loss_, labels), .learning_rate_factor = schedule_(step_)};
@@ -266,7 +267,9 @@ class Trainer {
   /// The norm of the gradients is not finite: one of them is not, or (in double) they are so large that the sum of their squares is not. Clipping would make them
   /// zeros, and an optimiser's mean of squares would stay infinite.
   [[noreturn]] void report_gradient() const {
-    for (const auto& [name, parameter] : parameters_) {
+    // In the order of backward: the first that is found is the nearest to the cause.
+    for (auto entry = parameters_.rbegin(); entry != parameters_.rend(); ++entry) {
+      const auto& [name, parameter] = *entry;
       if (parameter->frozen() || !parameter->has_gradient()) continue;
       const Index place = first_anomaly(parameter->gradient(), parameter->size());
       if (place >= 0)
