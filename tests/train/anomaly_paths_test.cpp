@@ -221,7 +221,8 @@ TEST_CASE("training stops before a gradient that is no number reaches a weight")
     CHECK(run(Spoiler::nothing, most) == "");
     CHECK_THAT(run(Spoiler::weight_gradient, most),
         contains("Trainer: the gradient of body.branch.1.1.weight is inf at element 2 of 3, at step 12; "));
-    CHECK_THAT(run(Spoiler::input_gradient, most), contains("Trainer: the gradient of body.branch.1.0.bias is -inf at element 2 of 6, at step 12; "));
+    CHECK_THAT(run(Spoiler::input_gradient, most),
+        contains("Trainer: the gradient of body.branch.1.0.bias is -inf at element 2 of 6, at step 12; "));
     CHECK(run(Spoiler::output, most) ==
           "body.branch.1.1: forward gives nan at element 4 of 4x6; what it was given was finite, at step 12. Trainer: the loss is nan at "
           "step 12; "
