@@ -12,7 +12,11 @@ install(EXPORT heed-targets NAMESPACE heed:: DESTINATION "${package_dir}")
 
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/heed-config.cmake.in" "${PROJECT_BINARY_DIR}/heed-config.cmake"
   INSTALL_DESTINATION "${package_dir}" NO_SET_AND_CHECK_MACRO)
-write_basic_package_version_file("${PROJECT_BINARY_DIR}/heed-config-version.cmake" COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+set(compatible SameMajorVersion)
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  set(compatible SameMinorVersion)  # docs/CONTRIBUTING.md, "Versions and releases"
+endif()
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/heed-config-version.cmake" COMPATIBILITY ${compatible} ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/heed-config.cmake" "${PROJECT_BINARY_DIR}/heed-config-version.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/heed_options.cmake" "${PROJECT_SOURCE_DIR}/cmake/heed_compiled.cmake" DESTINATION "${package_dir}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/cmake/compiled" DESTINATION "${package_dir}")

@@ -120,7 +120,7 @@ def build_consumer(folder, where, builds):
         # Nothing of heed's own came along: no target but the project's (and the kernels, which are built when asked for), no warnings, no -march.
         for reply in (build / ".cmake" / "api" / "v1" / "reply").glob("target-*.json"):
             target = json.loads(reply.read_text())
-            if target["name"].startswith("heed_") and target["name"] != "heed_compiled" or target["name"] in ("cifar10", "single_include"):
+            if target["name"].startswith("heed_") and target["name"] != "heed_compiled" or target["name"] in ("cifar10", "single_include", "reference", "embed", "quick_start"):
                 sys.exit(f"heed brought its target {target['name']} into the project")
             for group in target.get("compileGroups", []):
                 for fragment in group.get("compileCommandFragments", []):
@@ -146,10 +146,11 @@ def include_path(folder):
     """Two include folders, in the standards and at the levels of optimisation that people use. Kernels of all instruction sets, which cost the compiler three times
     as much as those of one, are compiled once."""
     one = "-DHEED_ONE_ISA"
+    standards = [flag for flag in compiler if not flag.startswith("-std=")]
+    run(*standards, "-std=c++2b", "-fsyntax-only", "-x", "c++", tree.ROOT / "include" / "heed" / "all.hpp")
     native = ["-march=native"] if "-march" not in " ".join(compiler) and takes("-march=native") else []
     for flags in (["-std=c++20", "-O0", one], ["-std=c++20", "-O2", one, *native], ["-std=c++2b", "-O1"], ["-std=c++2b", "-O3", "-DHEED_NO_SIMD"]):
-        command = [flag for flag in compiler if not flag.startswith("-std=")]
-        run(*command, *flags, CONSUMER / "net.cpp", "-o", folder / "consumer")
+        run(*standards, *flags, CONSUMER / "net.cpp", "-o", folder / "consumer")
         print(*flags, "--", run(folder / "consumer").strip())
         if one in flags and shutil.which("nm"):
             kernels = sorted(set(re.findall(r"\brun_(avx512|avx2|other)<", run("nm", "-C", folder / "consumer"))))
