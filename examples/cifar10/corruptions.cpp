@@ -52,7 +52,7 @@ Json json_of(const std::string& path, const StoredModel& model, const heed::Robu
   for (std::size_t k = 0; k < robustness.corruptions().size(); ++k)
     for (int severity = 1; severity <= heed::kSeverities; ++severity)
       corruptions[std::string(heed::corruption_name(robustness.corruptions()[k]))].push_back(robustness.accuracy(k, severity));
-  return {{"model", path}, {"net", model.options.net}, {"attention", model.options.attention},
+  return {{"model", path}, {"kind", words_of(model.options)}, {"net", model.options.net}, {"attention", model.options.attention},
       {"weights_hash", heed::weights_hash(model.net)}, {"clean_accuracy", robustness.clean_accuracy()}, {"accuracy", corruptions}};
 }
 

@@ -36,6 +36,8 @@ int evaluate(const EvaluateOptions& options) {
   const std::string& path = options.models.front();
   heed::require(options.corruptions || options.models.size() == 1, "evaluate: ", options.models.size(),
       " models are named, expected one; several of them, one a seed, go with --corruptions");
+  heed::require(options.output.empty() || options.corruptions || options.deletion, "--output ", options.output,
+      ": expected --corruptions or --deletion with it; --logits writes what the net says about every image");
   std::vector<std::string> read = data_files(options.data);
   for (const auto* paths : {&options.models, &options.against}) read.insert(read.end(), paths->begin(), paths->end());
   program::check_output(options.logits, "--logits", options.overwrite, read);

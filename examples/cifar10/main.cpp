@@ -130,11 +130,11 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateOptions& o) {
           "With --corruptions: as many models to compare with, such as those of the same seeds with --attention none")
       ->needs(corruptions)
       ->type_name("MODEL...");
-  CLI::Option* deletion = command->add_flag(
-      "--deletion", o.deletion, "Judge with a fifth of each image blanked: where attention says it matters most, at random, and least");
+  CLI::Option* deletion = command->add_flag("--deletion", o.deletion,
+      "Judge with the pixels of a fifth of the tokens blanked: where attention says they matter most, at random, and least");
   add_whole(command, "--images", o.images, 1, "Judge by the first N test images (all; with --corruptions or --deletion 2000)")
       ->type_name("N");
-  command->add_option("--output", o.output, "With --corruptions: write all figures")->needs(corruptions)->type_name("OUT.json");
+  command->add_option("--output", o.output, "With --corruptions or --deletion: write all figures")->type_name("OUT.json");
   command->add_flag("--overwrite", o.overwrite, "Replace the file of --logits or --output that is there");
   for (CLI::Option* other : {logits, deletion}) corruptions->excludes(other);
   for (CLI::Option* other : {logits, views}) deletion->excludes(other);
@@ -160,10 +160,16 @@ void add_predict(CLI::App& app, cifar10::PredictOptions& o) {
   CLI::Option* overlay = command->add_option("--overlay", o.overlay, "Write a PNG that shows where the model looked")->type_name("OUT.png");
   command
       ->add_option("--show", o.shown,
-          "In the overlay: the attention that each token receives, or its relevance: what it did for the class that was named")
+          "In the overlay: the attention that each token receives, the same of each head, through all blocks (rollout), or its relevance: "
+          "what it did for a class")
       ->needs(overlay)
-      ->check(CLI::IsMember({"received", "relevance"}))
+      ->check(CLI::IsMember({"received", "heads", "rollout", "relevance"}))
       ->capture_default_str();
+  command->add_option("--class", o.for_class, "Of relevance: for this class, whatever the net names")->needs(overlay)->type_name("NAME");
+  command->add_option("--token", o.token, "Of the others: what this token takes, not the mean of all; from 1 1, top left")
+      ->needs(overlay)
+      ->expected(2)
+      ->type_name("ROW COLUMN");
   command->add_flag("--overwrite", o.overwrite, "Replace the overlay that is there")->needs(overlay);
   add_threads(command, o.threads);
 }

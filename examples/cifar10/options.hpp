@@ -145,7 +145,9 @@ struct PredictOptions {
   std::vector<std::string> images;
   std::string overlay;  ///< a PNG to write; empty: none
   bool overwrite = false;
-  std::string shown = "received";  ///< or "relevance": what it shows
+  std::string shown = "received";  ///< or "heads", "rollout", "relevance": what it shows
+  std::string for_class;           ///< relevance for it; empty: for the class that is named
+  std::vector<Index> token;        ///< row and column, from 1: what this one takes; empty: the mean of all
   int threads = 0;
 };
 

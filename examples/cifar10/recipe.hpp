@@ -65,6 +65,9 @@ inline TrainOptions options_of_run(TrainOptions options, std::string_view net) {
   return options;
 }
 
+/// Counts changes of what a run computes that no option tells. 2: batch norm's running statistics keep 0.9 of their old value a step (before: 0.6).
+inline constexpr int kRecipeRevision = 2;
+
 /// All that changes what a run computes but net, attention, seed and data, as its log says it.
 inline Json recipe_words(const TrainOptions& options) {
   const Rates main = main_rates(options), attention = attention_rates(options);
@@ -74,7 +77,7 @@ inline Json recipe_words(const TrainOptions& options) {
       {"average", options.average}, {"translate", options.translate}, {"cutout", options.cutout}, {"convolution", options.convolution},
       {"validation", options.validation}, {"train_images", options.train_images}, {"attention_blocks", options.net.attention_blocks},
       {"attention_after", options.net.attention_after}, {"feed_forward", options.net.feed_forward},
-      {"relative_bias", options.net.relative_bias}, {"logit_scale", options.net.logit_scale}};
+      {"relative_bias", options.net.relative_bias}, {"logit_scale", options.net.logit_scale}, {"recipe_revision", kRecipeRevision}};
 }
 
 /// All that runs must have in common to be compared, as their logs say it: the recipe and the data.

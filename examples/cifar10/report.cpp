@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures of a run, at most
-constexpr std::size_t kPictureBytes = 2400000;        // which all runs share: the page stays below 3 MB
-constexpr Index kEntropyImages = 500;
+// Which all runs share. With the page itself, and what a run has beside pictures, it stays below 3 MB.
+constexpr std::size_t kPictureBytes = 2850000, kRunBytes = 6000, kEpochBytes = 350;
+constexpr Index kEntropyImages = 500, kEntropyBatch = 50;  // weights of 225 tokens and 8 heads are 1.6 MB an image
 
 std::string base64(std::string_view bytes) {
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -105,10 +107,14 @@ Json heads_of(StoredModel& model, const heed::ImageDataset& images) {
   Json result = Json::array();
   if (model.options.attention != "full") return result;
   const heed::ImageDataset some = images.first(std::min(kEntropyImages, images.size()));
-  heed::Batches<float> batches(some, {.batch_size = kEntropyImages, .prefetch = false, .normalization = model.normalization});
-  const heed::Tensor<float, 2> entropy =
-      heed::attention_entropy<float>(heed::capture_attention(model.net, batches.next()->images).front().weights);
-  for (Index h = 0; h < entropy.features(); ++h) result.push_back(std::exp(entropy.matrix().col(h).mean()));
+  heed::Batches<float> batches(some, {.batch_size = kEntropyBatch, .prefetch = false, .normalization = model.normalization});
+  Eigen::VectorXd sums;
+  for (const heed::Batch<float>& batch : batches.epoch(0)) {
+    const heed::Tensor<float, 2> entropy = heed::attention_entropy<float>(heed::capture_attention(model.net, batch.images).front().weights);
+    if (sums.size() == 0) sums = Eigen::VectorXd::Zero(entropy.features());
+    sums += entropy.matrix().cast<double>().colwise().sum().transpose();
+  }
+  for (const double sum : sums) result.push_back(std::exp(sum / static_cast<double>(some.size())));
   return result;
 }
 
@@ -168,7 +174,27 @@ Json seen(StoredModel& model, const heed::ImageDataset& images, std::size_t byte
 
 std::string model_path(const std::string& folder) { return (fs::path(folder) / "model.safetensors").string(); }
 
-Json run_of(const std::string& folder, const DataSource& data, std::size_t picture_bytes) {
+/// The folders' own names, and the paths as they were given where two have the same.
+std::vector<std::string> names_of(const std::vector<std::string>& folders) {
+  std::vector<std::string> names;
+  for (const std::string& folder : folders) {
+    const fs::path path = fs::path(folder).lexically_normal();
+    names.push_back((path.has_filename() ? path : path.parent_path()).filename().string());
+  }
+  std::vector<std::string> result = names;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (std::count(names.begin(), names.end(), names[i]) > 1) result[i] = folders[i];
+  return result;
+}
+
+/// How many bytes the pictures of each run may have.
+std::size_t picture_bytes_of(const std::vector<std::string>& folders) {
+  std::size_t others = kReportPage.size();
+  for (const std::string& folder : folders) others += kRunBytes + kEpochBytes * records_of(folder).size();
+  return others < kPictureBytes ? (kPictureBytes - others) / folders.size() : 0;
+}
+
+Json run_of(const std::string& folder, const std::string& name, const DataSource& data, std::size_t picture_bytes) {
   const std::string path = model_path(folder);
   StoredModel model = load(path);
   require_own_data(model, path, data);
@@ -180,11 +206,9 @@ Json run_of(const std::string& folder, const DataSource& data, std::size_t pictu
     if (record["event"] == "epoch") epochs.push_back(record);
     if (record["event"] == "result") result = record;
   }
-  const fs::path name = fs::path(folder).lexically_normal();
-  return {{"name", (name.has_filename() ? name : name.parent_path()).filename().string()}, {"net", model.options.net},
-      {"attention", model.options.attention}, {"seed", start.value("seed", Json())}, {"parameters", start.value("parameters", Json(0))},
-      {"recipe", compared_words(start)}, {"epochs", std::move(epochs)}, {"result", std::move(result)},
-      {"seen", seen(model, data.images.test, picture_bytes)}};
+  return {{"name", name}, {"net", model.options.net}, {"attention", model.options.attention}, {"seed", start.value("seed", Json())},
+      {"parameters", start.value("parameters", Json(0))}, {"recipe", compared_words(start)}, {"epochs", std::move(epochs)},
+      {"result", std::move(result)}, {"seen", seen(model, data.images.test, picture_bytes)}};
 }
 
 }  // namespace
@@ -201,19 +225,25 @@ int report(const ReportOptions& options) {
   const DataSource data = find_data(options.data);
   Json all = {{"dataset", data.name()}, {"generated", data.generated}, {"classes", class_names(data.images.test)}, {"runs", Json::array()},
       {"robustness", Json::array()}, {"comparisons", Json::array()}};
+  std::set<std::string> hashes;  // of models that are there: a file names those of both sides, and several files may share one side
   for (const std::string& path : options.robustness) {
     RobustnessFile file = robustness_in(heed::read_file(path), path);
+    if (all["judged"].is_null()) all["judged"] = file.images;
+    heed::require<heed::FileError>(file.images == all["judged"], path, ": the figures are of ", file.images.dump(), ", those of ",
+        options.robustness.front(), " of ", all["judged"].dump(), "; expected one set of images");
     if (!file.comparison.is_null()) {
-      const auto side = [](const Json& model) { return Json{{"net", model["net"]}, {"attention", model["attention"]}}; };
-      file.comparison["sides"] = {side(file.models.front()), side(file.models.back())};
+      file.comparison["sides"] = {file.models.front()["kind"], file.models.back()["kind"]};
       all["comparisons"].push_back(std::move(file.comparison));
     }
-    for (Json& model : file.models) all["robustness"].push_back(std::move(model));
+    for (Json& model : file.models)
+      if (hashes.insert(model["weights_hash"].get<std::string>()).second) all["robustness"].push_back(std::move(model));
   }
-  for (const std::string& folder : options.runs) {
-    fmt::print("{}\n", folder);
+  const std::vector<std::string> names = names_of(options.runs);
+  const std::size_t picture_bytes = picture_bytes_of(options.runs);
+  for (std::size_t i = 0; i < options.runs.size(); ++i) {
+    fmt::print("{}\n", options.runs[i]);
     std::fflush(stdout);
-    all["runs"].push_back(run_of(folder, data, kPictureBytes / options.runs.size()));
+    all["runs"].push_back(run_of(options.runs[i], names[i], data, picture_bytes));
   }
 
   std::vector<FinishedRun> finished;

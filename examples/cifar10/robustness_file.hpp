@@ -17,7 +17,9 @@ inline constexpr const char* kInterval[] = {"value", "low", "high"};  // null wh
 
 /// What `evaluate --corruptions --output` wrote.
 struct RobustnessFile {
-  Json models;  ///< each with "net", "attention", "clean_accuracy" and, under "accuracy", a number for every severity of every corruption
+  Json images;  ///< what they were judged by: "dataset", and how many "images" in how many "views"
+  Json
+      models;  ///< each with "kind", "net", "attention", "weights_hash", "clean_accuracy" and, under "accuracy", a number for every severity of every corruption
   Json
       comparison;  ///< of the first half of the models with the others: "ce", "relative_ce" (of every corruption), "mean_ce", "mean_relative_ce"; null without --against
 };
@@ -34,9 +36,12 @@ inline RobustnessFile robustness_in(std::string_view text, const std::string& pa
     Json file = program::read_json(text, path);
     program::member(file, "models", some, "an array of models", path);
     std::size_t number = 0;
-    for (const Json& model : file["models"]) {
+    for (Json& model : file["models"]) {
       const std::string where = heed::text(path, ": model ", ++number);
-      for (const char* key : {"net", "attention"}) program::word_member(model, key, where);
+      for (const char* key : {"net", "attention", "weights_hash"}) program::word_member(model, key, where);
+      if (!model.contains("kind"))  // of an earlier version
+        model["kind"] = heed::text(model["net"].get<std::string>(), " with attention ", model["attention"].get<std::string>());
+      program::word_member(model, "kind", where);
       program::number_member(model, "clean_accuracy", where);
       const Json& accuracy = program::member(model, "accuracy", object, "an object", where);
       for (const heed::Corruption kind : heed::all_corruptions())
@@ -46,6 +51,8 @@ inline RobustnessFile robustness_in(std::string_view text, const std::string& pa
           " corruptions under \"accuracy\", found ", accuracy.size());
     }
     RobustnessFile result;
+    result.images["dataset"] = program::word_member(file, "dataset", path);
+    for (const char* key : {"images", "views"}) result.images[key] = program::number_member(file, key, path);
     if (file.contains("ce")) {
       const auto interval = [](const Json& value) {
         return value.is_object() && std::all_of(std::begin(kInterval), std::end(kInterval), [&](const char* key) {

@@ -16,17 +16,36 @@ inline heed::TokenGrid token_grid(const NetOptions& options) {
   return {(step + 1) / 2 / 32, step / 32};
 }
 
-/// Of normalised images, (images, side, side): the attention that each token of the first attention block receives, or with `classes`, one an image, its
-/// relevance for them. Throws FileError for the model of a file `path` that does not attend.
-inline heed::Tensor<float, 3> token_scores(
-    StoredModel& model, const std::string& path, const heed::Tensor<float, 4>& images, std::span<const int> classes = {}) {
+/// Throws FileError for the model of a file `path` that does not attend.
+inline void require_attention(const StoredModel& model, const std::string& path) {
   heed::require<heed::FileError>(model.options.attention == "full", path,
       ": the model has no attention to show (it was trained with --attention ", model.options.attention, ")");
-  const heed::Tensor<float, 2> scores =
-      classes.empty() ? heed::attention_received<float>(heed::capture_attention(model.net, images).front().weights)
-                      : heed::attention_relevance(heed::capture_attention_gradients(model.net, images, classes).front());
+}
+
+/// The relevance of each token of the first attention block for `classes`, one an image, of normalised images: (images, side, side). Throws FileError for the model
+/// of a file `path` that does not attend.
+inline heed::Tensor<float, 3> relevance_maps(
+    StoredModel& model, const std::string& path, const heed::Tensor<float, 4>& images, std::span<const int> classes) {
+  require_attention(model, path);
+  const heed::Tensor<float, 2> scores = heed::attention_relevance(heed::capture_attention_gradients(model.net, images, classes).front());
   const Index side = map_side(model.options);
   return heed::Tensor<float, 3>(heed::TensorView<const float, 3>(scores.data(), {scores.size(0), side, side}));
+}
+
+/// What tokens take from each other, as maps over those that give: `weights` are `maps` times as many rows of `side` x `side` numbers, of each of that many tokens in
+/// turn. A map is the mean of its rows, or of those of the token `from` alone (-1: of all).
+inline heed::Tensor<float, 3> maps_of_rows(const float* weights, Index size, Index maps, Index side, Index from = -1) {
+  const Index tokens = side * side, rows = size / tokens / maps;
+  heed::Tensor<float, 3> result({maps, side, side});
+  for (Index map = 0; map < maps; ++map) {
+    float* to = result.data() + map * tokens;
+    for (Index row = 0; row < rows; ++row)
+      if (from < 0 || row % tokens == from)
+        for (Index token = 0; token < tokens; ++token) to[token] += weights[(map * rows + row) * tokens + token];
+  }
+  const float count = static_cast<float>(from < 0 ? rows : rows / tokens);
+  for (Index i = 0; i < result.size(); ++i) result[i] /= count;
+  return result;
 }
 
 /// The classes that the net names.

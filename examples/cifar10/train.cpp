@@ -21,6 +21,7 @@
 #include <heed/train/trainer.hpp>
 
 #include "../program/interrupt.hpp"
+#include "../program/judged_after.hpp"
 #include "../program/progress.hpp"
 #include "../program/ranks.hpp"
 #include "../program/run_folder.hpp"
@@ -243,10 +244,9 @@ class Run {
         "the ranks have different weights after epoch ", report.epoch + 1, "; do all run the same program?");
     if (!folder_.writes()) return true;
     const Result weights(*this);
-    const heed::Evaluation result = look_at(judged(), 1).front();
+    const heed::Evaluation result =
+        program::judged_after(report.epoch + 1, heed::text("the ", judged_name(), " images"), [&] { return look_at(judged(), 1).front(); });
     if (InterruptScope::requested()) return false;
-    heed::require<heed::AnomalyError>(std::isfinite(result.loss), "the loss of the ", judged_name(), " images is ", result.loss,
-        " after epoch ", report.epoch + 1, "; a smaller --learning-rate may help");
     keep();  // what ends the program from outside costs an epoch at most
     fmt::print("epoch {:>2}/{}  loss {:.4f}  training accuracy {:.2f} %  {} accuracy {:.2f} %  {:.0f} images/s  {}\n", report.epoch + 1,
         options_.epochs, report.loss(), 100 * report.accuracy(), judged_name(), 100 * result.accuracy, report.images_per_second(),

@@ -14,6 +14,7 @@
 #include <heed/train/trainer.hpp>
 
 #include "../program/interrupt.hpp"
+#include "../program/judged_after.hpp"
 #include "../program/progress.hpp"
 #include "../program/run_folder.hpp"
 #include "../program/threads.hpp"
@@ -110,9 +111,8 @@ int train(const TrainOptions& options) {
       nlohmann::ordered_json record{{"event", "epoch"}, {"epoch", epoch + 1}, {"training_loss", report.loss()},
           {"training_accuracy", report.accuracy()}, {"train_seconds", seconds()}};
       if (held_out.size() > 0) {
-        judged = heed::evaluate(model.net, held_out, {.normalization = model.normalization});
-        heed::require<heed::AnomalyError>(std::isfinite(judged.loss), "the loss of the held-out pictures is ", judged.loss, " after epoch ",
-            epoch + 1, "; a smaller --learning-rate may help");
+        judged = program::judged_after(epoch + 1, "the held-out pictures",
+            [&] { return heed::evaluate(model.net, held_out, {.normalization = model.normalization}); });
         record["loss"] = judged.loss, record["accuracy"] = judged.accuracy;
       }
       keep();  // what ends the program from outside costs an epoch at most

@@ -61,7 +61,7 @@ expect 2 "learning rate" "$program" train --net article --epochs 1 --batch-size 
 [[ $(hash_of run) == "$(hash_of again)" ]] || fault "a failed run took the place of a good one: $(tail -n 1 run/log.jsonl)"
 # So does it where the last step alone spoils the weights.
 model=$(cksum <run/model.safetensors)
-expect 2 "after epoch 1; a smaller --learning-rate may help" "$program" train --net article --epochs 1 --batch-size 320 --data part --output run --overwrite \
+expect 2 "the test images cannot be judged after epoch 1, a smaller --learning-rate may help: evaluate: the loss of the images 0 to 49 is nan" "$program" train --net article --epochs 1 --batch-size 320 --data part --output run --overwrite \
   --learning-rate 1e14
 [[ $(cksum <run/model.safetensors) == "$model" ]] || fault "weights that are no numbers took the place of good ones"
 grep -q '"event":"failed"' run/log.jsonl.new || fault "the failed run left no word: $(ls run)"
@@ -157,7 +157,11 @@ expect 0 "all figures: said.json" "$program" evaluate $'run\xe9/model.safetensor
 expect 0 "the page: said.html" "$program" report $'run\xe9' --data part --output said.html
 rm -r $'caf\xe9' $'run\xe9' said.json said.html
 expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
-expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20
+expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20 --output deletion.json
+for words in '"kind": "article with attention full"' '"images": 20' '"deleted": 9' '"random": 0' '"relevance": {' '"received": {' '"middle": {' "$(hash_of run | cut -d\" -f4)"; do
+  grep -qF -- "$words" deletion.json || fault "deletion.json does not hold $words: $(cat deletion.json)"
+done
+expect 2 "expected --corruptions or --deletion with it" "$program" evaluate run/model.safetensors --data part --output other.json
 expect 0 "article with attention full (run/model.safetensors, other/model.safetensors), mean: " "$program" evaluate run/model.safetensors \
   other/model.safetensors --data part --corruptions --images 9 --against again/model.safetensors other/model.safetensors
 expect 0 "the page: page.html" "$program" report run arm-none --robustness figures.json --data part --output page.html
@@ -165,6 +169,19 @@ for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' 
   grep -q "$words" page.html || fault "page.html does not hold $words"
 done
 grep -qE 'src="?https?:|href="?https?:|@DATA@|@REPORT' page.html && fault "the page needs other files"
+# A model that two files name counts once; figures of other images are not put beside these; runs of one name are called by their paths.
+expect 0 "the page: twice.html" "$program" report run --robustness figures.json figures.json --data part --output twice.html
+[[ $(grep -o '"clean_accuracy"' twice.html | wc -l) == "$(grep -o '"clean_accuracy"' page.html | wc -l)" ]] || fault "a model of two files is counted twice"
+expect 0 "all figures: few.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 9 --output few.json
+expect 2 "few.json: the figures are of" "$program" report run --robustness figures.json few.json --data part --output other.html
+mkdir inner && cp -r run inner/
+expect 0 "the page: named.html" "$program" report run inner/run --data part --output named.html
+grep -q '"name":"inner/run"' named.html || fault "two runs of one name: $(grep -o '"name":"[^"]*"' named.html | tr '\n' ' ')"
+# A run of another revision of the recipe is no part of a study.
+sed 's/"recipe_revision":[0-9]*/"recipe_revision":1/' run/log.jsonl >inner/run/log.jsonl
+mkdir older && cp -r inner/run older/article-full-3
+expect 2 "was made with recipe_revision 1, the study asks for" "$program" study --net article --attention full --seeds 4 --epochs 2 --batch-size 32 --data part --output older
+rm -r inner older twice.html named.html few.json
 # Runs of two recipes are not compared.
 expect 0 "the page: mixed.html" "$program" report run again arm-none --data part --output mixed.html
 for words in '"arms":\[{"net":"article","attention":"full","n":1' "run is left out: again has the same net, attention and seed, and comes later." "arm-none is left out: it was made with epochs 1, run with 2."; do
@@ -178,10 +195,23 @@ expect 0 "%" "$program" predict run/model.safetensors picture.ppm picture.ppm --
 [[ $(head -c 8 seen.png | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fault "the overlay is no PNG"
 [[ $(grep -c "%" <<<"$output") == 2 ]] || fault "one line a picture: $output"
 expect 0 "where the model looked: seen.png" "$program" predict run/model.safetensors picture.ppm --overlay seen.png --overwrite
-for what in received relevance; do
-  expect 0 "where the model looked: $what.png" "$program" predict run/model.safetensors picture.ppm --overlay "$what.png" --show "$what"
+looks() {  # NAME OPTION...: the overlay NAME.png
+  expect 0 "where the model looked: $1.png" "$program" predict run/model.safetensors picture.ppm --overlay "$1.png" "${@:2}"
+}
+for what in received heads rollout relevance; do looks "$what" --show "$what"; done
+mapfile -t classes <part/batches.meta.txt
+for class in 3 6; do looks "relevance-$class" --show relevance --class "${classes[$class]}"; done
+for token in "1 1" "7 7"; do looks "token-${token% *}" --token $token; done
+looks rollout-token --show rollout --token 7 7
+shown=(received heads rollout relevance relevance-3 relevance-6 token-1 token-7 rollout-token)
+for one in "${shown[@]}"; do
+  for other in "${shown[@]}"; do [[ $one == "$other" ]] || ! cmp -s "$one.png" "$other.png" || fault "$one shows what $other shows"; done
 done
-cmp -s received.png relevance.png && fault "attention received is not relevance"
+expect 2 "--class fish: expected one of " "$program" predict run/model.safetensors picture.ppm --overlay other.png --show relevance --class fish
+expect 2 "expected --show relevance" "$program" predict run/model.safetensors picture.ppm --overlay other.png --class "${classes[3]}"
+expect 2 "--token 8 1: the model has 7 x 7 tokens; expected 1 1 to 7 7" "$program" predict run/model.safetensors picture.ppm --overlay other.png --token 8 1
+expect 2 "relevance is that of all tokens" "$program" predict run/model.safetensors picture.ppm --overlay other.png --show relevance --token 1 1
+[[ ! -e other.png ]] || fault "a refused overlay was written"
 
 # Steps take the place of others, each file of them, if that is asked for alone.
 expect 0 "written to made" "$program" export made --net article --steps 2 --batch-size 8 --data part --each-step

@@ -10,7 +10,8 @@ using cifar10::Json, cifar10::robustness_in;
 namespace {
 
 Json model(const char* attention) {
-  Json result{{"net", "demo"}, {"attention", attention}, {"clean_accuracy", 0.9}, {"accuracy", Json::object()}};
+  Json result{{"kind", heed::text("demo with attention ", attention, " (2 blocks)")}, {"net", "demo"}, {"attention", attention},
+      {"weights_hash", attention}, {"clean_accuracy", 0.9}, {"accuracy", Json::object()}};
   for (const heed::Corruption kind : heed::all_corruptions())
     result["accuracy"][std::string(heed::corruption_name(kind))] = std::vector<double>(heed::kSeverities, 0.5);
   return result;
@@ -38,15 +39,24 @@ const std::string kCure = "; expected what cifar10 evaluate --corruptions --outp
 
 TEST_CASE("the models of a file of corruptions") {
   const Json models{model("full"), model("none")};
-  const auto file = robustness_in(Json{{"images", 9}, {"models", models}}.dump(2), "figures.json");
+  Json all{{"dataset", "cifar10"}, {"images", 9}, {"views", 2}, {"models", models}};
+  const auto file = robustness_in(all.dump(2), "figures.json");
   CHECK(file.models == models);
+  CHECK(file.images == Json{{"dataset", "cifar10"}, {"images", 9}, {"views", 2}});
   CHECK(file.comparison.is_null());
+  all["models"][1].erase("kind");  // of an earlier version
+  CHECK(robustness_in(all.dump(), "figures.json").models[1]["kind"] == "demo with attention none");
+  for (const char* key : {"dataset", "images", "views"}) {
+    Json changed = all;
+    changed.erase(key);
+    CHECK(refusal(changed.dump()).find(heed::text("figures.json: expected \"", key, '"')) == 0);
+  }
 }
 
 TEST_CASE("the comparison of a file of corruptions") {
   const Json interval{{"value", 0.8}, {"low", 0.7}, {"high", 0.9}};
-  Json all{{"models", {model("full"), model("none")}}, {"ce", Json::object()}, {"relative_ce", Json::object()}, {"mean_ce", interval},
-      {"mean_relative_ce", interval}};
+  Json all{{"dataset", "cifar10"}, {"images", 9}, {"views", 1}, {"models", {model("full"), model("none")}}, {"ce", Json::object()},
+      {"relative_ce", Json::object()}, {"mean_ce", interval}, {"mean_relative_ce", interval}};
   for (const heed::Corruption kind : heed::all_corruptions())
     for (const char* key : {"ce", "relative_ce"}) all[key][std::string(heed::corruption_name(kind))] = interval;
   const auto file = robustness_in(all.dump(), "figures.json");
@@ -78,7 +88,7 @@ TEST_CASE("a file without what the page shows of corruptions is refused, with fi
   CHECK(refusal("{\"models\":[3]}") == "figures.json: model 1: expected \"net\" to be a string, found nothing" + kCure);
   CHECK(refusal("[]") == "figures.json: expected \"models\" to be an array of models, found nothing" + kCure);
   CHECK(refusal("{\"models\":") == "figures.json: at offset 10: expected a value, found the end of the text" + kCure);
-  for (const char* key : {"net", "attention", "clean_accuracy", "accuracy"})
+  for (const char* key : {"net", "attention", "weights_hash", "clean_accuracy", "accuracy"})
     CHECK(refusal_of_changed([&](Json& m) { m.erase(key); }).find(heed::text("model 2: expected \"", key, '"')) != std::string::npos);
   CHECK(refusal_of_changed([](Json& m) { m["accuracy"].erase("contrast"); }) ==
         "figures.json: model 2: accuracy: expected \"contrast\" to be an array of 5 numbers, found nothing" + kCure);
