@@ -18,11 +18,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (const char* measure : cifar10::kMeasures) fuzz::demand(arm.accuracy(measure).count >= 1);
   });
   fuzz::refused_or_read_within(kFactor, size, [&] {
-    const auto [models, comparison] = cifar10::robustness_in(text, "input");
-    fuzz::demand(!models.empty());
+    const auto [images, models, comparison] = cifar10::robustness_in(text, "input");
+    fuzz::demand(!models.empty() && images.at("dataset").is_string() && images.at("views").is_number());
     if (!comparison.is_null())
       for (const char* key : cifar10::kInterval) fuzz::demand(!comparison.at("relative_ce").at("contrast").at(key).is_structured());
     for (const cifar10::Json& model : models) {
+      fuzz::demand(model.at("kind").is_string() && model.at("weights_hash").is_string());
       fuzz::demand(model.at("clean_accuracy").is_number() && model.at("accuracy").size() == heed::kCorruptions);
       for (const auto& [kind, severities] : model.at("accuracy").items())
         for (const cifar10::Json& accuracy : severities) fuzz::demand(accuracy.is_number());
