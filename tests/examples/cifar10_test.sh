@@ -172,7 +172,7 @@ grep -qE 'src="?https?:|href="?https?:|@DATA@|@REPORT' page.html && fault "the p
 # A model that two files name counts once; figures of other images are not put beside these; runs of one name are called by their paths.
 expect 0 "the page: twice.html" "$program" report run --robustness figures.json figures.json --data part --output twice.html
 [[ $(grep -o '"clean_accuracy"' twice.html | wc -l) == "$(grep -o '"clean_accuracy"' page.html | wc -l)" ]] || fault "a model of two files is counted twice"
-expect 0 "all figures: few.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 9 --output few.json
+expect 0 "all figures: few.json" "$program" evaluate run/model.safetensors --data part --corruptions --images 8 --output few.json
 expect 2 "few.json: the figures are of" "$program" report run --robustness figures.json few.json --data part --output other.html
 mkdir inner && cp -r run inner/
 expect 0 "the page: named.html" "$program" report run inner/run --data part --output named.html
