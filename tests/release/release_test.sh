@@ -29,6 +29,10 @@ refused "no heading" .ci/release "$version"
 sed -i "s/^## $version.*/## $version (2030-01-02)/" docs/CHANGELOG.md
 refused "not committed" .ci/release "$version"
 git commit -qam release
+refused "tests/run --full has not passed" .ci/release "$version"
+mkdir build && git rev-parse HEAD~1 >build/passed
+refused "tests/run --full has not passed" .ci/release "$version"
+git rev-parse HEAD >build/passed
 .ci/release "$version"
 (cd "build/release-$version" && sha256sum -c --quiet SHA256SUMS)
 tar -tzf "build/release-$version/heed-$version.tar.gz" >packed.txt
