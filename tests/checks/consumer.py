@@ -182,14 +182,18 @@ def libraries(folder):
     if "-fopenmp" not in " ".join(compiler) or sys.platform != "linux":
         print("SKIPPED: it needs OpenMP and shared libraries of ELF")
         sys.exit(SKIPPED)
-    for visibility in ("hidden", "default"):
-        for name, flags in (("first", []), ("second", ["-DHEED_PARALLEL_SERIAL", "-DHEED_NO_SIMD", "-fno-exceptions"])):
+    first = ("first", [])
+    plain = ("second", ["-DHEED_PARALLEL_SERIAL", "-DHEED_NO_SIMD", "-fno-exceptions"])
+    one_isa = ("second", ["-DHEED_ONE_ISA", "-std=c++2b"])  # that of the compiler's flags: other kernels under the loops of the first
+    flags_name = any(flag.startswith("-m") for flag in compiler)
+    for visibility, second, said in (("hidden", plain, ("serial", "any")), ("default", plain, ("serial", "any")), ("default", one_isa, ("openmp", "any" if flags_name else "baseline"))):
+        for name, flags in (first, second):
             # Without -fno-inline the linker would meet few functions of the same name.
             run(*compiler, "-O1", "-fno-inline", *flags, "-shared", "-fPIC", f"-fvisibility={visibility}", f"-DNAME(name)={name}_##name", CONSUMER / "libraries" / "library.cpp", "-o",
                 folder / f"lib{name}.so")
         for order in (("first", "second"), ("second", "first")):  # the linker takes what it meets first
             run(compiler[0], CONSUMER / "libraries" / "main.cpp", f"-L{folder}", *(f"-l{name}" for name in order), f"-Wl,-rpath,{folder}", "-o", folder / "consumer")
-            print(visibility, *order, "--", run(folder / "consumer").strip().replace("\n", "; "))
+            print(visibility, *order, "--", run(folder / "consumer", *said).strip().replace("\n", "; "))
 
 
 WAYS = [find_package, old_project, without_packages, add_subdirectory, fetch_content, pkg_config, include_path, single_include, libraries]

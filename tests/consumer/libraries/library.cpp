@@ -14,6 +14,9 @@
 // Which loops its own code runs on.
 EXPORT const char* NAME(loops)() { return heed::backend_name(heed::backend()).data(); }
 
+// Which instruction set its own kernels are of.
+EXPORT const char* NAME(isa)() { return heed::isa_name(); }
+
 // A layer's output, and its error's words, caught on this side of the border.
 EXPORT int NAME(run)(float* output, char* words, int room) {
   heed::Linear<float> layer({.in_features = 3, .out_features = 2});
