@@ -66,7 +66,7 @@ inline Position read_position(const heed::SafetensorsReader& file, const heed::J
           found.size() <= kLongest ? found : heed::detail::quoted_name(found), ", now it is ", ours);
   }
   heed::require<heed::FileError>(differences.empty(), file.path(), ": the checkpoint is of another recipe: ", differences,
-      ". Resume with the options that the run was started with");
+      ". Resume with the options that the run was started with, and, if recipe_revision is another, with the program of that time");
 
   const auto number = [&](std::string_view key, bool whole) -> const heed::Json& {
     const heed::Json* value = at.find(key);

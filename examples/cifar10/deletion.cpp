@@ -9,10 +9,10 @@
 #include <heed/train/deletion.hpp>
 
 #include "../program/json_text.hpp"
+#include "attention_maps.hpp"
 #include "data_source.hpp"
 #include "run_log.hpp"
 #include "stored_model.hpp"
-#include "token_scores.hpp"
 
 namespace cifar10 {
 

@@ -8,6 +8,7 @@
 
 #include <fmt/core.h>
 
+#include <heed/train/attention_map.hpp>
 #include <heed/train/calibration.hpp>
 #include <heed/train/evaluate.hpp>
 
@@ -21,7 +22,6 @@
 #include "report_page.hpp"
 #include "robustness_file.hpp"
 #include "stored_model.hpp"
-#include "token_scores.hpp"
 
 namespace cifar10 {
 

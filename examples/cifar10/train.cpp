@@ -131,6 +131,7 @@ class Run {
     heed::require(heed::all_ranks_say(ranks_, heed::text(heed::weights_hash(model_->net), ' ', trainer.next_step())),
         "the ranks would begin with different weights or at different steps, this one at step ", trainer.next_step(),
         "; do all run the same program, and see the same folder?");
+    if (options_.resume) folder_.reopen(position.records);
     announce(batches.size(), optimizer->kind(), position);
     if (options_.checkpoint_every > 0 && !options_.resume) write_checkpoint(*optimizer, position);
     program::Progress progress(options_.epochs, batches.size(), "images");
@@ -189,7 +190,6 @@ class Run {
       fmt::print(stderr,
           "{} was written by another program ({}; this is {}): the run goes on, but not with the bits that it would have had\n",
           folder_.checkpoint_path(), *writer, built_as());
-    folder_.reopen(position.records);
     return position;
   }
 

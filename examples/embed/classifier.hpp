@@ -30,6 +30,7 @@ class Classifier {
     const auto best = std::max_element(logits_.data(), logits_.data() + kClasses) - logits_.data();
     float sum = 0;
     for (heed::Index c = 0; c < kClasses; ++c) sum += confidences_[c] = std::exp(logits_[c] - logits_[best]);
+    if (!(sum >= 1)) return {};  // logits that are no numbers: the best adds 1
     for (heed::Index c = 0; c < kClasses; ++c) confidences_[c] /= sum;
     return {static_cast<int>(best), confidences_[best]};
   }

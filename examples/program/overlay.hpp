@@ -48,18 +48,19 @@ inline Picture with_heat(const Picture& scaled, const heed::Tensor<float, 2>& ma
   return result;
 }
 
-inline Picture fit(const Picture& picture) {
-  const double factor = static_cast<double>(kTile) / static_cast<double>(std::max(picture.height(), picture.width()));
-  const auto side = [&](Index pixels) { return std::max<Index>(1, static_cast<Index>(std::lround(static_cast<double>(pixels) * factor))); };
-  return resize(picture, side(picture.height()), side(picture.width()));
-}
-
 inline std::string shortened(std::string text, Index width, int scale) {
   if (text_width(text, scale) <= width) return text;
   while (!text.empty() && text_width("..." + text, scale) > width) text.erase(0, 1);
   return "..." + text;
 }
 }  // namespace detail
+
+/// The picture as large as a tile of the sheet allows.
+inline Picture fit_tile(const Picture& picture) {
+  const double factor = static_cast<double>(detail::kTile) / static_cast<double>(std::max(picture.height(), picture.width()));
+  const auto side = [&](Index pixels) { return std::max<Index>(1, static_cast<Index>(std::lround(static_cast<double>(pixels) * factor))); };
+  return resize(picture, side(picture.height()), side(picture.width()));
+}
 
 /// Each picture beside the same with its heat map, two to a row where there are several, with title and caption, and a legend at the
 /// bottom that begins with the words `legend`. The tokens of the maps lie on `grid`. Colours go up to each picture's own peak.
@@ -72,7 +73,7 @@ inline Picture overlay_sheet(const std::vector<Attended>& items, const heed::Tok
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Index y = kGap + static_cast<Index>(i) / columns * (kItemHeight + kGap),
                 x = kGap + static_cast<Index>(i) % columns * (kItemWidth + kGap);
-    const Picture scaled = fit(items[i].picture);
+    const Picture scaled = fit_tile(items[i].picture);
     const heed::Tensor<float, 2>& map = items[i].map;
     const double peak = static_cast<double>(*std::max_element(map.data(), map.data() + map.size()));
     const double top = std::max(peak, 2.0);  // a map without any peak shall look like one

@@ -158,7 +158,7 @@ expect 0 "the page: said.html" "$program" report $'run\xe9' --data part --output
 rm -r $'caf\xe9' $'run\xe9' said.json said.html
 expect 0 "mean               1.000 (1.000 to 1.000)" "$program" evaluate run/model.safetensors --data part --corruptions --against run/model.safetensors
 expect 0 "article with attention full on 20 test images" "$program" evaluate run/model.safetensors --data part --deletion --images 20 --output deletion.json
-for words in '"kind": "article with attention full"' '"images": 20' '"deleted": 9' '"random": 0' '"relevance": {' '"received": {' '"middle": {' "$(hash_of run | cut -d\" -f4)"; do
+for words in '"kind": "article with attention full"' '"images": 20,' '"deleted": 9,' '"random": 0.' '"relevance": {' '"received": {' '"middle": {' "$(hash_of run | cut -d\" -f4)"; do
   grep -qF -- "$words" deletion.json || fault "deletion.json does not hold $words: $(cat deletion.json)"
 done
 expect 2 "expected --corruptions or --deletion with it" "$program" evaluate run/model.safetensors --data part --output other.json

@@ -30,12 +30,16 @@ cmp -s whole/model.safetensors single/model.safetensors && fault "--shards chang
 # A rank that is killed: the job ends with a sentence and not with 0, and its last checkpoint goes on, on one rank more and on none.
 ranks 2 "$program" train "${endless[@]}" --output lost --checkpoint-every 3 >lost.txt 2>&1 &
 for _ in $(seq 300); do grep -q '"event":"epoch"' lost/log.jsonl 2>/dev/null && break; sleep 0.1; done
-# kill_rank RANK OUTPUT: that rank of the job that trains into this folder.
+# kill_rank RANK OUTPUT: that rank of the job that trains into this folder. Where there is none the job would never end.
 kill_rank() {
-  local process
+  local process found=1
   for process in /proc/[0-9]*; do
-    tr '\0' '\n' <"$process/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1" && tr '\0' ' ' <"$process/cmdline" | grep -q -- "--output $2 " && kill -KILL "${process#/proc/}"
+    tr '\0' '\n' <"$process/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1" && tr '\0' ' ' <"$process/cmdline" | grep -q -- "--output $2 " && kill -KILL "${process#/proc/}" && found=0
   done 2>/dev/null
+  if ((found)); then
+    fault "there is no rank $1 that trains into $2"
+    kill -TERM $!
+  fi
 }
 kill_rank 1 lost
 status=0
@@ -95,10 +99,10 @@ other=scalar
 if [[ ${HEED_ISA:-} == scalar ]]; then other=baseline; fi
 expect 2 "the ranks use other instruction sets, this one" "$HEED_MPIEXEC" -np 1 "${lowest[@]}" : -np 1 -x HEED_ISA="$other" "${lowest[@]}"
 # Ranks that see other folders, with checkpoints of other steps.
-before=$(cat lost/* alone/* | cksum)
+before=$(cat stopped/* alone/* | cksum)
 expect 2 "the ranks would begin with different weights or at different steps, this one at step" "$HEED_MPIEXEC" \
   -np 1 "$program" train "${endless[@]}" --output stopped --resume : -np 1 "$program" train "${endless[@]}" --output alone --resume
-[[ $(cat lost/* alone/* | cksum) == "$before" ]] || fault "ranks that do not fit changed a run"
+[[ $(cat stopped/* alone/* | cksum) == "$before" ]] || fault "ranks that do not fit changed a run"
 cp -r part other
 printf '\x01' | dd of=other/data_batch_3.bin bs=1 conv=notrunc status=none  # the first label was 0
 expect 2 "the ranks read other data, this one" "$HEED_MPIEXEC" -np 1 "${lowest[@]}" : -np 1 "${lowest[@]/part/other}"

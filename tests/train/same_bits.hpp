@@ -81,9 +81,9 @@ inline void check_threads_and_backends(const std::vector<Training>& trainings) {
   }
 }
 
-/// Each training in a thread of a caller's parallel region, on each back end.
-inline void check_parallel_region([[maybe_unused]] const std::vector<Training>& trainings) {
 #if defined(_OPENMP)
+/// Each training in a thread of a caller's parallel region, on each back end.
+inline void check_parallel_region(const std::vector<Training>& trainings) {
   std::vector<Outcome> expected, found(trainings.size());
   for (const Training& training : trainings) expected.push_back(alone(training));
   for_every_backend([&](heed::Backend backend) {
@@ -98,8 +98,8 @@ inline void check_parallel_region([[maybe_unused]] const std::vector<Training>& 
       CHECK((found[i] == expected[i]));
     }
   });
-#endif
 }
+#endif
 
 /// Each example of x (N, ...) is seen as in the whole batch: in every slice of it, on one thread and on three, by the net and by a Predictor.
 template <class Net, class T, int Rank>

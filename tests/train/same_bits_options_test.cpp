@@ -216,7 +216,9 @@ const std::vector<Training> kTrainings{{"options of images", image_training}, {"
 
 TEST_CASE("neither threads nor back end change a bit, whatever the options") { check_threads_and_backends(kTrainings); }
 
+#if defined(_OPENMP)
 TEST_CASE("training inside a caller's parallel region leaves the same bits, whatever the options") { check_parallel_region(kTrainings); }
+#endif
 
 TEST_CASE("options of images do not let one see the others of its batch") { check_any_batch(image_net(), numbers<4>({9, 15, 14, 3}, 13)); }
 

@@ -145,7 +145,9 @@ TEST_CASE("two models training at once in two threads are trained as each alone"
   });
 }
 
+#if defined(_OPENMP)
 TEST_CASE("training inside a caller's parallel region leaves the same bits") { check_parallel_region(kTrainings); }
+#endif
 
 TEST_CASE("one image is seen alike alone, in a batch of any size and anywhere in it") { check_any_batch(image_net(), images()); }
 

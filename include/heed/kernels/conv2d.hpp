@@ -300,6 +300,7 @@ void conv2d_weight_gradient(const Conv2dGeometry& g, const T* x, const T* dy, T*
   const PatchLayout layout(c, sizeof(T), 128, detail::kPatchBytes / static_cast<Index>(sizeof(T)), false);
   const CorrelationAxis &axis_y = c.axis[0], &axis_x = c.axis[1];
   const Index blocks = layout.blocks(c), block_rows = layout.images_per_block * layout.rows_per_block;
+  // At least four, if sums may be cut into so many: benchmarks/cost_of_order makes kMaxShards the number of threads.
   const Index wanted = std::min({blocks, kMaxShards, std::max<Index>(kMaxShards / columns, 4)});
   const Index blocks_per_shard = (blocks + wanted - 1) / wanted, shards = (blocks + blocks_per_shard - 1) / blocks_per_shard;
   const Index panel_size = depth * width, total = columns * panel_size;

@@ -41,7 +41,7 @@ inline std::vector<int> view_counts(int most) {
 /// Judges a classifier by a data set, with the images seen in several ways. What is averaged over the views, with their weights, are the
 /// **logits**, not the probabilities (as K. Jordan's airbench does). Returns one result for each of 1, 2, 6 views up to `options.views`,
 /// from one sweep: the passes of fewer views are shared. `keep_going(images done)` is asked after every batch; if it says no, the results
-/// are those of the images so far. Throws AnomalyError for images of which the model knows no loss: it gives NaN, or infinities.
+/// are those of the images so far. Throws AnomalyError where the loss is NaN: the model gives images no numbers.
 template <class Model, Dataset D, class KeepGoing>
 std::vector<Evaluation> evaluate_views(
     const Model& model, const D& dataset, const EvaluationOptions& options, const KeepGoing& keep_going) {

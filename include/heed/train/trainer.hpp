@@ -267,7 +267,7 @@ class Trainer {
   /// The norm of the gradients is not finite: one of them is not, or (in double) they are so large that the sum of their squares is not. Clipping would make them
   /// zeros, and an optimiser's mean of squares would stay infinite.
   [[noreturn]] void report_gradient() const {
-    // In the order of backward: the first that is found is the nearest to the cause.
+    // From the last on: in a chain of layers that is the order of backward, and the first that is found is the nearest to the cause.
     for (auto entry = parameters_.rbegin(); entry != parameters_.rend(); ++entry) {
       const auto& [name, parameter] = *entry;
       if (parameter->frozen() || !parameter->has_gradient()) continue;

@@ -3,10 +3,10 @@
 #include <string>
 
 #include "catch.hpp"
+#include "cifar10/attention_maps.hpp"
 #include "cifar10/checkpoint_words.hpp"
 #include "cifar10/model_words.hpp"
 #include "cifar10/stored_model.hpp"
-#include "cifar10/token_scores.hpp"
 #include "io/scratch_folder.hpp"
 
 using namespace cifar10;

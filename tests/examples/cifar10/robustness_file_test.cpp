@@ -46,6 +46,9 @@ TEST_CASE("the models of a file of corruptions") {
   CHECK(file.comparison.is_null());
   all["models"][1].erase("kind");  // of an earlier version
   CHECK(robustness_in(all.dump(), "figures.json").models[1]["kind"] == "demo with attention none");
+  all["models"][1]["kind"] = 3;
+  CHECK(refusal(all.dump()) == "figures.json: model 2: expected \"kind\" to be a string, found 3" + kCure);
+  all["models"] = models;
   for (const char* key : {"dataset", "images", "views"}) {
     Json changed = all;
     changed.erase(key);

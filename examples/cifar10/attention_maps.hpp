@@ -5,7 +5,9 @@
 #include <string>
 
 #include <heed/train/attention_map.hpp>
+#include <heed/train/metrics.hpp>
 
+#include "nets.hpp"
 #include "stored_model.hpp"
 
 namespace cifar10 {
