@@ -219,6 +219,7 @@ TEST_CASE("a count that a training cannot go on from is refused, and nothing cha
     CHECK_THROWS_WITH(io::load_checkpoint(saved.path, own.model, own.optimizer, &own.average), contains(words));
     CHECK(own.all() == before);
   };
+  if constexpr (sizeof(Index) == 8) CHECK(io::kMostCounted == Index{1} << 53);
   const std::string limit = text(io::kMostCounted);
   for (const Index most : {io::kMostCounted + 1, std::numeric_limits<Index>::max()}) {
     Index& steps = *own.optimizer.named_step_counts().front().count;
