@@ -230,6 +230,7 @@ TEST_CASE("options of Muon out of range get a sentence") {
   const Shape square{2, 2};
   CHECK(message_of(square, {.learning_rate = -1}) == "Muon: learning_rate must be finite and not negative, is -1");
   CHECK(message_of(square, {.weight_decay = -1}) == "Muon: weight_decay must be finite and not negative, is -1");
+  CHECK(message_of(square, {.momentum = 0}).empty());
   CHECK(message_of(square, {.momentum = 1}) == "Muon: momentum must lie in [0, 1), is 1");
   CHECK(message_of(square, {.momentum = -0.5}) == "Muon: momentum must lie in [0, 1), is -0.5");
   CHECK(message_of(square, {.eps = 0}) == "Muon: eps must be positive, is 0");
