@@ -192,13 +192,14 @@ TEST_CASE("parallel_sum is the sum, added to what was there") {
   CHECK(untouched == 7);
 }
 
-TEST_CASE("shards depend on rows and grain alone, and there are at most kMaxShards") {
+TEST_CASE("shards depend on rows and grain alone, and there are at most kMaxShards, and not much fewer where rows allow it") {
   for (Index count : {1, 2, 31, 32, 33, 100, 12345})
     for (Index grain : {0, 1, 10, 1000}) {
       const Index rows = shard_rows(count, grain);
       CHECK(rows >= 1);
       CHECK((count + rows - 1) / rows <= kMaxShards);
       CHECK(rows >= std::min(count, grain));
+      CHECK(rows < 2 * std::max({grain, Index{1}, (count + kMaxShards - 1) / kMaxShards}));
     }
 }
 

@@ -210,3 +210,8 @@ TEST_CASE("No bytes make the reader fall over", "[npy]") {
     said_of(bytes);  // an array or a FileError; anything else ends the test
   }
 }
+
+TEST_CASE("how much memory a file makes at most, as docs/interchange.md says it") {
+  CHECK(heed::io::npy_memory_factor<float>() == 12);
+  CHECK(heed::io::npy_memory_factor<double>() == 22);
+}

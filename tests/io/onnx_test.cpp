@@ -106,6 +106,7 @@ TEST_CASE("write_onnx: one, two or three inputs under the names that are asked f
 TEST_CASE("write_onnx: inputs that the model does not take") {
   const heed::Linear<float> linear({.in_features = 2, .out_features = 3});
   CHECK_THROWS_AS(written_onnx(linear, {{1, 3}}), heed::ShapeError);
+  CHECK_THROWS_AS(written_onnx(linear, {{}}), heed::ShapeError);
   CHECK_THROWS_WITH(written_onnx(linear, {{1, 2}, {1, 2}}), contains("does not take 2 inputs"));
   CHECK_THROWS_WITH(heed::io::onnx_bytes(linear, {{1, 2}, {1, 2}}), contains("2 inputs, 1 names"));
 }

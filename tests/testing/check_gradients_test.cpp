@@ -93,6 +93,42 @@ class Planted : public LayerBase<Planted<T>> {
   Tensor<T, 2> last_dx_;
 };
 
+/// y = a b, whose gradient of a is wrong where b is not zero.
+template <class T>
+class Product : public LayerBase<Product<T>> {
+ public:
+  using scalar = T;
+  static constexpr int input_rank = 2;
+  struct Cache {
+    TensorView<const T, 2> a, b;
+  };
+
+  Shape output_shape(const Shape& a, const Shape&) const { return a; }
+  Tensor<T, 2> forward(const TensorView<const T, 2>& a, const TensorView<const T, 2>& b) const { return times(a, b, T(1)); }
+  Tensor<T, 2> forward(const TensorView<const T, 2>& a, const TensorView<const T, 2>& b, Cache& cache) const {
+    cache.a = a, cache.b = b;
+    return forward(a, b);
+  }
+  std::pair<Tensor<T, 2>, Tensor<T, 2>> backward(const TensorView<const T, 2>& dy, Cache& cache) {
+    return {times(dy, cache.b, T(1.001)), times(dy, cache.a, T(1))};
+  }
+  template <class U>
+  Product<U> rebind() const {
+    return {};
+  }
+  template <class Self, class V>
+  static void describe_members(Self&, V& visitor) {
+    visitor.kind("Product");
+  }
+
+ private:
+  static Tensor<T, 2> times(const TensorView<const T, 2>& a, const TensorView<const T, 2>& b, const T& factor) {
+    Tensor<T, 2> y(a.shape());
+    for (Index i = 0; i < y.size(); ++i) y[i] = a.data()[i] * b.data()[i] * factor;
+    return y;
+  }
+};
+
 GradientReport report_of(Bug bug) { return check_gradients(Planted<double>(bug), Shape{2, 3}); }
 
 }  // namespace
@@ -129,6 +165,12 @@ TEST_CASE("Wrong gradients are found, and the entry is named") {
   REQUIRE(nan.worst.name == "x(0,2)");
 }
 
+TEST_CASE("Each of two inputs is drawn") {
+  const auto report = check_gradients(Product<double>(), std::array{Shape{2, 3}, Shape{2, 3}});
+  INFO(report.to_string());
+  REQUIRE(report.failed == 6);  // of a
+}
+
 TEST_CASE("The gradient rule is part of the certificate") {
   const auto forgets = report_of(Bug::forgets_to_add);
   REQUIRE_FALSE(forgets.passed());
@@ -144,6 +186,7 @@ TEST_CASE("Values must agree in both passes") {
   const auto inference = report_of(Bug::inference_differs);
   REQUIRE_FALSE(inference.passed());
   REQUIRE(inference.worst.name == "inference y(0,1)");
+  REQUIRE(check_gradients(Planted<double>(Bug::inference_differs), Shape{2, 3}, {.value_tolerance = 1e-3}).passed());
 }
 
 TEST_CASE("The gradient of an input has the shape of the input") {
