@@ -91,11 +91,12 @@ template <class T>
 void row_products(
     Index rows, const T* x, Index x_row, const detail::RowsSource<T>& y, const detail::ProductRows<T>& products, bool fetches = false) {
   HEED_ASSERT(0 < rows && rows <= kProductRows);
-  const auto run = [&]<bool Fetches>(std::bool_constant<Fetches>) {
+  const auto run = [&](auto known) {
+    constexpr bool kFetches = decltype(known)::value;
     if (rows > 1)
-      dispatch<detail::RowProducts<T, kProductRows, Fetches>, T>(rows, x, x_row, &y, &products);
+      dispatch<detail::RowProducts<T, kProductRows, kFetches>, T>(rows, x, x_row, &y, &products);
     else
-      dispatch<detail::RowProducts<T, 1, Fetches>, T>(rows, x, x_row, &y, &products);
+      dispatch<detail::RowProducts<T, 1, kFetches>, T>(rows, x, x_row, &y, &products);
   };
   fetches ? run(std::true_type()) : run(std::false_type());
 }

@@ -70,7 +70,7 @@ class JointOptimizer final : public Optimizer<T> {
  private:
   template <class List>
   auto joined(const List& list) const {
-    decltype(list(*optimizers_.front())) all;
+    auto all = decltype(list(*optimizers_.front()))();
     for (Optimizer<T>* one : optimizers_)
       for (auto& entry : list(*one)) all.push_back(std::move(entry));
     return all;
