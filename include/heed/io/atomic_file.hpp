@@ -35,7 +35,7 @@ inline bool is_temporary_name(std::string_view name) {
   if (name.size() <= detail::kPartMark.size() + detail::kPartDigits) return false;
   const std::string_view digits = name.substr(name.size() - detail::kPartDigits);
   name.remove_suffix(detail::kPartDigits);
-  return name.ends_with(detail::kPartMark) && digits.find_first_not_of("0123456789abcdef") == digits.npos;
+  return name.ends_with(detail::kPartMark) && digits.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 /// Writes a file so that `path` holds either what it held before or all of the new content, never a part: the bytes go to a temporary

@@ -108,7 +108,7 @@ bool convert_number(From value, To& result) {
   } else {
     result = static_cast<To>(value);
     if constexpr (std::is_integral_v<From>) {
-      const auto bits = static_cast<std::uint64_t>(value), magnitude = std::cmp_less(value, 0) ? 0 - bits : bits;
+      const auto bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(value)), magnitude = std::cmp_less(value, 0) ? 0 - bits : bits;
       return magnitude == 0 || magnitude >> std::countr_zero(magnitude) >> std::numeric_limits<To>::digits == 0;
     }
     return true;
