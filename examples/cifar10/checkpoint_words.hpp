@@ -56,7 +56,7 @@ inline Position read_position(const heed::SafetensorsReader& file, const heed::J
     return json;
   };
   const heed::Json theirs = words("recipe"), at = words("position");
-  std::string differences;
+  std::string differences, cure = "Resume with the options that the run was started with";
   for (const auto& [key, value] : recipe.as_object()) {
     const heed::Json* other = theirs.find(key);
     const std::string ours = value.to_string(), found = other ? other->to_string() : "not said";
@@ -64,9 +64,9 @@ inline Position read_position(const heed::SafetensorsReader& file, const heed::J
     if (found != ours)
       differences += heed::text(differences.empty() ? "" : "; ", key, " was ",
           found.size() <= kLongest ? found : heed::detail::quoted_name(found), ", now it is ", ours);
+    if (found != ours && key == "recipe_revision") cure = "Resume with the program that the run was started with";
   }
-  heed::require<heed::FileError>(differences.empty(), file.path(), ": the checkpoint is of another recipe: ", differences,
-      ". Resume with the options that the run was started with, and, if recipe_revision is another, with the program of that time");
+  heed::require<heed::FileError>(differences.empty(), file.path(), ": the checkpoint is of another recipe: ", differences, ". ", cure);
 
   const auto number = [&](std::string_view key, bool whole) -> const heed::Json& {
     const heed::Json* value = at.find(key);

@@ -170,6 +170,12 @@ TEST_CASE("a checkpoint's words come back, and a step that no run has is refused
   CHECK(refusal(ours, at) == "no error");
   CHECK(refusal("{\"net\":\"demo\",\"learning-rate\":0.006,\"epochs\":5}", at) ==
         "f: the checkpoint is of another recipe: epochs was 5, now it is 3. Resume with the options that the run was started with");
+  heed::Json revised = recipe;
+  revised.set("recipe_revision", 2);
+  CHECK(message_of([&] {
+    read_position(file_of({{"recipe", ours}, {"position", at}}), revised, 3, 195);
+  }) == "f: the checkpoint is of another recipe: recipe_revision was not said, now it is 2. Resume with the program that the run was "
+        "started with");
   CHECK(refusal("{}", at).find("net was not said, now it is \"demo\"; ") != std::string::npos);
   CHECK(refusal("[]", at) == "f: expected \"recipe\" in the metadata; was it written by cifar10 train?");
   const std::string deep = refusal("{\"net\":" + std::string(100000, '[') + std::string(100000, ']') + "}", at);
