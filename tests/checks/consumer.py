@@ -4,7 +4,7 @@
 Usage: consumer.py WAY --cmake CMAKE --heed BUILD --generator NAME --eigen DIR -- COMPILER FLAGS...
 
 WAY with CMake: find_package, old_project, without_packages (heed's own examples), add_subdirectory, fetch_content. With a compiler alone: pkg_config, include_path, single_include, libraries (two shared ones,
-compiled differently, in one process). The flags are those of heed's own programs: -std, -isystem for Eigen, -fopenmp where there is OpenMP.
+compiled differently, in one process). With both: getting_started (what that page says, as it stands there). The flags are those of heed's own programs: -std, -isystem for Eigen, -fopenmp where there is OpenMP.
 """
 import argparse
 import json
@@ -196,7 +196,68 @@ def libraries(folder):
             print(visibility, *order, "--", run(folder / "consumer", *said).strip().replace("\n", "; "))
 
 
-WAYS = [find_package, old_project, without_packages, add_subdirectory, fetch_content, pkg_config, include_path, single_include, libraries]
+# --- with both -------------------------------------------------------------------------------------------------------------------
+def getting_started(folder):
+    """The blocks of CMake and of the shell in docs/getting_started.md, in their order. Where they stand for something, it is put there: app.cpp, DIR, a checkout, this
+    machine's compiler and Eigen."""
+    heed, project, prefix = folder / "heed", folder / "project", folder / "prefix"
+    for name in ("include", "cmake"):
+        shutil.copytree(tree.ROOT / name, heed / name)
+    for name in ("CMakeLists.txt", "LICENSE"):
+        shutil.copy(tree.ROOT / name, heed)
+    (project / "third_party").mkdir(parents=True)
+    (project / "third_party" / "heed").symlink_to(heed)
+    for place in (folder, project):
+        shutil.copy(CONSUMER / "main.cpp", place / "app.cpp")
+    here = {"DIR": str(prefix), "cmake": options.cmake, "g++": compiler[0], "/usr/include/eigen3": eigen_headers(), "python3": sys.executable}
+    eigen = Path(options.eigen).parents[1] / "pkgconfig"
+    environment = {"CMAKE_GENERATOR": options.generator, "CXX": compiler[0], "Eigen3_DIR": options.eigen, "PKG_CONFIG_PATH": str(eigen)}
+
+    def shell(command, place):
+        for word, instead in here.items():
+            command = re.sub(rf"(?<![\w/.-]){re.escape(word)}(?![\w:-])", lambda _: instead, command)
+        if "pkg-config" in command:
+            command = command.replace("PKG_CONFIG_PATH=", f"PKG_CONFIG_PATH={eigen}:")
+        done = subprocess.run(["bash", "-c", command], cwd=place, text=True, capture_output=True, env={**os.environ, **environment})
+        if done.returncode != 0:
+            sys.exit(f"docs/getting_started.md: {command}\nfailed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        print(command.strip())
+
+    place, configure_project = heed, ""
+    for kind, block in re.findall(r"^```(sh|cmake)\n(.*?)^```", (tree.ROOT / "docs" / "getting_started.md").read_text(encoding="utf-8"), re.S | re.M):
+        if kind == "cmake":
+            place = project
+            found = "" if re.search("find_package|FetchContent", block) else "find_package(heed REQUIRED)\n"
+            (project / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.20)\nproject(app CXX)\nadd_executable(app app.cpp)\nadd_library(mine app.cpp)\n" + found + block)
+            if not configure_project:
+                continue  # the next block
+            shutil.rmtree(project / "build")
+            shell(configure_project, project)
+            if found:  # the kernels' compilation is find_package's
+                continue
+        elif "cmake -B" in block:
+            shell(block, place)
+            configure_project = block if place == project else ""
+        else:
+            for line in block.splitlines():
+                if ("pkg-config" not in line or shutil.which("pkg-config")) and ("-fopenmp" not in line or "-fopenmp" in compiler):
+                    shell(line, folder)
+                    if "app.cpp" in line:
+                        print(run(folder / "a.out").strip())
+            continue
+        if place == project:
+            shell("cmake --build build --target app", project)
+            print(run(project / "build" / "app").strip())
+    run(options.cmake, "--build", heed / "build", "--target", "single_include")  # what the last command makes, by CMake
+    if (heed / "build" / "single_include" / "heed.hpp").read_bytes() != (folder / "heed.hpp").read_bytes():
+        sys.exit("the target single_include makes another header than cmake/single_include.py")
+
+
+def eigen_headers():
+    return next(compiler[at + 1] for at, flag in enumerate(compiler) if flag == "-isystem")
+
+
+WAYS = [find_package, old_project, without_packages, add_subdirectory, fetch_content, pkg_config, include_path, single_include, libraries, getting_started]
 parser = argparse.ArgumentParser()
 parser.add_argument("way", choices=[way.__name__ for way in WAYS])
 for name in ("cmake", "heed", "generator", "eigen"):

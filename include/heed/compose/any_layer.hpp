@@ -72,6 +72,7 @@ class AnyLayer : public LayerBase<AnyLayer<T, InRank, OutRank, X>> {
   }
   /// Of the held layer (see `child_shape`).
   double activation_products(const Shape& in) const { return model_->activation_products(in); }
+  using LayerBase<AnyLayer<T, InRank, OutRank, X>>::forward;  // what it says to other tensors
   Tensor<T, OutRank> forward(const Input& x) const { return model_->forward(x); }
   Tensor<T, OutRank> forward(const Input& x, Cache& cache) const { return model_->forward(x, cache.state); }
   HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")

@@ -39,6 +39,7 @@ class Residual : public LayerBase<Residual<Branch>> {
     return out;
   }
 
+  using LayerBase<Residual<Branch>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
     return infer(x);

@@ -132,6 +132,7 @@ class Sequential : public LayerBase<Sequential<First, Rest...>> {
     return shape;
   }
 
+  using LayerBase<Sequential<First, Rest...>>::forward;  // what it says to other tensors
   template <int Rank>
   auto forward(const TensorView<const input_scalar, Rank>& x) const {
     return infer<kBehind<0>>(infer_one<0>(x));

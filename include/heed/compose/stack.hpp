@@ -40,6 +40,7 @@ class Stack : public LayerBase<Stack<Block>> {
     return in;
   }
 
+  using LayerBase<Stack<Block>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
     return infer(x);

@@ -257,6 +257,38 @@ Shape child_shape(std::string_view name, const Child& child, const Shape& in) {
 /// For `Layer::input_rank`: the layer takes tensors of any rank and reads them as rows x features.
 inline constexpr int kAnyRank = 0;
 
+namespace detail {
+template <class L>
+struct FindInputScalar {
+  using type = typename L::scalar;
+};
+template <class L>
+  requires requires { typename L::input_scalar; }
+struct FindInputScalar<L> {
+  using type = typename L::input_scalar;
+};
+}  // namespace detail
+
+/// What a layer's input is made of: its scalar, unless the layer names another `input_scalar`. `Embedding` reads whole numbers; those have no
+/// gradient, and its backward returns an empty tensor.
+template <class L>
+using InputScalarOf = typename detail::FindInputScalar<L>::type;
+
+namespace detail {
+/// Is there for tensors that L does not take, and for Eigen's matrices. (Embedding takes words of any rank, which its input_rank does not say.)
+/// @{
+template <class L, class T, int Rank>
+  requires(!std::is_same_v<T, InputScalarOf<L>> || (L::input_rank != kAnyRank && L::input_rank != Rank && !std::is_integral_v<T>))
+void not_for(const TensorView<const T, Rank>&);
+template <class L, class Matrix>
+void not_for(const Eigen::DenseBase<Matrix>&);
+/// @}
+template <class X, class L>
+concept NotFor = requires(const X& x) {
+  not_for<L>(x);
+};
+}  // namespace detail
+
 /// What every layer gets for writing one function, the walk over its members:
 ///
 ///     template <class Self, class V>
@@ -280,6 +312,12 @@ class LayerBase {
   void describe(Visitor<T>& visitor) const {
     Derived::describe_members(self(), visitor);
   }
+
+  /// What the compiler says to an x that is none of the layer's. A layer has it by `using LayerBase<...>::forward`.
+  template <class X, class... More>
+    requires detail::NotFor<X, Derived> HEED_REFUSED(
+        "forward takes the layer's scalar and axes: Tensor<T, 4> of images, Tensor<T, 3> of sequences, Tensor<T, 2> or wrap(matrix)")
+  X forward(const X& x, const More&... more) const;
 
   /// Calls `f(name, parameter)` for each parameter of the layer and its children, with full names.
   template <class F>
@@ -320,22 +358,7 @@ class LayerBase {
 namespace detail {
 template <class L>
 inline constexpr int example_rank = L::input_rank == kAnyRank ? 3 : L::input_rank;
-
-template <class L>
-struct FindInputScalar {
-  using type = typename L::scalar;
-};
-template <class L>
-  requires requires { typename L::input_scalar; }
-struct FindInputScalar<L> {
-  using type = typename L::input_scalar;
-};
 }  // namespace detail
-
-/// What a layer's input is made of: its scalar, unless the layer names another `input_scalar`. `Embedding` reads whole numbers; those have no
-/// gradient, and its backward returns an empty tensor.
-template <class L>
-using InputScalarOf = typename detail::FindInputScalar<L>::type;
 
 /// The contract of every layer (docs/architecture.md, "Who changes what"):
 /// - `forward(x)` is inference and changes nothing; `forward(x, cache)` is the training pass and changes only the cache, which the caller owns.

@@ -22,6 +22,7 @@ class ActivationLayer : public LayerBase<Derived> {
 
   Shape output_shape(const Shape& in) const { return in; }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(x.shape());

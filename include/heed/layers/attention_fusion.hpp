@@ -109,6 +109,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     return options_.attention == AttentionKind::full ? 2 * rows * tokens * static_cast<double>(options_.features) : 0;
   }
 
+  using LayerBase<AttentionFusion<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     output_shape(x.shape());

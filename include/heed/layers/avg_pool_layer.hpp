@@ -24,6 +24,7 @@ class AvgPoolLayer : public LayerBase<Derived> {
 
   Shape output_shape(const Shape& in) const { return window_.output_shape(in); }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
     kernels::avg_pool2d_forward(window_.geometry(x.shape(), y.shape()), divisor(), x.data(), y.data());

@@ -58,6 +58,7 @@ class BatchNormLayer : public LayerBase<Derived> {
   /// Whether inference sees tokens beside each other, since the statistics are those of its input: decode refuses it.
   bool mixes(const Shape&) const { return !options_.track_running_stats; }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   /// Inference. Without running statistics the input's own are used.
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {

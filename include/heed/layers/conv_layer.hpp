@@ -53,6 +53,7 @@ class ConvLayer : public LayerBase<Derived> {
     return out;
   }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     const Shape y = output_shape(x.shape());
     return forward(x, y, geometry(x.shape(), y));

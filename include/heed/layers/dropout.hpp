@@ -66,6 +66,7 @@ class Dropout : public LayerBase<Dropout<T>> {
 
   Shape output_shape(const Shape& in) const { return in; }
 
+  using LayerBase<Dropout<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     return Tensor<T, Rank>(x);

@@ -52,6 +52,7 @@ class Embedding : public LayerBase<Embedding<T>> {
     return out;
   }
 
+  using LayerBase<Embedding<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank + 1> forward(const TensorView<const std::int64_t, Rank>& x) const {
     auto y = Tensor<T, Rank + 1>::uninitialized(output_shape(x.shape()));

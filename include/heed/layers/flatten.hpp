@@ -29,6 +29,7 @@ class Flatten : public LayerBase<Flatten<T, InputRank>> {
     return {in[0], features};
   }
 
+  using LayerBase<Flatten<T, InputRank>>::forward;  // what it says to other tensors
   Tensor<T, 2> forward(const TensorView<const T, InputRank>& x) const {
     return Tensor<T, 2>(TensorView<const T, 2>(x.data(), output_shape(x.shape())));
   }

@@ -24,6 +24,7 @@ class GlobalAvgPoolLayer : public LayerBase<Derived> {
     return {in[0], in[-1]};
   }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   Tensor<T, 2> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, 2>::uninitialized(output_shape(x.shape()));
     kernels::global_avg_pool2d_forward(x.size(0), pixels(x.shape()), x.features(), x.data(), y.data());

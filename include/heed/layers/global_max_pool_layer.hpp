@@ -26,6 +26,7 @@ class GlobalMaxPoolLayer : public LayerBase<Derived> {
     return {in[0], in[-1]};
   }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   Tensor<T, 2> forward(const TensorView<const T, Rank>& x) const { return largest(x, nullptr); }
 
   Tensor<T, 2> forward(const TensorView<const T, Rank>& x, Cache& cache) const {

@@ -50,6 +50,7 @@ class GroupNorm : public LayerBase<GroupNorm<T>> {
     return in;
   }
 
+  using LayerBase<GroupNorm<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     Cache cache;

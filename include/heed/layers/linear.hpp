@@ -44,6 +44,7 @@ class Linear : public LayerBase<Linear<T>> {
     return out;
   }
 
+  using LayerBase<Linear<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));

@@ -26,6 +26,7 @@ class MaxPoolLayer : public LayerBase<Derived> {
 
   Shape output_shape(const Shape& in) const { return window_.output_shape(in); }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
     kernels::max_pool2d_forward(window_.geometry(x.shape(), y.shape()), x.data(), y.data(), static_cast<std::uint8_t*>(nullptr));

@@ -113,6 +113,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   /// Multiply-adds of scores and of weights with values, for model summaries.
   double activation_products(const Shape& in) const { return 2 * static_cast<double>(in.size()) * static_cast<double>(in[1] + appended()); }
 
+  using LayerBase<MultiHeadAttention<T>>::forward;  // what it says to other tensors
   /// Inference of self-attention. `weights`, if given, becomes (N, heads, T, S + appended keys); `average_over_heads` makes torch's default of them.
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, const AttentionMask<T>& mask = {}, Tensor<T, 4>* weights = nullptr) const {
     Cache cache;

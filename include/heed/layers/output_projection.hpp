@@ -52,6 +52,7 @@ class OutputProjection : public LayerBase<OutputProjection<T>> {
     return replace_features(x, options_.out_features);
   }
 
+  using LayerBase<OutputProjection<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& context, const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(context.shape(), x.shape()));

@@ -78,6 +78,7 @@ class PositionalEncoding : public LayerBase<PositionalEncoding<T>> {
     return in;
   }
 
+  using LayerBase<PositionalEncoding<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     return encode(x, 0);

@@ -43,6 +43,7 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
     return replace_features(in, width());
   }
 
+  using LayerBase<QkvProjection<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));

@@ -60,6 +60,7 @@ class RotaryEmbedding : public LayerBase<RotaryEmbedding<T>> {
     return in;
   }
 
+  using LayerBase<RotaryEmbedding<T>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, const RotaryPositions& positions = {}) const {
     auto y = Tensor<T, Rank>::uninitialized(x.shape());

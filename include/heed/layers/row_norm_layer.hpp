@@ -30,6 +30,7 @@ class RowNormLayer : public LayerBase<Derived> {
     return in;
   }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     return run(x, static_cast<T*>(nullptr), static_cast<T*>(nullptr));

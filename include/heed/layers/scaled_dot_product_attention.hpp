@@ -85,6 +85,7 @@ class ScaledDotProductAttention : public LayerBase<ScaledDotProductAttention<T>>
     return q.rank() == 4 ? Shape{a.batches, a.heads, a.queries, a.value_width} : Shape{a.batches, a.queries, a.heads * a.value_width};
   }
 
+  using LayerBase<ScaledDotProductAttention<T>>::forward;  // what it says to other tensors
   /// Inference. `weights`, if given, becomes (B, H, Tq, Tk).
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& q, const TensorView<const T, Rank>& k, const TensorView<const T, Rank>& v,

@@ -42,6 +42,7 @@ class SequencePool : public LayerBase<SequencePool<T, InputRank>> {
     return {in[0], in.features()};
   }
 
+  using LayerBase<SequencePool<T, InputRank>>::forward;  // what it says to other tensors
   Tensor<T, 2> forward(const TensorView<const T, InputRank>& x) const {
     Tensor<T, 2> weights;
     return run(x, weights);

@@ -28,6 +28,7 @@ class SoftmaxLayer : public LayerBase<Derived> {
   /// Whether tokens (N, T, C) compete with each other: decode refuses it.
   bool mixes(const Shape& in) const { return in.rank() > 2 && (dim_ < 0 ? dim_ + in.rank() : dim_) == in.rank() - 2; }
 
+  using LayerBase<Derived>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));

@@ -81,6 +81,7 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     return child_shape("linear2", linear2_, child_shape("linear1", linear1_, in));
   }
 
+  using LayerBase<TransformerEncoderLayer<T>>::forward;  // what it says to other tensors
   /// Inference.
   Tensor<T, 3> forward(const TensorView<const T, 3>& x, const AttentionMask<T>& mask = {}) const {
     return infer(x, [&](const TensorView<const T, 3>& normed) { return self_attn_.forward(normed, mask); });

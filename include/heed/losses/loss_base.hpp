@@ -13,6 +13,15 @@ namespace heed::inline HEED_ABI {
 /// How the losses of the rows, or of the elements, become one number.
 enum class Reduction { mean, sum };
 
+namespace detail {
+template <class T, int Rank>
+void input_and_gradient(const TensorView<const T, Rank>&, Tensor<T, Rank>&);
+template <class X, class DX, class T>
+concept InputAndGradient = requires(const X& x, DX& dx) {
+  input_and_gradient<T>(x, dx);
+};
+}  // namespace detail
+
 /// What every loss gets for writing `terms(x, targets)`: its value and gradient in one call. `Derived` also has `options().reduction`.
 ///
 /// Terms are what is added up: losses of rows, or of elements.
@@ -38,6 +47,12 @@ class LossBase {
     dx.resize(x.shape());
     return reduce(terms, dx.data());
   }
+  /// What the compiler says to other tensors.
+  template <class X, class Targets, class DX>
+    requires(!detail::InputAndGradient<X, DX, T>)
+  HEED_REFUSED(
+      "a loss and its gradient have one scalar and one number of axes, and dx is a Tensor: Tensor<T, 2> logits, Tensor<T, 2> d_logits")
+  Value operator()(const X& x, const Targets& targets, DX&& dx) const;
   /// The reduced loss alone.
   template <int Rank, class Targets>
   Value value(const TensorView<const T, Rank>& x, const Targets& targets) const {
