@@ -63,6 +63,7 @@ class Run {
     train_ = data_.images.train.first(options_.trained(all));
     images_hash_ = heed::dataset_hash(train_);
     validation_ = data_.images.train.last(options_.validation);
+    judging_hash_ = heed::text(heed::dataset_hash(validation_), '-', heed::dataset_hash(data_.images.test));
     heed::require(options_.batch_size <= train_.size(), "--batch-size ", options_.batch_size, ": there are only ", train_.size(),
         " images to train on");
     heed::require(options_.shards >= ranks_.size() && options_.shards <= options_.batch_size, "--shards ", options_.shards,
@@ -161,14 +162,17 @@ class Run {
         return stopped(trainer.next_step(), steps);
       }
     }
-    return finish(position.seconds, static_cast<double>(position.images) / position.seconds);
+    const int code = finish(position.seconds, static_cast<double>(position.images) / position.seconds);
+    if (code == program::kInterrupted && options_.checkpoint_every > 0) write_checkpoint(*optimizer, position);
+    return code;
   }
 
-  /// All that changes what training computes.
+  /// All that changes what training computes, and what the log says of it.
   heed::Json recipe() const {
     Json words{{"net", options_.net.net}, {"attention", options_.net.attention}, {"seed", options_.seed}};
     words.update(recipe_words(options_));
     words.update({{"dataset", data_.name()}, {"training images", train_.size()}, {"fingerprint of the images", images_hash_},
+        {"fingerprint of the judging images", judging_hash_}, {"class names", model_->class_names},
         {"instruction set (HEED_ISA)", heed::isa_name()}});
     return heed::Json::parse(words.dump(), "the recipe");
   }
@@ -228,6 +232,7 @@ class Run {
     }
     std::fflush(stdout);
     folder_.open();
+    folder_.told(heed::first_words(ranks_, folder_.writes() ? folder_.path() : ""));
     Json record{{"event", "start"}, {"dataset", data_.name()}, {"data", data_.folder}, {"net", options_.net.net},
         {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()},
         {"isa", heed::isa_name()}, {"steps_per_epoch", steps}};
@@ -299,7 +304,7 @@ class Run {
   program::RunFolder folder_;
   DataSource data_;
   heed::ImageDataset train_, validation_;
-  std::string images_hash_;  ///< of train_
+  std::string images_hash_, judging_hash_;  ///< of train_, and of what the epochs and the run are judged by
   std::optional<StoredModel> model_;
   std::optional<heed::WeightAverage<float>> average_;  ///< of its weights, if the recipe asks for one
 };

@@ -7,6 +7,9 @@
 
 int main() {
   embed::Classifier classifier;
+  static char in[4096], out[64];  // without them the C library would take memory for the two
+  std::setvbuf(stdin, in, _IOFBF, sizeof in);
+  std::setvbuf(stdout, out, _IOFBF, sizeof out);
   static unsigned char frame[embed::kPixels];
   std::size_t bytes;
   while ((bytes = std::fread(frame, 1, sizeof frame, stdin)) == sizeof frame) {

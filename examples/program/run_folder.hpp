@@ -29,7 +29,7 @@ class RunFolder {
     if (folder.empty()) return;
     heed::require<heed::FileError>(
         !fs::exists(folder_, ignored) || fs::is_directory(folder_, ignored), folder, ": expected a folder, found a file");
-    replaces_ = fs::exists(log_path(), ignored) || fs::exists(model_path(), ignored);
+    replaces_ = fs::exists(log_path(), ignored) || fs::exists(model_path(), ignored) || fs::exists(checkpoint_path(), ignored);
     heed::require<heed::FileError>(overwrite || !replaces_, folder,
         ": the folder holds a run; choose another one with --output, or replace that run with --overwrite");
   }
@@ -53,6 +53,10 @@ class RunFolder {
     result.folder_ = folder;
     result.writes_ = false;
     return result;
+  }
+  /// Tells an onlooker which folder the other process has opened.
+  void told(const std::string& folder) {
+    if (!writes_) folder_ = folder;
   }
 
   /// Goes on with the first `records` of the log, what was written behind them is made again, and removes what writing left behind when the program was

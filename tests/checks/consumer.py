@@ -48,7 +48,7 @@ def find_package(folder):
     prefix = f"-DCMAKE_PREFIX_PATH={installed(folder)}"
     refused(folder, prefix)
     build_consumer(folder, prefix,
-                   [*LOOPS, ("compiled", ["-DCOMPILED=ON", "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"])])  # how fast it is does not matter here
+                   [*LOOPS, ("compiled", ["-DCOMPILED=ON", "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"], "")])  # how fast it is does not matter here
 
 
 def refused(folder, prefix):
@@ -99,7 +99,10 @@ def fetch_content(folder):
     build_consumer(folder, f"-DHEED_ARCHIVE={archive.as_uri()}", LOOPS[:1])
 
 
-LOOPS = [("auto", []), ("std", ["-DHEED_OPENMP=OFF", "-DHEED_THREADS_BACKEND=STD"])]
+# Of each build its name, its options, and the loops that its program must say it has.
+LOOPS = [("auto", [], "openmp|serial"), ("std", ["-DHEED_OPENMP=OFF", "-DHEED_THREADS_BACKEND=STD"], "std_thread"),
+         ("without", ["-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON"], "serial")]
+STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast -Werror"  # heed's headers are a system's to a project's warnings
 
 
 def configure(source, build):
@@ -107,15 +110,18 @@ def configure(source, build):
 
 
 def build_consumer(folder, where, builds):
-    for name, flags in builds:
+    for name, flags, loops in builds:
         build = folder / f"build-{name}"
         query = build / ".cmake" / "api" / "v1" / "query"
         query.mkdir(parents=True)
         (query / "codemodel-v2").touch()
-        run(*configure(CONSUMER / options.way, build), f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", where, *flags)
+        run(*configure(CONSUMER / options.way, build), f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS={STRICT}", where, *flags)
         run(options.cmake, "--build", build, "--config", "Release")
         program = next(p for p in build.rglob("consumer*") if p.is_file() and os.access(p, os.X_OK) and p.suffix in ("", ".exe"))
-        print(name, run(program).strip())
+        said = run(program).strip()
+        if not re.search(rf"({'openmp' if name == 'auto' and '-fopenmp' in compiler else loops})", said):
+            sys.exit(f"{name}: the loops should be {loops}: {said}")
+        print(name, said)
 
         # Nothing of heed's own came along: no target but the project's (and the kernels, which are built when asked for), no warnings, no -march.
         for reply in (build / ".cmake" / "api" / "v1" / "reply").glob("target-*.json"):

@@ -11,7 +11,7 @@ int main() {
       for (heed::Index c = 0; c < x.features(); ++c) x(row, c) = 1;
   });
   const float sum = x.matrix().sum();
-  std::printf("%d.%d: sum %g on %d threads, %s\n", HEED_VERSION_MAJOR, HEED_VERSION_MINOR, static_cast<double>(sum), heed::thread_count(),
-      heed::isa_name());
+  std::printf("%d.%d: sum %g on %d threads of %s, %s\n", HEED_VERSION_MAJOR, HEED_VERSION_MINOR, static_cast<double>(sum),
+      heed::thread_count(), heed::backend_name(heed::backend()).data(), heed::isa_name());
   return sum == 3000 ? 0 : 1;
 }

@@ -80,6 +80,16 @@ kill -KILL $!
 wait $! 2>/dev/null
 [[ $(resumed_at resumed.txt) == "$steps" ]] || fault "stopped at step $steps of all, then $(cat resumed.txt)"
 
+# Also where the finished model is judged, by more pictures than a moment is enough for: nothing is trained again.
+cp -r part many
+for _ in $(seq 100); do cat part/test_batch.bin; done >many/test_batch.bin
+last=(--net article --epochs 1 --batch-size 16 --data many)
+expect 0 "test accuracy" "$program" train "${last[@]}" --output judged_whole
+stop_at judged_stopped/log.jsonl '"event":"epoch"' "$program" train "${last[@]}" --output judged_stopped --checkpoint-every 100000
+grep -q "Stopped while the finished model was judged" stopped.txt || fault "Ctrl-C while the finished model is judged: $(cat stopped.txt)"
+expect 0 "resumed at step 0 of epoch 2" "$program" train "${last[@]}" --output judged_stopped --resume
+[[ $(same_part judged_whole) == "$(same_part judged_stopped)" ]] || fault "stopped while judged: $(diff <(same_part judged_whole) <(same_part judged_stopped))"
+
 # What is wrong gets a sentence, exit code 2, and loses nothing.
 cp -r stopped held
 before=$(cat held/* | cksum)
@@ -94,6 +104,11 @@ expect 2 "training images was 160, now it is 150" "$program" train "${endless[@]
 cp -r part mended
 printf '\x01' | dd of=mended/data_batch_3.bin bs=1 conv=notrunc status=none  # the first label was 0
 expect 2 "fingerprint of the images was" "$program" train "${endless[@]/part/mended}" --output held --resume
+cp -r part judged  # by other pictures, and under other names
+printf '\x01' | dd of=judged/test_batch.bin bs=1 conv=notrunc status=none
+expect 2 "fingerprint of the judging images was" "$program" train "${endless[@]/part/judged}" --output held --resume
+cp part/test_batch.bin judged/ && sed -i 's/^ship$/boat/' judged/batches.meta.txt
+expect 2 "class names was" "$program" train "${endless[@]/part/judged}" --output held --resume
 isa_of() { grep -o '"isa":"[a-z0-9]*"' "$1/log.jsonl" | cut -d: -f2; }
 other=scalar
 if [[ ${HEED_ISA:-} == scalar ]]; then other=baseline; fi

@@ -469,7 +469,7 @@ TEST_CASE("MultiHeadAttention: errors are sentences", "[multi_head_attention]") 
   CHECK_THROWS_AS(MultiHeadAttention<float>({.embed_dim = 12, .num_heads = 6, .num_kv_heads = -2}), std::invalid_argument);
   MultiHeadAttention<float> layer({.embed_dim = 4, .num_heads = 2});
   CHECK_THROWS_WITH(layer.output_shape({2, 3, 5}), contains("must have embed_dim = 4"));
-  CHECK_THROWS_WITH(layer.output_shape({2, 3, 4}, {2, 5, 4}, {2, 6, 4}), contains("one number of tokens for k and v"));
+  CHECK_THROWS_WITH(layer.output_shape({2, 3, 4}, {2, 5, 4}, {2, 6, 4}), contains("as many tokens in k as in v"));
   const auto x = random_tensor<float, 3>({2, 3, 4}, 1);
   MultiHeadAttention<float>::Cache cache;
   layer.forward(x, cache);

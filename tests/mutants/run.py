@@ -286,6 +286,8 @@ def main():
     compiled = counts["caught"] + counts["survived"] + counts["equivalent"]
     print(f"\n{compiled} compiled mutants: {counts['caught']} caught, {counts['equivalent']} argued equivalent, {counts['survived']} survived"
           f" ({counts['stillborn']} more did not compile)")
+    changed = counts["caught"] + counts["survived"]
+    print(f"caught of those that change what a program does: {100 * counts['caught'] / max(1, changed):.1f} %")
     print(f"the next stage: --seed {options.seed} --from {position}" + (f" --only {options.only}" if options.only else ""))
     for survivor in survivors:
         print("survived:", survivor)

@@ -32,8 +32,10 @@ git commit -qam release
 refused "tests/run --full has not passed" .ci/release "$version"
 mkdir build && git rev-parse HEAD~1 >build/passed
 refused "tests/run --full has not passed" .ci/release "$version"
-git rev-parse HEAD >build/passed
-.ci/release "$version"
+{ git rev-parse HEAD && printf '%s\n' "newest g++" "web"; } >build/passed
+refused "has skipped: newest g++, web" .ci/release "$version"
+refused "has skipped" .ci/release "$version" web
+.ci/release "$version" web "newest g++"
 (cd "build/release-$version" && sha256sum -c --quiet SHA256SUMS)
 tar -tzf "build/release-$version/heed-$version.tar.gz" >packed.txt
 grep -q "^heed-$version/include/heed/heed.hpp$" packed.txt

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -79,6 +80,25 @@ inline void check_threads_and_backends(const std::vector<Training>& trainings) {
       }
     });
   }
+}
+
+/// Two trainings in two threads at once, each on two threads of its own.
+inline void check_at_once(const Training& here, const Training& there) {
+  const Outcome expected = alone(here), expected_there = alone(there);
+  for_every_backend([&](heed::Backend backend) {
+    Outcome first, second;
+    const auto with = [backend](Outcome& outcome, const Training& training) {
+      const heed::BackendScope scope(backend);
+      const heed::ThreadScope threads(2);
+      outcome = training.run();
+    };
+    std::thread other([&] { with(second, there); });
+    with(first, here);
+    other.join();
+    INFO(backend_name(backend));
+    CHECK((first == expected));
+    CHECK((second == expected_there));
+  });
 }
 
 #if defined(_OPENMP)

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Training gives the same weights with any number of threads, on each back end, inside a caller's parallel region and beside another training. This
 // file holds the nets of the common options; same_bits_options_test.cpp holds the others (tests/checks/same_bits.py: every layer and option is in one of them).
-#include <thread>
-
 #include "same_bits.hpp"
 
 using namespace heed;
@@ -127,23 +125,7 @@ const std::vector<Training> kTrainings{{"images", image_training}, {"sequences",
 
 TEST_CASE("neither threads nor back end change a bit of what training leaves") { check_threads_and_backends(kTrainings); }
 
-TEST_CASE("two models training at once in two threads are trained as each alone") {
-  const Outcome images = alone(kTrainings[0]), sequences = alone(kTrainings[1]);
-  for_every_backend([&](Backend backend) {
-    Outcome first, second;
-    const auto with = [backend](Outcome& outcome, const Training& training) {
-      const BackendScope scope(backend);
-      const ThreadScope threads(2);
-      outcome = training.run();
-    };
-    std::thread other([&] { with(second, kTrainings[1]); });
-    with(first, kTrainings[0]);
-    other.join();
-    INFO(backend_name(backend));
-    CHECK((first == images));
-    CHECK((second == sequences));
-  });
-}
+TEST_CASE("two models training at once in two threads are trained as each alone") { check_at_once(kTrainings[0], kTrainings[1]); }
 
 #if defined(_OPENMP)
 TEST_CASE("training inside a caller's parallel region leaves the same bits") { check_parallel_region(kTrainings); }

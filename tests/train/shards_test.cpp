@@ -211,6 +211,24 @@ TEST_CASE("shards: a loss that is no number ends the training of every rank, wit
   CHECK(ended == 2);
 }
 
+TEST_CASE("shards: what an AnomalyScope finds on one rank is the sentence of all") {
+  std::vector<std::string> said(3);
+  ThreadRanks::run(3, [&](Communicator& ranks) {
+    auto net = image_net(0);
+    AdamW<float> optimizer(named_parameters(net));
+    Trainer trainer(net, CrossEntropyLoss<float>(), optimizer, ConstantSchedule{}, {.shards = 4, .communicator = &ranks});
+    Tensor<float, 4> x(image_shape(8, 32, 32, 3));
+    x.data()[7 * 3072] = std::numeric_limits<float>::infinity();  // the last image: the last rank's
+    const AnomalyScope watched;
+    try {
+      trainer.step(x, std::vector<int>(8, 1));
+    } catch (const AnomalyError& error) {
+      said[static_cast<std::size_t>(ranks.rank())] = error.what();
+    }
+  });
+  for (const std::string& words : said) CHECK(words == "Trainer: the batch holds inf at element 3072 of 2x32x32x3, at step 0");
+}
+
 TEST_CASE("shards: their number is checked") {
   auto net = image_net();
   AdamW<float> optimizer(named_parameters(net));

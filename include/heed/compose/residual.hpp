@@ -24,7 +24,7 @@ template <class Branch>
 class Residual : public LayerBase<Residual<Branch>> {
  public:
   using scalar = typename Branch::scalar;
-  static constexpr int input_rank = Branch::input_rank;
+  static constexpr int input_rank = detail::kInputRankOf<Branch>;
 
   struct Cache {
     typename Branch::Cache branch;  ///< the branch's own

@@ -55,8 +55,8 @@ L take_layer(Named<L> layer) {
 /// The rank that the first layer with a fixed rank takes.
 template <class First, class... Rest>
 constexpr int first_rank() {
-  if constexpr (First::input_rank != kAnyRank || sizeof...(Rest) == 0)
-    return First::input_rank;
+  if constexpr (kInputRankOf<First> != kAnyRank || sizeof...(Rest) == 0)
+    return kInputRankOf<First>;
   else
     return first_rank<Rest...>();
 }

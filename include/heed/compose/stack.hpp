@@ -18,7 +18,7 @@ template <class Block>
 class Stack : public LayerBase<Stack<Block>> {
  public:
   using scalar = typename Block::scalar;
-  static constexpr int input_rank = Block::input_rank;
+  static constexpr int input_rank = detail::kInputRankOf<Block>;
 
   struct Cache {
     std::vector<typename Block::Cache> blocks;         ///< each block's own

@@ -254,7 +254,7 @@ Shape child_shape(std::string_view name, const Child& child, const Shape& in) {
   return out;
 }
 
-/// For `Layer::input_rank`: the layer takes tensors of any rank and reads them as rows x features.
+/// For `Layer::input_rank`, and what a layer without one has: the layer takes tensors of any rank, reads them as rows x features, and gives the same rank.
 inline constexpr int kAnyRank = 0;
 
 namespace detail {
@@ -275,10 +275,17 @@ template <class L>
 using InputScalarOf = typename detail::FindInputScalar<L>::type;
 
 namespace detail {
+/// The rank that a layer takes, or kAnyRank.
+template <class L>
+inline constexpr int kInputRankOf = kAnyRank;
+template <class L>
+  requires requires { L::input_rank; }
+inline constexpr int kInputRankOf<L> = L::input_rank;
+
 /// Is there for tensors that L does not take, and for Eigen's matrices. (Embedding takes words of any rank, which its input_rank does not say.)
 /// @{
 template <class L, class T, int Rank>
-  requires(!std::is_same_v<T, InputScalarOf<L>> || (L::input_rank != kAnyRank && L::input_rank != Rank && !std::is_integral_v<T>))
+  requires(!std::is_same_v<T, InputScalarOf<L>> || (kInputRankOf<L> != kAnyRank && kInputRankOf<L> != Rank && !std::is_integral_v<T>))
 void not_for(const TensorView<const T, Rank>&);
 template <class L, class Matrix>
 void not_for(const Eigen::DenseBase<Matrix>&);
@@ -357,7 +364,7 @@ class LayerBase {
 
 namespace detail {
 template <class L>
-inline constexpr int example_rank = L::input_rank == kAnyRank ? 3 : L::input_rank;
+inline constexpr int example_rank = kInputRankOf<L> == kAnyRank ? 3 : kInputRankOf<L>;
 }  // namespace detail
 
 /// The contract of every layer (docs/architecture.md, "Who changes what"):

@@ -102,8 +102,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
   /// The same for cross-attention: the shape of y for q (N, T, embed_dim), k (N, S, kdim) and v (N, S, vdim), else ShapeError.
   Shape output_shape(const Shape& q, const Shape& k, const Shape& v) const {
     require<ShapeError>(q.rank() == 3 && k.rank() == 3 && v.rank() == 3 && k[0] == q[0] && v[0] == q[0] && k[1] == v[1],
-        "MultiHeadAttention: q ", q, ", k ", k, " and v ", v,
-        " must be (N, T, features), with one N, and one number of tokens for k and v");
+        "MultiHeadAttention: q ", q, ", k ", k, " and v ", v, " must be (N, T, features), one N, and as many tokens in k as in v");
     require<ShapeError>(q[2] == options_.embed_dim && k[2] == options_.kdim && v[2] == options_.vdim, "MultiHeadAttention: q ", q, ", k ",
         k, " and v ", v, " must have embed_dim = ", options_.embed_dim, ", kdim = ", options_.kdim, " and vdim = ", options_.vdim,
         " features");

@@ -304,8 +304,8 @@ GradientReport check_gradients(const L& layer, const std::array<Shape, Inputs>& 
       requires { layer.template rebind<CertificateDual>(); },
       "heed::check_gradients: rebind<U>(), the same layer over another scalar, is missing");
   const auto dual_layer = layer.template rebind<CertificateDual>();
-  if constexpr (L::input_rank != kAnyRank) {
-    return detail::check_with_rank<L::input_rank>(layer, dual_layer, shapes, options);
+  if constexpr (detail::kInputRankOf<L> != kAnyRank) {
+    return detail::check_with_rank<detail::kInputRankOf<L>>(layer, dual_layer, shapes, options);
   } else {
     switch (shapes[0].rank()) {
       case 2:

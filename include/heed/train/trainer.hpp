@@ -124,9 +124,7 @@ class Trainer {
     report.loss = is_sum() && report.images > 0 ? made.loss / static_cast<double>(report.images) : made.loss;
     report.correct = made.correct;
     ranks_stop_ = made.stop;
-    if (!std::isfinite(report.loss) && options_.communicator) cause_ = first_words(*options_.communicator, cause_);
-    require<AnomalyError>(std::isfinite(report.loss), cause_, "Trainer: the loss is ", report.loss, " at step ", step_,
-        "; a smaller learning rate or gradient clipping may help");
+    if (!std::isfinite(report.loss)) report_loss(report.loss);
     const double norm = gradient_norm(parameters_);
     if (!std::isfinite(norm)) report_gradient();
     if (std::isfinite(options_.max_gradient_norm))
@@ -231,20 +229,25 @@ class Trainer {
     detail::watch_between("Trainer: the batch holds", x);
     return model_.forward(x, cache_);
   }
-  /// The loss is not finite: runs the forward pass again, which draws the same dropout and changes no running statistics, and keeps what an AnomalyScope says of it. It
-  /// does not throw here: other ranks wait for this one's loss. Nothing is said where the logits are finite and the loss alone is not.
+  /// The loss is not finite: runs the forward pass again, which draws the same dropout and changes no running statistics, and keeps what an AnomalyScope says of it.
+  /// Nothing is said where the logits are finite and the loss alone is not.
   template <class X>
   void find_cause(const X& x, Index shard) {
     const auto scope = scope_of(shard);
     const AnomalyScope watched;
+    keep_cause([&] { run(x); });
+  }
+  /// `work()`, of whose AnomalyErrors a step keeps the first: it does not throw before other ranks have this one's loss.
+  template <class Work>
+  void keep_cause(const Work& work) {
 #if defined(__cpp_exceptions)
     try {
-      run(x);
+      work();
     } catch (const AnomalyError& error) {
-      if (cause_.empty()) cause_ = text(error.what(), ". ");
+      if (cause_.empty()) cause_ = error.what();
     }
 #else
-    run(x);
+    work();
 #endif
   }
 
@@ -257,13 +260,22 @@ class Trainer {
       return (*sharded_)(images, stop_requested(), [&](Index shard, Index begin, Index end) {
         const auto label = [&](Index image) { return static_cast<std::size_t>(image * (count / images)); };
         const auto own = words.subspan(label(begin), label(end) - label(begin));
-        return pass(x.slice(begin, end), own, shard, loss_share(loss_, own, words));
+        ShardReport made{.loss = std::numeric_limits<double>::quiet_NaN()};  // of a pass that an AnomalyScope ends
+        keep_cause([&] { made = pass(x.slice(begin, end), own, shard, loss_share(loss_, own, words)); });
+        return made;
       });
     } else {
       fail("Trainer: what this model takes cannot be cut into shards: expected a tensor or a view, and labels in a row");
     }
   }
 
+  /// The loss is not finite on any rank, with the words of the first that knows why. An AnomalyScope's are the whole sentence, whatever the loss was.
+  [[noreturn]] void report_loss(double loss) {
+    if (options_.communicator) cause_ = first_words(*options_.communicator, cause_);
+    require<AnomalyError>(!context().anomaly || cause_.empty(), cause_);
+    fail<AnomalyError>(cause_, cause_.empty() ? "" : ". ", "Trainer: the loss is ", loss, " at step ", step_,
+        "; a smaller learning rate or gradient clipping may help");
+  }
   /// The norm of the gradients is not finite: one of them is not, or (in double) they are so large that the sum of their squares is not. Clipping would make them
   /// zeros, and an optimiser's mean of squares would stay infinite.
   [[noreturn]] void report_gradient() const {
@@ -291,7 +303,7 @@ class Trainer {
   SingleProcess alone_;
   std::unique_ptr<ShardedGradients<T>> sharded_;  ///< null: one shard, one process
   bool ranks_stop_ = false;
-  std::string cause_;  ///< what made the step's loss no number: the sentence of the layer
+  std::string cause_;  ///< of a step that cannot be made: the sentence of the layer
   Index step_;
   typename Model::Cache cache_;
   Tensor<T, 2> d_logits_;

@@ -42,3 +42,24 @@ TEST_CASE("a run that takes the place of another takes its log before its checkp
   CHECK(heed::read_file(next.log_path()) == "{\"event\":\"start\"}\n");
   CHECK_FALSE(std::filesystem::exists(next.checkpoint_path()));
 }
+
+TEST_CASE("a checkpoint alone is a run, too: it is not overwritten unasked") {
+  const ScratchFolder folder;
+  heed::write_file(folder.file("checkpoint.safetensors"), "old");
+  CHECK_THROWS_WITH(RunFolder(folder.path(), "demo", false), contains("the folder holds a run"));
+  RunFolder run(folder.path(), "demo", true);
+  run.open();
+  run.log({{"event", "start"}});
+  CHECK(heed::read_file(run.checkpoint_path()) == "old");
+  run.model_is_written();
+  CHECK_FALSE(std::filesystem::exists(run.checkpoint_path()));
+}
+
+TEST_CASE("an onlooker without a folder is told which one it is, and who writes keeps its own") {
+  RunFolder onlooker = RunFolder::of_onlooker("");
+  onlooker.told("runs/demo-3");
+  CHECK(onlooker.log_path() == "runs/demo-3/log.jsonl");
+  RunFolder writer("mine", "demo", false);
+  writer.told("another");
+  CHECK(writer.path() == "mine");
+}
