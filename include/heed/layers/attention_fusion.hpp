@@ -44,7 +44,8 @@ struct AttentionFusionOptions {
 };
 
 /// Attention whose context is joined with its input: Y = X + W_o [C; U] + b with U = LN(X) + P, or LN(X) ⊙ P, and per head
-/// C = softmax(Q Kᵀ / √head_width) V of [Q, K, V] = U W_qkvᵀ; with `relative_bias` softmax(Q Kᵀ / √head_width + B) V.
+/// C = softmax(Q Kᵀ / √head_width) V of [Q, K, V] = U W_qkvᵀ (Vaswani et al. 2017, equation 1); with `relative_bias` softmax(Q Kᵀ / √head_width + B) V. Context
+/// and input meet as in OutputProjection.
 ///
 /// Shapes: x and y (N, H, W, C) or (N, T, C); children "norm" (LayerNorm), "position" (PositionalEncoding), "qkv" (QkvProjection, weight (3C, C)),
 /// "out" (OutputProjection, weight (C, 2C), its first C columns for the context), with `relative_bias` "relative" (RelativePositionBias).

@@ -5,7 +5,7 @@
 
 namespace heed::inline HEED_ABI {
 
-/// y[n, c] = max over the tokens of x[n, ·, c]: (N, T, C) -> (N, C). Of equal values the first wins; NaN makes y NaN. The cache keeps the winning
+/// y[n, c] = max over the tokens of x[n, ·, c]: (N, T, C) -> (N, C), torch.nn.AdaptiveMaxPool1d(1) without its last axis. Of equal values the first wins; NaN makes y NaN. The cache keeps the winning
 /// token of each y.
 template <class T>
 class GlobalMaxPool1d : public GlobalMaxPoolLayer<GlobalMaxPool1d<T>, T, 3> {

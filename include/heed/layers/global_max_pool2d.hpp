@@ -5,7 +5,7 @@
 
 namespace heed::inline HEED_ABI {
 
-/// y[n, c] = max over the pixels of x[n, ·, ·, c]: (N, H, W, C) -> (N, C). Of equal values the first in scan order wins; NaN makes y NaN.
+/// y[n, c] = max over the pixels of x[n, ·, ·, c]: (N, H, W, C) -> (N, C), torch.nn.AdaptiveMaxPool2d(1) without its last axes. Of equal values the first in scan order wins; NaN makes y NaN.
 /// The cache keeps the winning pixel of each y.
 template <class T>
 class GlobalMaxPool2d : public GlobalMaxPoolLayer<GlobalMaxPool2d<T>, T, 4> {

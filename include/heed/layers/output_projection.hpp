@@ -18,7 +18,7 @@ struct OutputProjectionOptions {
   double weight_value = 1;                           ///< the number that goes with it, see InitializerOptions
 };
 
-/// y = W_o [C; X] + b: context and input of each token are concatenated and projected.
+/// y = W_o [C; X] + b: context and input of each token are concatenated and projected (Luong, Pham and Manning 2015, equation 5, without its tanh).
 ///
 /// Shapes: context (..., context_features), x (..., input_features), y (..., out_features),
 /// weight (out_features, context_features + input_features), bias (out_features), which starts at zero.
