@@ -64,7 +64,7 @@ inline Position read_position(const heed::SafetensorsReader& file, const heed::J
     if (found != ours)
       differences += heed::text(differences.empty() ? "" : "; ", key, " was ",
           found.size() <= kLongest ? found : heed::detail::quoted_name(found), ", now it is ", ours);
-    if (found != ours && key == "recipe_revision") cure = "Resume with the program that the run was started with";
+    if (found != ours && (!other || key == "recipe_revision")) cure = "Resume with the program that the run was started with";
   }
   heed::require<heed::FileError>(differences.empty(), file.path(), ": the checkpoint is of another recipe: ", differences, ". ", cure);
 

@@ -88,7 +88,12 @@ def without_packages(folder):
 
 
 def add_subdirectory(folder):
-    build_consumer(folder, f"-DHEED_FOLDER={tree.ROOT}", LOOPS)
+    own = folder / "eigen"
+    own.symlink_to(eigen_headers())
+    own_eigen = ("own Eigen", [f"-DOWN_EIGEN={own}", "-DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON"], "")
+    build_consumer(folder, f"-DHEED_FOLDER={tree.ROOT}", [*LOOPS, own_eigen])
+    if str(own) not in (folder / "build-own Eigen" / "compile_commands.json").read_text():
+        sys.exit("the project's own Eigen is not the one that heed is compiled with")
 
 
 def fetch_content(folder):
@@ -115,7 +120,7 @@ def build_consumer(folder, where, builds):
         query = build / ".cmake" / "api" / "v1" / "query"
         query.mkdir(parents=True)
         (query / "codemodel-v2").touch()
-        run(*configure(CONSUMER / options.way, build), f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS={STRICT}", where, *flags)
+        run(*configure(CONSUMER / options.way, build), f"-DEigen3_DIR={options.eigen}", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS={STRICT}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", where, *flags)
         run(options.cmake, "--build", build, "--config", "Release")
         program = next(p for p in build.rglob("consumer*") if p.is_file() and os.access(p, os.X_OK) and p.suffix in ("", ".exe"))
         said = run(program).strip()
@@ -130,7 +135,7 @@ def build_consumer(folder, where, builds):
                 sys.exit(f"heed brought its target {target['name']} into the project")
             for group in target.get("compileGroups", []):
                 for fragment in group.get("compileCommandFragments", []):
-                    if "-W" in fragment["fragment"] or "-march" in fragment["fragment"]:
+                    if re.search("-W|-march", fragment["fragment"].replace(STRICT, "")):
                         sys.exit(f"heed pushed '{fragment['fragment']}' on the project")
 
 

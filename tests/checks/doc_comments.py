@@ -17,4 +17,6 @@ for header in tree.headers():
         count += 1
         says = [(SHAPE, "no shape"), (SOURCE, "no source")] if tree.room_of(header) != "optim" else [(SOURCE, "no source")]
         faults += [f"{tree.name_of(header)}: the comment of {name} has {what}" for pattern, what in says if not pattern.search(comment)]
+if count < 40:
+    faults.append(f"only {count} classes were found: does the pattern still fit how they are written?")
 tree.finish("doc_comments", faults, f"{count} classes")

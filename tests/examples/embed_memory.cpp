@@ -15,7 +15,7 @@ int main() {
   for (const int frames : {0, 20}) {
     const std::string in = std::to_string(frames) + ".frames", out = std::to_string(frames) + ".answers";
     if (std::FILE* file = std::fopen(in.c_str(), "wb")) {
-      for (int i = 0; i < frames * embed::kPixels; ++i) std::fputc((i * 7 + i / embed::kPixels * 31) % 256, file);
+      for (long i = 0; i < frames * embed::kPixels; ++i) std::fputc(static_cast<int>((i * 7 + i / embed::kPixels * 31) % 256), file);
       std::fclose(file);
     }
     if (!std::freopen(in.c_str(), "rb", stdin) || !std::freopen(out.c_str(), "w", stdout)) return 1;

@@ -59,7 +59,9 @@ grep -q "rank 1: rank 1 of 2 got no answer from rank 0" headless.txt || fault "n
 ranks 2 "$program" train "${endless[@]}" --checkpoint-every 4 --threads 1 >chosen.txt 2>&1 &
 for _ in $(seq 300); do grep -q '"event":"epoch"' runs/article-1/log.jsonl 2>/dev/null && break; sleep 0.1; done
 kill_rank 0 "--checkpoint-every 4"
-wait $!
+status=0
+wait $! || status=$?
+[[ $status != 0 ]] || fault "the job in a folder of its choice ended with 0 without its first rank"
 grep -q "rank 1: .*the last good checkpoint is runs/article-1/checkpoint.safetensors" chosen.txt || fault "rank 1 does not know the folder: $(cat chosen.txt)"
 "$program" train "${endless[@]}" --output headless --checkpoint-every 3 --resume >headless.txt 2>&1 &
 for _ in $(seq 100); do grep -q "resumed at step" headless.txt && break; sleep 0.1; done
@@ -75,7 +77,7 @@ for where in lost alone never; do  # on three ranks, on none, and a run that nev
   if [[ $where == lost ]]; then launch=("$HEED_MPIEXEC" -np 3); fi
   if [[ $where == never ]]; then resume=(); fi
   "${launch[@]}" "$program" train "${endless[@]}" --output "$where" --checkpoint-every 3 "${resume[@]}" >"$where.txt" 2>&1 &
-  for _ in $(seq 300); do [[ $(grep -c '"event":"epoch"' "$where/log.jsonl") -ge $((step + 3)) ]] && break; sleep 0.1; done
+  for _ in $(seq 300); do [[ $(grep -c '"event":"epoch"' "$where/log.jsonl" 2>/dev/null) -ge $((step + 3)) ]] && break; sleep 0.1; done
   kill -TERM $!
   wait $!
   [[ $where == never ]] || grep -q "resumed at step" "$where.txt" || fault "not resumed: $(cat "$where.txt")"
@@ -102,6 +104,7 @@ wait $! 2>/dev/null
 # A training that runs away ends in one sentence, which the log has.
 wild=(--net article --epochs 4 --seed 3 "${common[@]}" --optimizer sgd --learning-rate 1e14)
 expect 2 "the last good checkpoint is wild/checkpoint.safetensors" ranks 2 "$program" train "${wild[@]}" --output wild --checkpoint-every 1 --anomaly
+[[ $(grep -c "cifar10: rank" <<<"$output") == 1 ]] || fault "the ranks say more than a sentence: $output"
 grep -q '"event":"failed"' wild/log.jsonl || fault "the log does not say how the ranks ended: $(cat wild/log.jsonl)"
 
 # What cannot be gets one sentence, exit code 2, and loses nothing.

@@ -80,10 +80,10 @@ kill -KILL $!
 wait $! 2>/dev/null
 [[ $(resumed_at resumed.txt) == "$steps" ]] || fault "stopped at step $steps of all, then $(cat resumed.txt)"
 
-# Also where the finished model is judged, by more pictures than a moment is enough for: nothing is trained again.
+# Also where the finished model is judged, by more pictures than a moment is enough for (with the sanitizers they take a minute): nothing is trained again.
 cp -r part many
-for _ in $(seq 100); do cat part/test_batch.bin; done >many/test_batch.bin
-last=(--net article --epochs 1 --batch-size 16 --data many)
+for _ in $(seq 12); do cat part/test_batch.bin; done >many/test_batch.bin
+last=(--net article --epochs 1 --batch-size 16 --data many --threads 1)
 expect 0 "test accuracy" "$program" train "${last[@]}" --output judged_whole
 stop_at judged_stopped/log.jsonl '"event":"epoch"' "$program" train "${last[@]}" --output judged_stopped --checkpoint-every 100000
 grep -q "Stopped while the finished model was judged" stopped.txt || fault "Ctrl-C while the finished model is judged: $(cat stopped.txt)"

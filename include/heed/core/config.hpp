@@ -94,7 +94,7 @@
 #define HEED_APART
 #endif
 
-/// A call that would leave a view of what is gone by then: the compiler refuses it and gives the reason. (A deleted function could not say why.)
+/// A call that would leave a view of what is gone by then, or gives a layer what it does not take: the compiler refuses it and gives the reason. (A deleted function could not say why.)
 #if defined(__GNUC__) || defined(__clang__)
 #define HEED_REFUSED(reason) __attribute__((unavailable("heed: " reason)))
 #else

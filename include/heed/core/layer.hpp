@@ -404,10 +404,12 @@ consteval bool require_layer() {
         requires(L & layer, Visitor<typename L::scalar> & visitor) { layer.describe(visitor); },
         "heed: this is no layer: describe(visitor) is missing (LayerBase makes it of describe_members(self, visitor))");
     static_assert(
-        requires(const L& layer, const X& x) { layer.forward(x); }, "heed: this is no layer: forward(x), which is const, is missing");
+        requires(const L& layer, const X& x) { layer.forward(x); },
+        "heed: this is no layer: forward(x), which is const, is missing for tensors of its input_rank (of three axes where it names none)");
     static_assert(
         requires(const L& layer, const X& x, typename L::Cache& cache) { layer.forward(x, cache); },
-        "heed: this is no layer: forward(x, cache), which is const, is missing");
+        "heed: this is no layer: forward(x, cache), which is const, is missing for tensors of its input_rank (of three axes where it names "
+        "none)");
     static_assert(
         requires(L & layer, const X& x, typename L::Cache& cache) { layer.backward(layer.forward(x, cache), cache); },
         "heed: this is no layer: backward(dy, cache) is missing");

@@ -173,8 +173,9 @@ class PreparedScope {
 };
 
 /// For kernels: what `make(value)` makes of `weight` and `layout`, kept in the store of the innermost PreparedScope, or else made in `own`.
+/// (Arguments by value: g++ 13 and newer take a reference beside a temporary for one into it.)
 template <class Value, class T, class Make>
-const Value& prepared(const WeightRows<T>& weight, const std::array<std::int64_t, 3>& layout, Value& own, const Make& make) {
+const Value& prepared(WeightRows<T> weight, std::array<std::int64_t, 3> layout, Value& own, const Make& make) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>)  // all of whose bytes are the number
     if (PreparedWeights* store = context().prepared)
       if (const Value* kept = store->find<Value>(weight, layout, make)) return *kept;
