@@ -322,8 +322,8 @@ class LayerBase {
 
   /// What the compiler says to an x that is none of the layer's. A layer has it by `using LayerBase<...>::forward`.
   template <class X, class... More>
-    requires detail::NotFor<X, Derived> HEED_REFUSED(
-        "forward takes the layer's scalar and axes: Tensor<T, 4> of images, Tensor<T, 3> of sequences, Tensor<T, 2> or wrap(matrix)")
+    requires(detail::NotFor<X, Derived>)
+  HEED_REFUSED("forward takes the layer's scalar and axes: Tensor<T, 4> of images, Tensor<T, 3> of sequences, Tensor<T, 2> or wrap(matrix)")
   X forward(const X& x, const More&... more) const;
 
   /// Calls `f(name, parameter)` for each parameter of the layer and its children, with full names.
