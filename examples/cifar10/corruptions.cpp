@@ -67,6 +67,10 @@ std::optional<Side> judge(
   for (const std::string& path : paths) {
     const StoredModel model = load(path, options.convolution);
     require_own_data(model, path, data);
+    const std::string hash = heed::weights_hash(model.net);
+    for (const Json& other : side.models)
+      heed::require<heed::FileError>(other["weights_hash"] != hash, path, ": the model is that of ", other["model"].get<std::string>(),
+          "; expected models that differ by their seeds");
     if (!kind) kind = model.options;
     heed::require<heed::FileError>(model.options == *kind, path, ": the model is ", words_of(model.options), ", the first is ",
         words_of(*kind), "; expected models that differ by their seeds");

@@ -43,12 +43,16 @@ inline std::string data_folder(const std::string& folder) {
   return "";
 }
 
-/// The batches in that folder, over which nothing may be written.
+/// Where the generated sample set lies if there is no other.
+inline std::filesystem::path generated_folder() { return std::filesystem::path("data") / "generated-batches-bin"; }
+
+/// The files that `find_data` reads, over which nothing may be written.
 inline std::vector<std::string> data_files(const std::string& folder) {
   std::vector<std::string> files;
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(data_folder(folder), ignored))
-    if (entry.path().extension() == ".bin") files.push_back(entry.path().string());
+  const std::filesystem::path named = data_folder(folder);
+  for (const auto& entry : std::filesystem::directory_iterator(named.empty() ? generated_folder() : named, ignored))
+    if (entry.path().extension() == ".bin" || entry.path().filename() == "batches.meta.txt") files.push_back(entry.path().string());
   return files;
 }
 
@@ -65,7 +69,7 @@ inline DataSource find_data(std::string folder, bool says = true) {
   };
   DataSource source{.images = {}, .folder = folder};
   if (folder.empty()) {
-    source.folder = (fs::path("data") / "generated-batches-bin").string();
+    source.folder = generated_folder().string();
     note(
         "\n"
         "  *** CIFAR-10 was not found: this is the GENERATED SAMPLE SET, drawn shapes and no photographs. ***\n"

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <heed/core/isa.hpp>
 #include <heed/optim/adam.hpp>
 #include <heed/optim/schedule.hpp>
 #include <heed/optim/sgd.hpp>
@@ -80,15 +81,16 @@ inline Json recipe_words(const TrainOptions& options) {
       {"relative_bias", options.net.relative_bias}, {"logit_scale", options.net.logit_scale}, {"recipe_revision", kRecipeRevision}};
 }
 
-/// All that runs must have in common to be compared, as their logs say it: the recipe and the data.
-inline Json compared_words(const TrainOptions& options, std::string_view dataset, Index training_images) {
+/// All that runs must have in common to be compared, as their logs say it: the recipe, the data, and how the machine rounds.
+inline Json compared_words(const TrainOptions& options, std::string_view dataset, Index training_images, std::string_view images_hash) {
   Json words = recipe_words(options);
-  words.update({{"dataset", dataset}, {"training_images", training_images}});
+  words.update(
+      {{"dataset", dataset}, {"training_images", training_images}, {"images_hash", images_hash}, {"isa", std::string(heed::isa_name())}});
   return words;
 }
 /// The same from the start of a log; null for what it does not say.
 inline Json compared_words(const Json& start) {
-  Json words = compared_words(TrainOptions(), "", 0);
+  Json words = compared_words(TrainOptions(), "", 0, "");
   for (auto& [key, value] : words.items()) value = start.value(key, Json());
   return words;
 }

@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMistakes = 24, kPerClass = 2;  // pictures of a run, at most
 // Which all runs share. With the page itself, and what a run has beside pictures, it stays below 3 MB.
-constexpr std::size_t kPictureBytes = 2850000, kRunBytes = 6000, kEpochBytes = 350;
+constexpr std::size_t kPageBytes = 3000000, kPictureBytes = 2850000, kRunBytes = 6000, kEpochBytes = 350;
 constexpr Index kEntropyImages = 500, kEntropyBatch = 50;  // weights of 225 tokens and 8 heads are 1.6 MB an image
 
 std::string base64(std::string_view bytes) {
@@ -79,8 +79,8 @@ class Room {
   std::size_t left_;
 };
 
-/// Pictures with the attention of every head of the first attention block from every token: weights in 255ths of the largest of their row. As many of
-/// the answers as there is room for.
+/// Pictures with the attention of every head of the first attention block from every token: weights in 255ths of the largest of their row, and these largest in 65535ths (two bytes
+/// each, the low one first). As many of the answers as there is room for.
 Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::vector<Answer>& answers, Room& room) {
   Json result = Json::array();
   if (model.options.attention != "full") return result;
@@ -89,14 +89,16 @@ Json gallery(StoredModel& model, const heed::ImageDataset& images, const std::ve
     heed::Batches<float> batches(one, {.prefetch = false, .normalization = model.normalization});
     const heed::Tensor<float, 4> weights = std::move(heed::capture_attention(model.net, batches.next()->images).front().weights);
     const Index keys = weights.size(3);
-    std::string maps;
+    std::string maps, peaks;
     for (Index row = 0; row < weights.size(); row += keys) {
       const float largest = *std::max_element(weights.data() + row, weights.data() + row + keys);
       for (Index k = row; k < row + keys; ++k)
         maps += static_cast<char>(static_cast<unsigned char>(std::lround(255 * weights[k] / largest)));
+      const auto peak = static_cast<unsigned>(std::lround(65535 * largest));
+      for (const unsigned byte : {peak & 255u, peak >> 8}) peaks += static_cast<char>(static_cast<unsigned char>(byte));
     }
     Json entry = answer.json(images);
-    entry["heads"] = weights.size(1), entry["maps"] = base64(maps);
+    entry["heads"] = weights.size(1), entry["maps"] = base64(maps), entry["peaks"] = base64(peaks);
     if (!room.add(result, std::move(entry))) break;
   }
   return result;
@@ -187,9 +189,9 @@ std::vector<std::string> names_of(const std::vector<std::string>& folders) {
   return result;
 }
 
-/// How many bytes the pictures of each run may have.
-std::size_t picture_bytes_of(const std::vector<std::string>& folders) {
-  std::size_t others = kReportPage.size();
+/// How many bytes the pictures of each run may have, beside `others` of robustness.
+std::size_t picture_bytes_of(const std::vector<std::string>& folders, std::size_t others) {
+  others += kReportPage.size();
   for (const std::string& folder : folders) others += kRunBytes + kEpochBytes * records_of(folder).size();
   return others < kPictureBytes ? (kPictureBytes - others) / folders.size() : 0;
 }
@@ -239,7 +241,7 @@ int report(const ReportOptions& options) {
       if (hashes.insert(model["weights_hash"].get<std::string>()).second) all["robustness"].push_back(std::move(model));
   }
   const std::vector<std::string> names = names_of(options.runs);
-  const std::size_t picture_bytes = picture_bytes_of(options.runs);
+  const std::size_t picture_bytes = picture_bytes_of(options.runs, all.dump().size());
   for (std::size_t i = 0; i < options.runs.size(); ++i) {
     fmt::print("{}\n", options.runs[i]);
     std::fflush(stdout);
@@ -258,6 +260,8 @@ int report(const ReportOptions& options) {
   constexpr std::string_view kPlace = "@DATA@";
   std::string page(kReportPage);
   page.replace(page.find(kPlace), kPlace.size(), text);
+  heed::require(page.size() < kPageBytes, "report: the page would have ", page.size() / 1000,
+      " kB, and 3 MB is the most that it may have; name fewer runs or --robustness files");
   heed::write_file(options.output, page);
   fmt::print("the page: {} ({} kB)\n", options.output, (page.size() + 500) / 1000);
   return 0;

@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include <heed/data/dataset_hash.hpp>
 #include <heed/io/atomic_file.hpp>
 
 #include "../program/ranks.hpp"
@@ -44,13 +45,14 @@ std::vector<std::string> unique(const std::vector<std::string>& words) {
 
 /// A study whose data are found, once for all runs, and whose nets and arms are named once.
 struct Study : StudyOptions {
-  std::string dataset;
-  Index images;  ///< for training
+  std::string dataset, images_hash;
+  Index images;  ///< that are trained on
 
   explicit Study(const StudyOptions& options) : StudyOptions(options) {
     const DataSource data = find_data(training.data);
     nets = unique(nets), arms = unique(arms);
-    training.data = data.folder, dataset = data.name(), images = data.images.train.size();
+    training.data = data.folder, dataset = data.name(), images = training.trained(data.images.train.size());
+    images_hash = heed::dataset_hash(data.images.train.first(std::clamp(images, Index(0), data.images.train.size())));
   }
 };
 
@@ -64,11 +66,13 @@ std::optional<Json> result_of(const Cell& cell, const Study& study) {
         ": the folder holds a model without a log of its recipe; choose another --output, or remove it");
     return std::nullopt;
   }
-  const Json expected = compared_words(options_of_run(study.training, cell.net), study.dataset, study.training.trained(study.images));
+  const Json expected = compared_words(options_of_run(study.training, cell.net), study.dataset, study.images, study.images_hash);
   if (const std::string key = first_difference(expected, records.front()); !key.empty())
     heed::fail<heed::FileError>(folder, ": the run that is there was made with ", key, " ", records.front().value(key, Json()).dump(),
         ", the study asks for ", expected.at(key).dump(), "; choose another --output",
-        key == "dataset" || key == "training_images" ? ", or name the data of that run with --data" : "");
+        key == "isa"                                                           ? ", or set HEED_ISA as it was for that run"
+        : key == "dataset" || key == "training_images" || key == "images_hash" ? ", or name the data of that run with --data"
+                                                                               : "");
   if (records.back()["event"] != "result") return std::nullopt;
   return records.back();
 }

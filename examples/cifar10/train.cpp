@@ -237,8 +237,8 @@ class Run {
         {"attention", options_.net.attention}, {"seed", options_.seed}, {"threads", heed::thread_count()}, {"ranks", ranks_.size()},
         {"isa", heed::isa_name()}, {"steps_per_epoch", steps}};
     record.update(recipe_words(options_));
-    record.update({{"training_images", train_.size()}, {"parameters", summary.parameters}, {"forward_flops", summary.flops()},
-        {"training_flops", summary.training_flops()}});
+    record.update({{"training_images", train_.size()}, {"images_hash", images_hash_}, {"parameters", summary.parameters},
+        {"forward_flops", summary.flops()}, {"training_flops", summary.training_flops()}});
     folder_.log(record);
   }
 

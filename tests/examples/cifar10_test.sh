@@ -131,6 +131,13 @@ rm -r compared/article-full-1 && mv kept compared/article-full-1
 # What is named twice is made once.
 expect 0 "4 of 4 runs are there" "${compared[@]}" --epochs 1 --net article --attention full none full
 [[ $(grep -c '| `full` |' compared/study.md) == 1 ]] || fault "study: $(cat compared/study.md)"
+# Runs of other pictures, and of another instruction set, are no pairs.
+cp -r part other_part && printf '\x01' | dd of=other_part/data_batch_1.bin bs=1 seek=7 conv=notrunc status=none
+expect 2 "the run that is there was made with images_hash " "${compared[@]/part/other_part}" --epochs 1
+[[ $output == *"or name the data of that run with --data" ]] || fault "no cure: $output"
+sed -i 's/"isa":"[a-z0-9]*"/"isa":"another"/' compared/article-full-0/log.jsonl
+expect 2 "the run that is there was made with isa \"another\", the study asks for " "${compared[@]}" --epochs 1
+[[ $output == *"or set HEED_ISA as it was for that run" ]] || fault "no cure: $output"
 sed -i "s/\"dataset\":\"$kind\"/\"dataset\":\"other\"/" compared/article-full-0/log.jsonl
 expect 2 "the run that is there was made with dataset \"other\", the study asks for \"$kind\"" "${compared[@]}" --epochs 1
 
@@ -162,8 +169,9 @@ for words in '"kind": "article with attention full"' '"images": 20,' '"deleted":
   grep -qF -- "$words" deletion.json || fault "deletion.json does not hold $words: $(cat deletion.json)"
 done
 expect 2 "expected --corruptions or --deletion with it" "$program" evaluate run/model.safetensors --data part --output other.json
-expect 0 "article with attention full (run/model.safetensors, other/model.safetensors), mean: " "$program" evaluate run/model.safetensors \
-  other/model.safetensors --data part --corruptions --images 9 --against again/model.safetensors other/model.safetensors
+second=compared/article-full-1/model.safetensors
+expect 0 "article with attention full (run/model.safetensors, $second), mean: " "$program" evaluate run/model.safetensors "$second" \
+  --data part --corruptions --images 9 --against again/model.safetensors "$second"
 expect 0 "the page: page.html" "$program" report run arm-none --robustness figures.json --data part --output page.html
 for words in '"name":"arm-none"' '"calibration_error"' '"mistakes"' '"gallery"' '"elastic_transform"' '"comparisons":\[{"ce":{"gaussian_noise":{"value":' "Where it looks"; do
   grep -q "$words" page.html || fault "page.html does not hold $words"
@@ -273,10 +281,11 @@ expect 2 "expected one" "$program" evaluate run/model.safetensors again/model.sa
 expect 2 "--against names 1 models, expected 2" "$program" evaluate run/model.safetensors again/model.safetensors --data part --corruptions \
   --against arm-none/model.safetensors
 expect 2 "expected models that differ by their seeds" "$program" evaluate run/model.safetensors arm-none/model.safetensors --data part --corruptions --images 2
+expect 2 "again/model.safetensors: the model is that of run/model.safetensors" "$program" evaluate run/model.safetensors again/model.safetensors --data part --corruptions --images 2
 expect 2 "missing.safetensors" "$program" evaluate run/model.safetensors --data part --corruptions --against missing.safetensors
 expect 2 "choose another one" "$program" evaluate run/model.safetensors --data part --corruptions --output run/model.safetensors
 expect 2 "exists already" "$program" report run --data part --output page.html
-for read in run/model.safetensors run/log.jsonl figures.json part/test_batch.bin; do
+for read in run/model.safetensors run/log.jsonl figures.json part/test_batch.bin part/batches.meta.txt; do
   expect 2 "$read: --output names a file that is read" "$program" report run --robustness figures.json --data part --output "$read" --overwrite
 done
 expect 2 "nowhere/model.safetensors" "$program" report run nowhere --data part --output other.html
