@@ -200,6 +200,14 @@ void parallel_for(Index count, Index grain, const Make& make, const Body& body) 
     });
 }
 
+/// The grain of a loop of few long and equal jobs: `grain` or less, so that each thread gets as many chunks. (Three chunks of 3, 3 and 2 jobs take two threads as long
+/// as five jobs; four chunks of 2 take four.)
+inline Index even_grain(Index count, Index grain) {
+  const Index chunks = (count + grain - 1) / grain, threads = thread_count(),
+              even = std::min(count, (chunks + threads - 1) / threads * threads);
+  return chunks <= 1 || even > 2 * chunks ? grain : (count + even - 1) / even;
+}
+
 /// The most shards that a sum over rows is cut into, whatever the number of threads: enough to balance a few dozen cores.
 inline constexpr Index kMaxShards = 32;
 

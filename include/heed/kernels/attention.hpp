@@ -286,7 +286,8 @@ void attention_forward(const Attention<T>& a, const HeadRows<T>& y, T* log_sum =
   const double work = 2.0 * static_cast<double>(std::max(job_rows, sizes.rows)) * static_cast<double>(a.keys) *
                       static_cast<double>(a.width + a.value_width);
   // Some 50 microseconds, and where heads are many an eighth of a thread's share: the next head of a range is asked for ahead.
-  const Index grain = std::max({Index(1), static_cast<Index>(5e6 / (work + 1)), heads * ranges / (8 * thread_count())});
+  const Index grain =
+      even_grain(heads * ranges, std::max({Index(1), static_cast<Index>(5e6 / (work + 1)), heads * ranges / (8 * thread_count())}));
   const bool fetches = ranges == 1 && a.keys <= kForwardKeys &&
                        fetching_pays<T>(a.batches * (a.heads * a.queries + a.kv_heads * a.keys) * (a.width + a.value_width));
   const detail::AttendedByHead<T> attended(a, ranges);

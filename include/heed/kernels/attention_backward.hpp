@@ -363,7 +363,7 @@ void attention_backward(const Attention<T>& a, const AttentionGradients<T>& g) {
   if (threads == 1 || chunks == 1 || jobs >= 2 * threads || chunks_share) {
     const double work = 5.0 * static_cast<double>(a.queries) * static_cast<double>(a.keys) * static_cast<double>(a.width + a.value_width) *
                         static_cast<double>(a.heads / a.kv_heads * job_batches * job_heads);
-    const Index grain = std::max({Index(1), static_cast<Index>(1e7 / (work + 1)), jobs / (8 * threads)});  // as forward
+    const Index grain = even_grain(jobs, std::max({Index(1), static_cast<Index>(1e7 / (work + 1)), jobs / (8 * threads)}));  // as forward
     parallel_for(jobs, grain, make_scratch, [&](Index begin, Index end, detail::BackwardScratch<T>& scratch) {
       for (Index job = begin; job < end; ++job) run(job, job + 1 < end, 0, chunks, g.dq, scratch);
     });

@@ -32,6 +32,7 @@ struct OffsetProduct {
   Index added_row;
   T* c;
   const Index* c_offset;
+  Index ahead = 0;  ///< of what is written, see `fetch_distance`
 };
 
 namespace detail {
@@ -80,6 +81,9 @@ struct OffsetPanel {
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] + P::load(p.added + (row + i) * p.added_row + j * P::lanes);
+    if (p.ahead > 0)
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) ask_for<Vectors * P::lanes, 2>(p.c + p.c_offset[row + i] + p.ahead);
     if (p.cols >= Vectors * P::lanes) {
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i)
