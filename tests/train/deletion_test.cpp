@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <cmath>
 #include <numeric>
 #include <vector>
 
 #include <heed/compose/sequential.hpp>
 #include <heed/layers/attention_fusion.hpp>
+#include <heed/layers/conv2d.hpp>
 #include <heed/layers/global_avg_pool2d.hpp>
 #include <heed/layers/linear.hpp>
 #include <heed/losses/cross_entropy.hpp>
@@ -46,12 +48,42 @@ auto net() {
       GlobalAvgPool2d<float>(), Linear<float>({.in_features = kFeatures, .out_features = 2}));
 }
 
-template <class Net>
+/// Images of noise of 4x4 patches, one of which, anywhere, has the sign of the class in its red and a mark in its green pixels.
+struct PlantedPatch {
+  Tensor<float, 4> images;
+  std::vector<int> labels;
+  std::vector<Index> places;
+
+  PlantedPatch(Index count, std::uint64_t seed) : images({count, 4 * kSide, 4 * kSide, 3}) {
+    const CounterRandom random{seed};
+    std::uint64_t drawn = 0;
+    for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>(random.uniform(drawn++, -1, 1));
+    for (Index i = 0; i < count; ++i) {
+      labels.push_back(static_cast<int>(random.below(drawn++, 2)));
+      places.push_back(static_cast<Index>(random.below(drawn++, kTokens)));
+      for (Index pixel = 0; pixel < 16; ++pixel) {
+        const Index y = places.back() / kSide * 4 + pixel / 4, x = places.back() % kSide * 4 + pixel % 4;
+        images(i, y, x, 0) = labels.back() == 1 ? 1.0f : -1.0f;
+        images(i, y, x, 1) = 2;
+      }
+    }
+  }
+};
+
+/// The same behind a convolution that makes a token of each patch.
+auto net_of_patches() {
+  const SeedScope seed(3);
+  return Sequential(Conv2d<float>({.in_channels = 3, .out_channels = kFeatures, .kernel_size = 4, .stride = 4}),
+      named("attention", AttentionFusion<float>({.features = kFeatures, .num_heads = 2, .height = kSide, .width = kSide})),
+      GlobalAvgPool2d<float>(), Linear<float>({.in_features = kFeatures, .out_features = 2}));
+}
+
+template <class Data, class Net>
 void train(Net& model) {
   AdamW<float> optimizer(named_parameters(model), {.learning_rate = 1e-2});
   const CrossEntropyLoss<float> loss;
   for (std::uint64_t step = 0; step < 400; ++step) {
-    const Planted batch(64, 100 + step);
+    const Data batch(64, 100 + step);
     typename Net::Cache cache;
     optimizer.zero_gradients();
     Tensor<float, 2> d_logits;
@@ -65,7 +97,7 @@ void train(Net& model) {
 
 TEST_CASE("where the right answer is one planted token, relevance finds it, and deleting by relevance shows it") {
   auto model = net();
-  train(model);
+  train<Planted>(model);
   const Planted data(500, 1);
   const auto captured = capture_attention_gradients(model, data.images, std::span<const int>(data.labels));
   REQUIRE(captured.size() == 1);
@@ -85,6 +117,41 @@ TEST_CASE("where the right answer is one planted token, relevance finds it, and 
   CHECK(check.random < check.clean - 0.05);
   CHECK(check.random > check.top + 0.4);  // it hits the planted token in a quarter of the images
   CHECK(check.bottom > check.clean - 0.01);
+}
+
+TEST_CASE(
+    "a planted patch of an image is found behind a convolution, for the class that the model names; the map of another image finds "
+    "nothing") {
+  auto model = net_of_patches();
+  train<PlantedPatch>(model);
+  const PlantedPatch data(500, 1);
+  const Tensor<float, 2> logits = model.forward(data.images);
+  std::vector<int> named;
+  for (Index i = 0; i < 500; ++i) named.push_back(static_cast<int>(argmax(&logits(i, 0), 2)));
+  const Tensor<float, 2> relevance = attention_relevance(capture_attention_gradients(model, data.images, std::span<const int>(named))[0]);
+  Index found = 0;
+  for (Index i = 0; i < 500; ++i) found += argmax(&relevance(i, 0), kTokens) == data.places[static_cast<std::size_t>(i)];
+  CAPTURE(found);
+  CHECK(found > 450);
+
+  const TokenGrid grid = TokenGrid::even(kSide);
+  const auto judged = [&](const Tensor<float, 2>& map) {
+    return deletion_check<decltype(model), float>(
+        model, data.images, data.labels, TensorView<const float, 3>(map.data(), {500, kSide, kSide}), grid, grid, {.share = 0.25});
+  };
+  const DeletionCheck own = judged(relevance);
+  CAPTURE(own.clean, own.top, own.random, own.bottom);
+  CHECK(own.clean > 0.93);
+  CHECK(own.top < 0.6);  // no more than a guess is left
+  CHECK(own.random > own.top + 0.2);
+  CHECK(own.bottom > own.clean - 0.02);
+
+  Tensor<float, 2> moved(relevance.shape());
+  for (Index i = 0; i < 500; ++i) std::copy_n(&relevance((i + 1) % 500, 0), kTokens, &moved(i, 0));
+  const DeletionCheck wrong = judged(moved);
+  CAPTURE(wrong.top, wrong.random, wrong.bottom);
+  CHECK(std::abs(wrong.top - wrong.random) < 0.08);
+  CHECK(std::abs(wrong.bottom - wrong.random) < 0.08);
 }
 
 namespace {
