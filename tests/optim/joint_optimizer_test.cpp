@@ -44,11 +44,11 @@ struct Training {
   Training& operator=(const Training&) = delete;
 };
 
-struct Batch {
+struct Drawn {
   Tensor<float, 2> images{{8, 5}};
   std::vector<int> labels = {0, 1, 2, 0, 1, 2, 0, 1};
 
-  explicit Batch(Index step) {
+  explicit Drawn(Index step) {
     for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>((i * 37 + step * 11) % 23) / 23 - 0.5f;
   }
 };
@@ -64,7 +64,7 @@ TEST_CASE("a joint optimiser makes the steps of its members, to the bit") {
   decltype(apart.model)::Cache cache;
   Tensor<float, 2> d_logits;
   for (Index step = 0; step < 10; ++step) {
-    const Batch batch(step);
+    const Drawn batch(step);
     apart.muon.zero_gradients();
     apart.adam.zero_gradients();
     const auto logits = apart.model.forward(batch.images, cache);
@@ -93,7 +93,7 @@ TEST_CASE("state and counts of a joint optimiser are those of its members, and a
 
   const auto steps = [](Training& t, JointOptimizer<float>& optimizer, Index first, Index last) {
     Trainer trainer(t.model, CrossEntropyLoss<float>(), optimizer, ConstantSchedule(), {.first_step = first});
-    for (Index step = first; step < last; ++step) trainer.step(Batch(step).images, Batch(step).labels);
+    for (Index step = first; step < last; ++step) trainer.step(Drawn(step).images, Drawn(step).labels);
   };
   steps(training, both, 0, 4);
   const std::string path = folder.file("checkpoint.safetensors");
