@@ -15,7 +15,7 @@ import tree
 PAGES = ["docs/benchmarks.md", "docs/text.md"]
 ELSEWHERE = ["README.md", "docs/getting_started.md"]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.S | re.M)
-SHAPES = "attention/1x2x32x16\nlinear/16x32->8\n"
+SHAPES = "attention 1x2x32x16\nlinear 16x32->8\n"
 SHORT = [  # a command that has the first gets the second at its end
     ("heed_benchmarks", "--benchmark_min_time=0.001"),
     ("heed_benchmarks (?!.*(filter|shapes))", "--benchmark_filter='^linear/'"),
