@@ -22,53 +22,36 @@ namespace {
 
 constexpr Index kSide = 4, kTokens = kSide * kSide, kFeatures = 8;
 
-/// Maps of noise in which one token, anywhere, has the sign of the class in its first feature, and a mark in its second: what is right is known.
+/// Images of noise in squares of `Side` pixels, one of which, anywhere, has the sign of the class in its first channel and a mark in its second: what is right is known.
+template <Index Side, Index Channels>
 struct Planted {
   Tensor<float, 4> images;
   std::vector<int> labels;
   std::vector<Index> places;
 
-  Planted(Index count, std::uint64_t seed) : images({count, kSide, kSide, kFeatures}) {
+  Planted(Index count, std::uint64_t seed) : images({count, Side * kSide, Side * kSide, Channels}) {
     const CounterRandom random{seed};
     std::uint64_t drawn = 0;
     for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>(random.uniform(drawn++, -1, 1));
     for (Index i = 0; i < count; ++i) {
       labels.push_back(static_cast<int>(random.below(drawn++, 2)));
       places.push_back(static_cast<Index>(random.below(drawn++, kTokens)));
-      float* token = &images(i, 0, 0, 0) + places.back() * kFeatures;
-      token[0] = labels.back() == 1 ? 1.5f : -1.5f;
-      token[1] = 3;
+      for (Index pixel = 0; pixel < Side * Side; ++pixel) {
+        const Index y = places.back() / kSide * Side + pixel / Side, x = places.back() % kSide * Side + pixel % Side;
+        images(i, y, x, 0) = labels.back() == 1 ? 1.5f : -1.5f;
+        images(i, y, x, 1) = 3;
+      }
     }
   }
 };
+using PlantedToken = Planted<1, kFeatures>;
+using PlantedPatch = Planted<4, 3>;
 
 auto net() {
   const SeedScope seed(2);
   return Sequential(named("attention", AttentionFusion<float>({.features = kFeatures, .num_heads = 2, .height = kSide, .width = kSide})),
       GlobalAvgPool2d<float>(), Linear<float>({.in_features = kFeatures, .out_features = 2}));
 }
-
-/// Images of noise of 4x4 patches, one of which, anywhere, has the sign of the class in its red and a mark in its green pixels.
-struct PlantedPatch {
-  Tensor<float, 4> images;
-  std::vector<int> labels;
-  std::vector<Index> places;
-
-  PlantedPatch(Index count, std::uint64_t seed) : images({count, 4 * kSide, 4 * kSide, 3}) {
-    const CounterRandom random{seed};
-    std::uint64_t drawn = 0;
-    for (Index i = 0; i < images.size(); ++i) images[i] = static_cast<float>(random.uniform(drawn++, -1, 1));
-    for (Index i = 0; i < count; ++i) {
-      labels.push_back(static_cast<int>(random.below(drawn++, 2)));
-      places.push_back(static_cast<Index>(random.below(drawn++, kTokens)));
-      for (Index pixel = 0; pixel < 16; ++pixel) {
-        const Index y = places.back() / kSide * 4 + pixel / 4, x = places.back() % kSide * 4 + pixel % 4;
-        images(i, y, x, 0) = labels.back() == 1 ? 1.0f : -1.0f;
-        images(i, y, x, 1) = 2;
-      }
-    }
-  }
-};
 
 /// The same behind a convolution that makes a token of each patch.
 auto net_of_patches() {
@@ -97,8 +80,8 @@ void train(Net& model) {
 
 TEST_CASE("where the right answer is one planted token, relevance finds it, and deleting by relevance shows it") {
   auto model = net();
-  train<Planted>(model);
-  const Planted data(500, 1);
+  train<PlantedToken>(model);
+  const PlantedToken data(500, 1);
   const auto captured = capture_attention_gradients(model, data.images, std::span<const int>(data.labels));
   REQUIRE(captured.size() == 1);
   const Tensor<float, 2> relevance = attention_relevance(captured[0]);
