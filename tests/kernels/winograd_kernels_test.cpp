@@ -43,7 +43,7 @@ void check(Index sources, Index targets, bool back) {
   const auto weight = random_tensor<T, 1>({size}, 1);
   Tensor<T, 1> to({points * point});
   to.fill(T(99));
-  dispatch<TransformKernels<Size, T>, T>(&kernel, weight.data(), targets, sources, to.data(), point);
+  dispatch<TransformKernels<Size, T>, T>(&kernel, weight.data(), targets, sources, to.data(), point, width);
   const double tolerance = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
   bool right = true;
   for (Index s = 0; s < sources; ++s)

@@ -100,6 +100,7 @@ TEMPLATE_TEST_CASE("Winograd convolutions agree with the sum as it is written", 
       geometry(1, 1, 1, 1, 1, 1, 1, 1, 1),     // a tile of which one target is used
       geometry(1, 3, 3, 1, 1, 0, 0, 0, 0),     // one target, no border
       geometry(2, 4, 4, 3, 5, 1, 1, 1, 1),     // whole tiles, few channels
+      geometry(3, 9, 6, 4, 70, 1, 1, 1, 1),    // the same, whole panels
       geometry(3, 5, 9, 17, 33, 1, 1, 1, 1),   // tile + 1, panel + 1
       geometry(2, 7, 6, 31, 32, 1, 1, 1, 1),   // panel - 1, panel
       geometry(2, 8, 8, 24, 70, 0, 0, 0, 0),   // no border: rests of tiles
@@ -206,7 +207,9 @@ TEST_CASE("the automatic algorithm follows the image and the channels, and only 
     CHECK(chosen(geometry(images, 32, 32, 64, 64, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_4x4);
     CHECK(chosen(geometry(images, 2, 2, 256, 256, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_2x2);  // as many products, less to transform
     CHECK(chosen(geometry(images, 1, 1, 256, 256, 1, 1, 1, 1)) == Conv2dAlgorithm::direct);        // one target
-    CHECK(chosen(geometry(images, 32, 32, 3, 64, 1, 1, 1, 1)) == Conv2dAlgorithm::direct);         // few channels
+    CHECK(chosen(geometry(images, 32, 32, 1, 8, 1, 1, 1, 1)) == Conv2dAlgorithm::direct);          // few channels
+    CHECK(chosen(geometry(images, 32, 32, 3, 64, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_4x4);   // few, but many targets
+    CHECK(chosen(geometry(images, 32, 32, 64, 3, 1, 1, 1, 1)) == Conv2dAlgorithm::winograd_4x4);   // a vector of targets either way
   }
   Conv2dGeometry strided = geometry(2, 9, 9, 64, 64, 1, 1, 1, 1);
   strided.stride[0] = 2, strided.out_size[0] = 5;

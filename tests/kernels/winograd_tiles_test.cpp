@@ -27,11 +27,11 @@ template <int Size, class T, class Targets>
 void transform(const Correlation& c, const Tensor<T, 1>& points, const Tensor<T, 1>& bias, Index width, const Targets& targets) {
   const detail::WinogradTiles<Size> tiles(c);
   const detail::WinogradBlock<Size> block(tiles, 0, tiles.count);
-  const detail::PointRows<T> from{const_cast<T*>(points.data()), tiles.count * width, width, width, 0};
+  const detail::MadeProducts<T> products{{const_cast<T*>(points.data()), tiles.count * width, width, width, 0}};
   Tensor<T, 1> elsewhere({2 * width});
   for (Index n = 0; n < c.target_channels; n += width)
-    heed::dispatch<detail::TransformTargets<Size, T, heed::kernels::Whole, Targets>, T>(
-        &block, n, &from, static_cast<const T*>(bias.data()), elsewhere.data(), &targets);
+    heed::dispatch<detail::TransformTargets<Size, T, heed::kernels::Whole, detail::MadeProducts<T>, Targets>, T>(
+        &block, n, &products, static_cast<const T*>(bias.data()), elsewhere.data(), &targets);
 }
 
 template <int Size, class T>
@@ -120,15 +120,15 @@ TEST_CASE("a tile's pixels outside of the image, and targets of a neighbour, lie
   const std::vector<float> x(2 * 5 * 7 * 3);
   const float zeros = 0;
   const float* source[36];
-  tiles.source(7, x.data(), &zeros, source);  // the last tile of image 1 begins a target early: rows 2 to 7, columns 2 to 7
+  tiles.source(tiles.place(7), x.data(), &zeros, source);  // the last tile of image 1 begins a target early: rows 2 to 7, columns 2 to 7
   for (int i = 0; i < 6; ++i)
     for (int j = 0; j < 6; ++j) CHECK(source[i * 6 + j] == (2 + i < 5 && 2 + j < 7 ? x.data() + ((5 + 2 + i) * 7 + 2 + j) * 3 : &zeros));
   const float* at[16];
-  tiles.targets(5, x.data(), &zeros, at);  // rows 0 to 3, columns 3 to 6, of which 3 is the neighbour's
+  tiles.targets(tiles.place(5), x.data(), &zeros, at);  // rows 0 to 3, columns 3 to 6, of which 3 is the neighbour's
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 4; ++j) CHECK(at[i * 4 + j] == (j > 0 ? x.data() + ((5 + i) * 7 + 3 + j) * 3 : &zeros));
   const float* window[4];
-  tiles.windows(5, x.data(), &zeros, window);  // of 2 x 3: row 0 and 1, column 2 and none
+  tiles.windows(tiles.place(5), x.data(), &zeros, window);  // of 2 x 3: row 0 and 1, column 2 and none
   CHECK(window[0] == x.data() + ((2 + 0) * 3 + 2) * 3);
   CHECK(window[1] == &zeros);
   CHECK(window[2] == x.data() + ((2 + 1) * 3 + 2) * 3);
@@ -168,19 +168,21 @@ void check_block(const Correlation& c, Index first, Index last) {
   const detail::WinogradBlock<Size> block(tiles, first, last);
   std::vector<Index> tile_at(static_cast<std::size_t>(last - first), -1);
   Index taken[4] = {};
-  for (Index tile = first; tile < last; ++tile) {
-    const Index slot = block.slot(tile, taken);
+  for (detail::WinogradPlace at = tiles.place(first); at.tile < last; tiles.next(at)) {
+    const Index slot = block.slot(at, taken);
     REQUIRE((slot >= 0 && slot < last - first));
     REQUIRE(tile_at[static_cast<std::size_t>(slot)] == -1);
-    tile_at[static_cast<std::size_t>(slot)] = tile;
+    tile_at[static_cast<std::size_t>(slot)] = at.tile;
+    const detail::WinogradPlace found = tiles.place(at.tile);
+    CHECK((at.image == found.image && at.row == found.row && at.col == found.col));
   }
   for (int point = 0; point < side * side; ++point) {
     const auto [begin, end] = block.with_point(point);
     bool right = 0 <= begin && begin <= end && end <= last - first;
     for (Index slot = 0; slot < last - first; ++slot) {
-      const Index tile = tile_at[static_cast<std::size_t>(slot)];
-      const bool has = !(tiles.row_of(tile) + 1 == tiles.rows && tiles.axis[0].is_spared(point / side)) &&
-                       !(tiles.col_of(tile) + 1 == tiles.cols && tiles.axis[1].is_spared(point % side));
+      const detail::WinogradPlace at = tiles.place(tile_at[static_cast<std::size_t>(slot)]);
+      const bool has = !(at.row + 1 == tiles.rows && tiles.axis[0].is_spared(point / side)) &&
+                       !(at.col + 1 == tiles.cols && tiles.axis[1].is_spared(point % side));
       right = right && has == (begin <= slot && slot < end);
     }
     CHECK(right);

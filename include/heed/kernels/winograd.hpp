@@ -2,6 +2,7 @@
 #pragma once
 
 #include <heed/core/prepared_weights.hpp>
+#include <heed/kernels/winograd_few_sources.hpp>
 #include <heed/kernels/winograd_kernels.hpp>
 #include <heed/kernels/winograd_tiles.hpp>
 
@@ -20,21 +21,24 @@ namespace heed::inline HEED_ABI::kernels {
 // Error: F(2x2) rounds about as the direct sum does; F(4x4) errs twice as much in the mean of squares, and at most 5e-6 of the largest result up to 512
 // channels (tests/kernels/winograd_test.cpp has the bounds). A NaN or an infinity can reach every target of its tiles, as NaN.
 
+/// Whether a correlation's sources are so few that F(4x4) multiplies them tile by tile.
+inline bool takes_few_sources(const Correlation& c) { return c.source_channels <= detail::FewSources<4, float>::most; }
+
 /// What `Conv2dAlgorithm::automatic` stands for. Only float is worth it: double is for checking.
 template <class T>
 Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
-  constexpr Index kFewest = 16;  // channels: with fewer the transforms cost what the products save
-  if (!std::is_same_v<T, float> || !fits_winograd(c) || std::min(c.source_channels, c.target_channels) < kFewest)
-    return Conv2dAlgorithm::direct;
-  // In products of two channels; transforms as measured (Granite Rapids, 64 -> 64 channels).
+  if (!std::is_same_v<T, float> || !fits_winograd(c)) return Conv2dAlgorithm::direct;
+  // In products of two channels. What a tile's transforms cost was fitted to forward passes and weights' gradients of 616 shapes, 1 to 64 channels on maps of 2x2
+  // to 32x32 (Zen 4, one thread; with these numbers the choice is 0.6 % slower than the best in the mean, and 1.3 times at worst).
+  const double channels = static_cast<double>(c.source_channels), others = static_cast<double>(c.target_channels);
+  const double products = channels * std::max(others, 8.0);  // at a point: a vector of targets is not narrower
   const auto cost = [&](auto size, double transform) {
     const detail::WinogradAxis<size> rows(c.axis[0].targets), cols(c.axis[1].targets);
-    const double channels = static_cast<double>(c.source_channels), others = static_cast<double>(c.target_channels);
-    return static_cast<double>(rows.points() * cols.points()) * channels * others +
-           static_cast<double>(rows.tiles * cols.tiles) * transform * (channels + others);
+    return static_cast<double>(rows.points() * cols.points()) * products + static_cast<double>(rows.tiles * cols.tiles) * transform;
   };
-  const double direct = 9.0 * static_cast<double>(c.pixels() * c.source_channels * c.target_channels),
-               two = cost(std::integral_constant<int, 2>(), 146), four = cost(std::integral_constant<int, 4>(), 466);
+  const double direct = 9.0 * static_cast<double>(c.pixels()) * products;
+  const double two = cost(std::integral_constant<int, 2>(), 300 + 70 * (channels + others));
+  const double four = cost(std::integral_constant<int, 4>(), takes_few_sources(c) ? 2900 + 134 * others : 2800 + 190 * (channels + others));
   if (std::min(two, four) > 0.9 * direct) return Conv2dAlgorithm::direct;
   return two < four ? Conv2dAlgorithm::winograd_2x2 : Conv2dAlgorithm::winograd_4x4;
 }
@@ -62,9 +66,10 @@ void winograd_correlate_in_parts(
   const WinogradTiles<Size> tiles(c);
   constexpr int side = WinogradTiles<Size>::side, points = side * side;
   const KernelTaps kernel(c, target_step, source_step);
-  const Index width = panel_width<T>(), panels = (c.target_channels + width - 1) / width, kernel_point = c.source_channels * width + 16,
-              panel = points * kernel_point;
-  const bool small = too_small_for_threads(tiles);
+  const bool small = too_small_for_threads(tiles), few = Size == 4 && takes_few_sources(c);
+  const Index width = panel_width<T>(), panels = (c.target_channels + width - 1) / width;
+  const Index kernel_point = few ? width : c.source_channels * width + 16, kernel_source = few ? points * width : width,
+              panel = few ? c.source_channels * kernel_source : points * kernel_point;
   const auto transform = [&](WinogradKernels<Size, T>& kernels) {
     // Thirty-two sources at a time balance two threads where there is one panel.
     constexpr Index kSources = 32;
@@ -74,7 +79,8 @@ void winograd_correlate_in_parts(
       for (Index unit = begin; unit < end; ++unit) {
         const Index n = unit / source_parts * width, s = unit % source_parts * kSources;
         dispatch<TransformKernels<Size, T>, T>(&kernel, weight + n * target_step + s * source_step, std::min(width, c.target_channels - n),
-            std::min(kSources, c.source_channels - s), kernels.data.data() + n / width * panel + s * width, kernel_point);
+            std::min(kSources, c.source_channels - s), kernels.data.data() + n / width * panel + s * kernel_source, kernel_point,
+            kernel_source);
       }
     });
   };
@@ -107,13 +113,24 @@ void winograd_correlate_in_parts(
       FetchAhead ahead;
       if (fetches) tiles.fetch_source(block.last, block_tiles, c.source_channels, source, ahead);
       const T* const zeros = scratch.zeros.data() + width;
-      const PointRows<T> from{scratch.source.data(), rows * row + 16, row, row, 0};
+      const auto from =
+          few ? FewSources<Size, T>::rows(scratch.source.data()) : PointRows<T>{scratch.source.data(), rows * row + 16, row, row, 0};
       const PointRows<T> product{scratch.product.data(), rows * width + 16, width, width, 0};
       const auto run = [&](auto part) {
         using Rows = decltype(part);
+        const auto transform_targets = [&](const auto& products, Index p) {
+          using Products = std::decay_t<decltype(products)>;
+          dispatch<TransformTargets<Size, T, Rows, Products, Targets>, T>(
+              &block, p * width, &products, bias, scratch.zeros.data(), &targets);
+        };
         dispatch<TransformSource<Size, T, Rows>, T>(&block, c.source_channels, source, zeros, &from);
         for (Index p = share * panels_per_share; p < std::min(panels, (share + 1) * panels_per_share); ++p) {
           const T* const right = kernels.data.data() + p * panel + Rows::first(side) * side * kernel_point;
+          if constexpr (Size == 4 && parts == 1)
+            if (few) {
+              transform_targets(FewSources<Size, T>{from.data, right, c.source_channels}, p);
+              continue;
+            }
           for (int point = 0; point < held; ++point) {
             const auto [begin_slot, end_slot] = block.with_point(Rows::first(side) * side + point);
             multiply_tiles<T>({.rows = end_slot - begin_slot,
@@ -131,7 +148,7 @@ void winograd_correlate_in_parts(
                                   .whole_tiles = true},
                 &ahead);
           }
-          dispatch<TransformTargets<Size, T, Rows, Targets>, T>(&block, p * width, &product, bias, scratch.zeros.data(), &targets);
+          transform_targets(MadeProducts<T>{product}, p);
         }
       };
       static_assert(parts <= 2);

@@ -46,7 +46,7 @@ struct OrderedTaps {
 };
 inline constexpr Index kSourcesTogether = 16;  ///< their taps are nine whole packets of the widest kind
 
-/// G g Gᵀ for `valid` targets of one panel and all sources.
+/// G g Gᵀ for `valid` targets of one panel and all sources, whose points lie `point`, and who themselves lie `source` apart.
 template <int Size, class T>
 struct TransformKernels {
   /// The taps of some sources, [source][tap][target], zeros behind the valid targets.
@@ -62,14 +62,14 @@ struct TransformKernels {
   }
 
   template <class Isa>
-  HEED_INLINE static void run(const KernelTaps* kernel, const T* weight, Index valid, Index sources, T* to, Index point) {
+  HEED_INLINE static void run(const KernelTaps* kernel, const T* weight, Index valid, Index sources, T* to, Index point, Index source) {
     using P = Packet<Isa, T>;
     constexpr Index width = TileShape<Isa>::vectors * P::lanes;
     T taps[kSourcesTogether * 9 * width];
     for (Index first = 0; first < sources; first += kSourcesTogether) {
       const Index count = std::min(kSourcesTogether, sources - first);
       gather<Isa, width>(kernel, weight + first * kernel->source_step, valid, count, taps);
-      for (Index s = 0; s < count; ++s, to += width)
+      for (Index s = 0; s < count; ++s, to += source)
         for (Index v = 0; v < width; v += P::lanes)
           transform_square<WinogradKernel<Size, T>, P>(
               OrderedTaps<T, P>{taps + 9 * s * width + v, *kernel, width}, Strided<T, P>{to + v, point});

@@ -41,6 +41,11 @@ struct WinogradAxis {
   Index points() const { return tiles * side - (overlaps ? 1 : 0) - (ends ? 1 : 0); }
 };
 
+/// A tile: its number, its image, and where in it.
+struct WinogradPlace {
+  Index tile, image, row, col;
+};
+
 /// How targets are cut into tiles, numbered image by image and row by row.
 template <int Size>
 struct WinogradTiles {
@@ -56,14 +61,19 @@ struct WinogradTiles {
         cols(axis[1].tiles),
         count(c.images * rows * cols) {}
 
-  HEED_INLINE Index row_of(Index tile) const { return tile / cols % rows; }
-  HEED_INLINE Index col_of(Index tile) const { return tile % cols; }
+  WinogradPlace place(Index tile) const { return {tile, tile / (rows * cols), tile / cols % rows, tile % cols}; }
+  /// The next place. (Divisions at each tile took a tenth of a convolution of 3 channels.)
+  HEED_INLINE void next(WinogradPlace& at) const {
+    ++at.tile;
+    if (++at.col == cols) at.col = 0, ++at.row;
+    if (at.row == rows) at.row = 0, ++at.image;
+  }
   /// Whether a tile's first target along an axis is its neighbour's.
-  HEED_INLINE bool overlaps(Index tile, int i) const { return axis[i].overlaps_at(i == 0 ? row_of(tile) : col_of(tile)); }
+  HEED_INLINE bool overlaps(const WinogradPlace& at, int i) const { return axis[i].overlaps_at(i == 0 ? at.row : at.col); }
 
   /// Pointers to the side x side source pixels of a tile; those outside of the image point to `zeros`.
   template <class T>
-  HEED_INLINE void source(Index tile, const T* x, const T* zeros, const T* (&at)[points]) const {
+  HEED_INLINE void source(const WinogradPlace& tile, const T* x, const T* zeros, const T* (&at)[points]) const {
     const Index sizes[2] = {c.axis[0].source_size, c.axis[1].source_size};
     pixels<side>(
         tile, first_target(tile, 0) + c.axis[0].origin, first_target(tile, 1) + c.axis[1].origin, sizes, c.source_channels, x, zeros, at);
@@ -82,7 +92,7 @@ struct WinogradTiles {
   /// @}
   /// Pointers to the Size x Size targets of a tile; those outside of the image and those of a neighbour point to `elsewhere`.
   template <class T>
-  HEED_INLINE void targets(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
+  HEED_INLINE void targets(const WinogradPlace& tile, T* y, T* elsewhere, T* (&at)[Size * Size]) const {
     const Index sizes[2] = {c.axis[0].targets, c.axis[1].targets};
     pixels<Size>(tile, first_target(tile, 0), first_target(tile, 1), sizes, c.target_channels, y, elsewhere, at);
     for (int i = 0; i < Size; ++i) {
@@ -93,19 +103,22 @@ struct WinogradTiles {
   /// Pointers to the numbers of the windows of 2 x 2 targets of a tile, from its own first target on, in an image of these; those that reach beyond the image
   /// point to `elsewhere`.
   template <class T>
-  HEED_INLINE void windows(Index tile, T* y, T* elsewhere, T* (&at)[Size * Size / 4]) const {
+  HEED_INLINE void windows(const WinogradPlace& tile, T* y, T* elsewhere, T* (&at)[Size * Size / 4]) const {
     const Index sizes[2] = {c.axis[0].targets / 2, c.axis[1].targets / 2};
-    pixels<Size / 2>(tile, row_of(tile) * (Size / 2), col_of(tile) * (Size / 2), sizes, c.target_channels, y, elsewhere, at);
+    pixels<Size / 2>(tile, tile.row * (Size / 2), tile.col * (Size / 2), sizes, c.target_channels, y, elsewhere, at);
   }
 
  private:
-  HEED_INLINE Index first_target(Index tile, int i) const { return axis[i].first_target(i == 0 ? row_of(tile) : col_of(tile)); }
+  HEED_INLINE Index first_target(const WinogradPlace& at, int i) const { return axis[i].first_target(i == 0 ? at.row : at.col); }
   /// Whole rows of pixels, which lie one behind the other; of tiles that are a part of a wide row their own pixels.
   template <class T>
   void fetch_pixels(Index tile, Index number, const Index (&size)[2], Index pixel, Index channels, const T* data, FetchAhead& ahead) const {
     if (tile >= count) return;
-    const auto row = [&](Index t) { return t / (rows * cols) * size[0] + std::min(size[0], row_of(t) * Size); };
-    const Index first = row(tile), last = row(std::min(tile + number + cols - 1, count)), x = col_of(tile) * Size;
+    const auto row = [&](Index t) {
+      const WinogradPlace at = place(t);
+      return at.image * size[0] + std::min(size[0], at.row * Size);
+    };
+    const Index first = row(tile), last = row(std::min(tile + number + cols - 1, count)), x = place(tile).col * Size;
     if (number >= cols) {
       ahead.add(data + first * size[1] * pixel, pixel, (last - first) * size[1], channels);
     } else {
@@ -114,12 +127,11 @@ struct WinogradTiles {
     }
   }
   template <int Span, class T>
-  HEED_INLINE void pixels(
-      Index tile, Index first_y, Index first_x, const Index (&size)[2], Index channels, T* data, T* outside, T* (&at)[Span * Span]) const {
-    const Index image = tile / (rows * cols);
+  HEED_INLINE void pixels(const WinogradPlace& tile, Index first_y, Index first_x, const Index (&size)[2], Index channels, T* data,
+      T* outside, T* (&at)[Span * Span]) const {
     for (int i = 0; i < Span; ++i) {
       const Index y = first_y + i;
-      T* const row = data + ((image * size[0] + y) * size[1] + first_x) * channels;
+      T* const row = data + ((tile.image * size[0] + y) * size[1] + first_x) * channels;
       for (int j = 0; j < Span; ++j) {
         const Index x = first_x + j;
         at[i * Span + j] = y >= 0 && y < size[0] && x >= 0 && x < size[1] ? row + j * channels : outside;
@@ -138,16 +150,13 @@ class WinogradBlock {
   Index first, last;
 
   WinogradBlock(const WinogradTiles<Size>& all, Index first_tile, Index last_tile) : tiles(all), first(first_tile), last(last_tile) {
-    Index in_group[4] = {}, y = tiles.row_of(first), x = tiles.col_of(first);
-    for (Index tile = first; tile < last; ++tile) {
-      ++in_group[group(y, x)];
-      if (++x == tiles.cols) x = 0, y = y + 1 == tiles.rows ? 0 : y + 1;
-    }
+    Index in_group[4] = {};
+    for (WinogradPlace at = tiles.place(first); at.tile < last; tiles.next(at)) ++in_group[group(at)];
     for (int g = 0; g < 4; ++g) begin_[g + 1] = begin_[g] + in_group[g];
   }
   /// The place of the next tile, for tiles that come in order; `taken`: four zeros at the beginning.
-  HEED_INLINE Index slot(Index tile, Index (&taken)[4]) const {
-    const int g = group(tiles.row_of(tile), tiles.col_of(tile));
+  HEED_INLINE Index slot(const WinogradPlace& at, Index (&taken)[4]) const {
+    const int g = group(at);
     return begin_[g] + taken[g]++;
   }
   /// Places [begin, end) of the tiles that have a point.
@@ -160,20 +169,11 @@ class WinogradBlock {
   }
 
  private:
-  HEED_INLINE int group(Index row, Index col) const {
-    const bool y = tiles.axis[0].overlaps_at(row), x = tiles.axis[1].overlaps_at(col);
+  HEED_INLINE int group(const WinogradPlace& at) const {
+    const bool y = tiles.overlaps(at, 0), x = tiles.overlaps(at, 1);
     return y ? (x ? 0 : 1) : x ? 3 : 2;
   }
   Index begin_[5] = {};
-};
-
-/// Transformed tiles: number i of a tile's points lies at data[i * point + slot * row + channel], or, in panels of
-/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + slot * row + channel % width].
-template <class T>
-struct PointRows {
-  T* data;
-  Index point, row;
-  Index width, panel;
 };
 
 /// The same channel of several places, each a pointer.
@@ -182,6 +182,63 @@ struct Gather {
   const T* const* from;
   Index channel;
   HEED_INLINE P operator()(int i) const { return P::load(from[i] + channel); }
+};
+/// The same for `count` channels of a packet.
+template <class T, class P>
+struct GatherSome {
+  const T* const* from;
+  Index channel, count;
+  HEED_INLINE P operator()(int i) const { return P::load_partial(from[i] + channel, count); }
+};
+
+/// A tile's pixels to `Rows` of its points, channel by channel; the body for `sweep_channels`.
+template <class Line, class T, class Rows = Whole>
+struct ToPoints {
+  const T* const* from;
+  T* to;
+  Index point;
+
+  template <class P>
+  HEED_INLINE void at(Index channel) const {
+    transform_square<Line, P, Rows>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
+  }
+  template <class P>
+  HEED_INLINE void some(Index channel, Index count) const {
+    transform_square<Line, P, Rows>(GatherSome<T, P>{from, channel, count}, Strided<T, P>{to + channel, point});
+  }
+};
+
+/// The instruction set of the four lanes within wider ones.
+template <class Isa, class T, bool wide = (Packet<Isa, T>::lanes > 4)>
+struct FourLanesOf {
+  using type = Isa;
+};
+template <class Isa, class T>
+struct FourLanesOf<Isa, T, true> : FourLanesOf<typename Narrower<Isa>::type, T> {};
+template <class Isa, class T>
+using FourLanes = typename FourLanesOf<Isa, T>::type;
+
+/// Transformed tiles: number i of a tile's points lies at data[i * point + slot * row + channel], or, in panels of
+/// `width` channels that are `panel` elements apart, at data[i * point + channel / width * panel + slot * row + channel % width].
+template <class T>
+struct PointRows {
+  T* data;
+  Index point, row;
+  Index width, panel;
+
+  /// What `Line` makes of the first `channels` of a tile's places `from`. Of the last up to three channels a packet of four is made where there is one: behind
+  /// them there is room.
+  template <class Isa, class Line, class Rows>
+  HEED_INLINE void put(const T* const* from, Index channels, Index slot) const {
+    using Few = Packet<FourLanes<Isa, T>, T>;
+    T* to = data + slot * row;
+    for (Index n = 0; n < channels; n += width, to += panel - width) {
+      const ToPoints<Line, T, Rows> body{from, to, point};
+      const Index end = std::min(channels, n + width), whole = Few::lanes == 4 ? end - (end - n) % 4 : end;
+      sweep_channels<Isa, T>(n, whole, body);
+      if (whole < end) body.template some<Few>(whole, end - whole);
+    }
+  }
 };
 
 /// Number i of a side x side square, or of its transpose.
@@ -216,19 +273,6 @@ struct KeepTargets {
   HEED_INLINE void operator()(int i, const P& value) const { to[i] = value + bias; }
 };
 
-/// A tile's pixels to `Rows` of its points, channel by channel; the body for `sweep_channels`.
-template <class Line, class T, class Rows = Whole>
-struct ToPoints {
-  const T* const* from;
-  T* to;
-  Index point;
-
-  template <class P>
-  HEED_INLINE void at(Index channel) const {
-    transform_square<Line, P, Whole, Rows>(Gather<T, P>{from, channel}, Strided<T, P>{to + channel, point});
-  }
-};
-
 /// The targets of a correlation, pixel by pixel.
 template <class T>
 struct AllTargets {
@@ -238,17 +282,17 @@ struct AllTargets {
   struct Tile {
     T* to[Size * Size];
 
-    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const AllTargets& all, Index tile, Index n, T* elsewhere) {
+    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const AllTargets& all, const WinogradPlace& tile, Index n, T* elsewhere) {
       tiles.targets(tile, all.y + n, elsewhere, to);
     }
     template <Index width>
     HEED_INLINE void ask() const {
       for (int i = 0; i < Size * Size; ++i) ask_for<width>(to[i]);
     }
-    template <class Line, class Rows, class P, class Load>
-    HEED_INLINE void take(const Load& load, Index channel, const P& bias) const {
+    template <class Line, class Rows, class P>
+    HEED_INLINE void take(const P* middle, Index channel, const P& bias) const {
       constexpr bool part = !std::is_same_v<Rows, Whole>, later = Rows::first(Line::in) > 0;
-      transform_square<Line, P, Rows>(load, AddTargets<Line::out, part, later, T, P>{to, channel, bias});
+      transform_rows<Line>(middle, AddTargets<Line::out, part, later, T, P>{to, channel, bias});
     }
   };
 };
@@ -270,18 +314,18 @@ struct LargestTargets {
     Place *winner[count], spare[kSpare];
     bool overlaps[2];
 
-    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const LargestTargets& all, Index tile, Index n, T* elsewhere)
+    HEED_INLINE Tile(const WinogradTiles<Size>& tiles, const LargestTargets& all, const WinogradPlace& tile, Index n, T* elsewhere)
         : overlaps{tiles.overlaps(tile, 0), tiles.overlaps(tile, 1)} {
       tiles.windows(tile, all.y + n, elsewhere, to);
       if constexpr (kKeeps) tiles.windows(tile, all.winner + n, spare, winner);
     }
     template <Index width>
     HEED_INLINE void ask() const {}  // a quarter of the lines: not worth it
-    template <class Line, class Rows, class P, class Load>
-    HEED_INLINE void take(const Load& load, Index channel, const P& bias) const {
+    template <class Line, class Rows, class P>
+    HEED_INLINE void take(const P* middle, Index channel, const P& bias) const {
       static_assert(std::is_same_v<Rows, Whole>, "targets must be complete before the largest is known");
       P target[Size * Size];
-      transform_square<Line, P>(load, KeepTargets<P>{target, bias});
+      transform_rows<Line>(middle, KeepTargets<P>{target, bias});
       if constexpr (Size > 2) {  // a tile's own targets may begin with the second
         if (overlaps[0])
 #pragma GCC unroll 16
@@ -315,8 +359,21 @@ struct FromPoints {
   template <class P>
   HEED_INLINE void at(Index channel) const {
     constexpr bool part = !std::is_same_v<Rows, Whole>;
-    to.template take<Line, Rows>(
-        LoadPoints<Line::in, part, Rows::first(Line::in) * Line::in, T, P>{from + channel, point}, channel, P::load(bias + channel));
+    P middle[Line::out * Line::in];
+    transform_columns<Line, P, Rows>(LoadPoints<Line::in, part, Rows::first(Line::in) * Line::in, T, P>{from + channel, point}, middle);
+    to.template take<Line, Rows>(middle, channel, P::load(bias + channel));
+  }
+};
+
+/// Tiles' products with a panel of kernels, made before.
+template <class T>
+struct MadeProducts {
+  PointRows<T> rows;
+
+  /// The first `channels` targets of a tile.
+  template <class Isa, class Line, class Rows, class Tile>
+  HEED_INLINE void put(Index slot, Index channels, const T* bias, const Tile& to) const {
+    sweep_channels<Isa, T>(0, channels, FromPoints<Line, T, Rows, Tile>{rows.data + slot * rows.row, rows.point, bias, to});
   }
 };
 
@@ -325,30 +382,25 @@ template <int Size, class T, class Rows = Whole>
 struct TransformSource {
   template <class Isa>
   HEED_INLINE static void run(const WinogradBlock<Size>* block, Index channels, const T* x, const T* zeros, const PointRows<T>* to) {
-    const T* at[WinogradTiles<Size>::points];
+    const T* from[WinogradTiles<Size>::points];
     Index taken[4] = {};
-    for (Index tile = block->first; tile < block->last; ++tile) {
-      block->tiles.source(tile, x, zeros, at);
-      T* const target = to->data + block->slot(tile, taken) * to->row;
-      sweep_channels<Isa, T>(0, channels, ToPoints<WinogradSource<Size, T>, T, Rows>{at, target, to->point});
+    for (WinogradPlace at = block->tiles.place(block->first); at.tile < block->last; block->tiles.next(at)) {
+      block->tiles.source(at, x, zeros, from);
+      to->template put<Isa, WinogradSource<Size, T>, Rows>(from, channels, block->slot(at, taken));
     }
   }
 };
 
-/// `Rows` of A dy Aᵀ for the same tiles, in panels.
+/// `Rows` of A dy Aᵀ for the same tiles.
 template <int Size, class T, class Rows>
 struct TransformTargetGradient {
   template <class Isa>
   HEED_INLINE static void run(const WinogradBlock<Size>* block, Index channels, const T* dy, const T* zeros, const PointRows<T>* to) {
-    const T* at[Size * Size];
+    const T* from[Size * Size];
     Index taken[4] = {};
-    for (Index tile = block->first; tile < block->last; ++tile) {
-      block->tiles.targets(tile, dy, zeros, at);
-      T* target = to->data + block->slot(tile, taken) * to->row;
-      for (Index n = 0; n < channels; n += to->width, target += to->panel - to->width) {
-        sweep_channels<Isa, T>(
-            n, std::min(channels, n + to->width), ToPoints<WinogradTargetGradient<Size, T>, T, Rows>{at, target, to->point});
-      }
+    for (WinogradPlace at = block->tiles.place(block->first); at.tile < block->last; block->tiles.next(at)) {
+      block->tiles.targets(at, dy, zeros, from);
+      to->template put<Isa, WinogradTargetGradient<Size, T>, Rows>(from, channels, block->slot(at, taken));
     }
   }
 };
@@ -356,21 +408,21 @@ struct TransformTargetGradient {
 /// y = Aᵀ m A + bias for channels [n, n + width) of the tiles, as far as `Rows` of m bring it, in `Targets`. The lines that the next tile will write are asked
 /// for, since a store waits for the line that it goes to (Granite Rapids, whole convolutions: 7 to 14 %; the next tile's source pixels, when the source is
 /// transformed: 0 to 10 % slower).
-template <int Size, class T, class Rows, class Targets>
+template <int Size, class T, class Rows, class Products, class Targets>
 struct TransformTargets {
   template <class Isa>
   HEED_INLINE static void run(
-      const WinogradBlock<Size>* block, Index n, const PointRows<T>* from, const T* bias, T* elsewhere, const Targets* targets) {
+      const WinogradBlock<Size>* block, Index n, const Products* products, const T* bias, T* elsewhere, const Targets* targets) {
     using Tile = typename Targets::template Tile<Size>;
     const WinogradTiles<Size>& tiles = block->tiles;
+    constexpr Index width = TileShape<Isa>::vectors * Packet<Isa, T>::lanes;
     Index taken[4] = {};
-    for (Index tile = block->first; tile < block->last; ++tile) {
-      Tile to(tiles, *targets, tile, n, elsewhere);
-      if (tile + 1 < block->last)
-        Tile(tiles, *targets, tile + 1, n, elsewhere).template ask<TileShape<Isa>::vectors * Packet<Isa, T>::lanes>();
-      const T* const points = from->data + block->slot(tile, taken) * from->row;
-      sweep_channels<Isa, T>(0, std::min(from->width, tiles.c.target_channels - n),
-          FromPoints<WinogradTarget<Size, T>, T, Rows, Tile>{points, from->point, bias + n, to});
+    for (WinogradPlace at = tiles.place(block->first), ahead = at; at.tile < block->last; at = ahead) {
+      const Tile to(tiles, *targets, at, n, elsewhere);
+      tiles.next(ahead);
+      if (ahead.tile < block->last) Tile(tiles, *targets, ahead, n, elsewhere).template ask<width>();
+      products->template put<Isa, WinogradTarget<Size, T>, Rows>(
+          block->slot(at, taken), std::min(width, tiles.c.target_channels - n), bias + n, to);
     }
   }
 };

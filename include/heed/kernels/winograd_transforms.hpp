@@ -203,29 +203,42 @@ struct Part {
 };
 using Whole = Part<1, 0>;
 
-/// M X Mᵀ for the matrix M of `Line`: in x in packets from `load(number)`, out x out to `store(number, packet)`, each loaded right before it is used and
-/// stored right after it is made, so that what cannot stay in registers is the middle alone. Columns of X outside of `Columns` count as zero; only `Rows` of
-/// the result are made, numbered from the first of them.
-template <class Line, class P, class Columns = Whole, class Rows = Whole, class Load, class Store>
-HEED_INLINE void transform_square(const Load& load, const Store& store) {
-  constexpr int in = Line::in, out = Line::out;
-  P middle[out * in];
+/// M X for the matrix M of `Line`: in x in packets from `load(number)`, each loaded right before it is used, to out x in. Columns of X outside of `Columns` count
+/// as zero.
+template <class Line, class P, class Columns = Whole, class Load>
+HEED_INLINE void transform_columns(const Load& load, P* to) {
+  constexpr int in = Line::in;
 #pragma GCC unroll 6
   for (int j = 0; j < in; ++j) {
     const bool taken = j >= Columns::first(in) && j < Columns::last(in);
     P line[in];
 #pragma GCC unroll 6
     for (int i = 0; i < in; ++i) line[i] = taken ? load(i * in + j) : P::zero();
-    Line::apply(line, middle + j, in);
+    Line::apply(line, to + j, in);
   }
+}
+
+/// Y Mᵀ for Y of out x in: out x out packets to `store(number, packet)`, each stored right after it is made, so that what cannot stay in registers is the middle
+/// alone. Only `Rows` of the result are made, numbered from the first of them.
+template <class Line, class Rows = Whole, class P, class Store>
+HEED_INLINE void transform_rows(const P* from, const Store& store) {
+  constexpr int in = Line::in, out = Line::out;
 #pragma GCC unroll 6
   for (int i = 0; i < out; ++i) {
     if (i < Rows::first(out) || i >= Rows::last(out)) continue;
     P line[out];
-    Line::apply(middle + i * in, line, 1);
+    Line::apply(from + i * in, line, 1);
 #pragma GCC unroll 6
     for (int j = 0; j < out; ++j) store((i - Rows::first(out)) * out + j, line[j]);
   }
+}
+
+/// M X Mᵀ: the one and the other.
+template <class Line, class P, class Rows = Whole, class Load, class Store>
+HEED_INLINE void transform_square(const Load& load, const Store& store) {
+  P middle[Line::out * Line::in];
+  transform_columns<Line, P>(load, middle);
+  transform_rows<Line, Rows>(middle, store);
 }
 
 namespace detail {
