@@ -24,11 +24,12 @@ Tensor<float, 4> images(Index n, float first) {
 bool equal(const TensorView<const float, 2>& a, const TensorView<const float, 2>& b) {
   return a.shape() == b.shape() && std::equal(a.span().begin(), a.span().end(), b.span().begin());
 }
-/// Every kernel that prepares a weight: direct convolutions, whole, grouped and 1x1, both of Winograd's, linear layers, packed projections, a weight of
+/// Every kernel that prepares a weight: direct convolutions, whole, grouped and 1x1, both of Winograd's and that of few channels, linear layers, packed projections, a weight of
 /// which two layers' products take columns each. Takes (N, 8, 8, 3).
 auto all_kinds(float shift = 0) {
   using enum Conv2dAlgorithm;
-  auto model = Sequential(Conv2d<float>({.in_channels = 3, .out_channels = 20, .kernel_size = 3, .padding = 1}),
+  auto model = Sequential(Conv2d<float>({.in_channels = 3, .out_channels = 20, .kernel_size = 3, .padding = 1, .algorithm = winograd_4x4}),
+      Conv2d<float>({.in_channels = 20, .out_channels = 20, .kernel_size = 3, .padding = 1, .algorithm = direct}),
       Conv2d<float>({.in_channels = 20, .out_channels = 36, .kernel_size = 3, .padding = 1, .algorithm = winograd_2x2}), Gelu<float>(),
       Conv2d<float>({.in_channels = 36, .out_channels = 18, .kernel_size = 3, .padding = 1, .algorithm = winograd_4x4}),
       Conv2d<float>({.in_channels = 18, .out_channels = 24, .kernel_size = {3, 2}, .stride = 2, .padding = 1, .groups = 3}),

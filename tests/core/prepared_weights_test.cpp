@@ -210,6 +210,21 @@ TEST_CASE("preparing anew takes no memory") {
   CHECK(BufferPool::instance().acquired() == acquired);
 }
 
+TEST_CASE("an expired store prepares each weight once more") {
+  const float weight[16] = {1, 2, 3};
+  PreparedWeights store;
+  PreparedScope scope(store);
+  for (int i = 0; i < 2; ++i) {
+    store.expire();
+    for (int use = 0; use < 3; ++use) {
+      CHECK(right({weight, 2, 4, 4}));
+      CHECK(right({weight + 8, 2, 4, 4}));
+    }
+    CHECK(store.size() == 2);
+    CHECK(store.made() == (i == 0 ? 2u : 4u));
+  }
+}
+
 TEST_CASE("PreparedScope nests, and is the thread's own") {
   const float weight[4] = {1, 2, 3, 4};
   PreparedWeights outer, inner;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # A run of cifar10 that is killed at random moments, also while it writes, and goes on each time ends as one that never stopped: the same weights and, but for
-# times and threads, the same log. $HEED_KILLS says how often (3; tests/run --full: 20). And what --resume says when it cannot.
+# times, threads and back end, the same log. $HEED_KILLS says how often (3; tests/run --full: 20). And what --resume says when it cannot.
 set -u
 program=${HEED_BIN_DIR:?}/cifar10
 [[ -x $program ]] || exit 77
@@ -29,12 +29,14 @@ ended_as_whole() {
   cmp whole/model.safetensors killed/model.safetensors || fault "a killed run has another model"
   [[ -z $(find killed -name '*.part-*') ]] || fault "the killed run left $(find killed -name '*.part-*')"
 }
+backends=(openmp std_thread serial)
 for round in $(seq $((10 * wanted))); do
   ((kills < wanted)) || break
   resume=()
   if [[ -e killed/checkpoint.safetensors ]]; then resume=(--resume); else rm -rf killed; fi
   : >said.txt
-  "$program" train "${recipe[@]}" --output killed --checkpoint-every $((round % 4 < 2 ? 1 : 3)) "${resume[@]}" --threads $((round % 3 + 1)) >said.txt 2>&1 &
+  "$program" train "${recipe[@]}" --output killed --checkpoint-every $((round % 4 < 2 ? 1 : 3)) "${resume[@]}" --threads $(((round + 1) % 3 + 1)) \
+    --backend "${backends[round % 3]}" >said.txt 2>&1 &
   for _ in $(seq 200); do
     if ((${#resume[@]})); then grep -q "resumed at step" said.txt && break; else [[ -e killed/checkpoint.safetensors ]] && break; fi
     sleep 0.02

@@ -38,9 +38,9 @@ struct Training {
   Optimizer optimizer;
   WeightAverage<T> average;
 
-  explicit Training(std::uint64_t seed, Index width = 6)
+  explicit Training(std::uint64_t seed, Index width = 6, const typename Optimizer::Options& options = {})
       : model(net<T>(seed, width)),
-        optimizer(named_parameters(model)),
+        optimizer(named_parameters(model), options),
         average(named_parameters(model), named_buffers(model), {.decay = 0.9}) {}
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
@@ -118,6 +118,25 @@ TEMPLATE_TEST_CASE("a training that goes on from a checkpoint makes the steps of
     CHECK(other.average.updates() == 0);
     CHECK_THROWS_WITH(io::load_checkpoint(path, other.model, other.optimizer, &other.average), contains("set up without an average"));
   }
+}
+
+TEST_CASE("every optimiser's state goes through a checkpoint, whatever its options") {
+  const auto check = []<class Optimizer>(const typename Optimizer::Options& options, Optimizer*) {
+    const ScratchFolder folder;
+    const std::string path = folder.file("checkpoint.safetensors");
+    Training<float, Optimizer> whole(1, 6, options), first(1, 6, options), second(2, 6, options);
+    whole.run(0, 9);
+    first.run(0, 4);
+    io::save_checkpoint(path, first.model, first.optimizer, {}, &first.average);
+    io::load_checkpoint(path, second.model, second.optimizer, &second.average);
+    second.run(4, 9);
+    CHECK(second.all() == whole.all());
+  };
+  check({}, static_cast<Sgd<float>*>(nullptr));
+  check({.momentum = 0.9, .weight_decay = 0.1, .nesterov = true}, static_cast<Sgd<float>*>(nullptr));
+  check({.momentum = 0.9, .dampening = 0.5}, static_cast<Sgd<float>*>(nullptr));
+  check({.weight_decay = 0.1, .amsgrad = true}, static_cast<Adam<float>*>(nullptr));
+  check({.amsgrad = true, .maximize = true}, static_cast<AdamW<float>*>(nullptr));
 }
 
 TEST_CASE("a checkpoint of another training is refused with a sentence, and nothing changes") {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
+#include "extreme_inputs.hpp"
 #include "reference/random_tensor.hpp"
 
 #include <heed/kernels/sequence_pool.hpp>
@@ -82,4 +83,37 @@ TEST_CASE("large scores do not overflow") {
   float sum = 0;
   for (Index t = 0; t < 9; ++t) sum += weights[t];
   CHECK(sum == Approx(1));
+}
+
+TEMPLATE_TEST_CASE("sequence pooling of extreme scores, against the formulas", "", float, double) {
+  using T = TestType;
+  constexpr long double kRounding = 16 * std::numeric_limits<T>::epsilon();
+  for (Index tokens : {1, 2, 5, 17, 40}) {
+    const auto scores = extreme_rows<T>(tokens);
+    const Index sequences = scores.rows();
+    // The first feature is the score, the second what is pooled.
+    auto x = random_tensor<T, 3>({sequences, tokens, 2}, 1);
+    for (Index i = 0; i < scores.size(); ++i) x[2 * i] = scores[i];
+    auto dy = random_tensor<T, 2>({sequences, 2}, 2);
+    for (Index n = 0; n < sequences; ++n) dy(n, 0) = 0;
+    const T direction[] = {1, 0};
+    Tensor<T, 2> weights({sequences, tokens}), y({sequences, 2});
+    Tensor<T, 3> dx(x.shape());
+    const kernels::SequencePoolShape<T> shape{sequences, tokens, 2, direction};
+    kernels::sequence_pool_forward(shape, x.data(), weights.data(), y.data());
+    kernels::sequence_pool_backward(shape, x.data(), weights.data(), dy.data(), dx.data(), static_cast<T*>(nullptr));
+    for (Index n = 0; n < sequences; ++n) {
+      INFO(tokens << " tokens, sequence " << n);
+      const ExactSoftmax<T> exact(scores.data() + n * tokens, tokens);
+      long double mean = 0;
+      for (Index t = 0; t < tokens; ++t) mean += exact.p[static_cast<std::size_t>(t)] * x(n, t, 1);
+      REQUIRE(is_near(y(n, 1), mean, kRounding));
+      for (Index t = 0; t < tokens; ++t) {
+        const long double p = exact.p[static_cast<std::size_t>(t)];
+        REQUIRE(is_near(weights(n, t), p, kRounding));
+        REQUIRE(is_near(dx(n, t, 0), p * dy(n, 1) * (x(n, t, 1) - mean), kRounding));
+        REQUIRE(is_near(dx(n, t, 1), p * dy(n, 1), kRounding));
+      }
+    }
+  }
 }

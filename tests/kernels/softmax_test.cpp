@@ -60,6 +60,32 @@ void check(const kernels::SoftmaxShape& shape, double range, double tolerance) {
   CHECK(same_bits(log_again, log_dx));
 }
 
+/// All that softmax and its logarithm make of x; the gradients by x, which layers use, have the bits of those by y.
+template <class T>
+struct Extreme {
+  Tensor<T, 2> y, dx, log_y, log_dx;
+
+  Extreme(const kernels::SoftmaxShape& shape, const Tensor<T, 2>& x, const Tensor<T, 2>& dy)
+      : y(x.shape()), dx(x.shape()), log_y(x.shape()), log_dx(x.shape()) {
+    kernels::softmax_forward(shape, x.data(), y.data());
+    kernels::softmax_backward(shape, y.data(), dy.data(), dx.data());
+    kernels::log_softmax_forward(shape, x.data(), log_y.data());
+    kernels::log_softmax_backward(shape, log_y.data(), dy.data(), log_dx.data());
+    Tensor<T, 2> again(x.shape()), log_again(x.shape());
+    kernels::softmax_backward_again(shape, x.data(), dy.data(), again.data());
+    kernels::log_softmax_backward_again(shape, x.data(), dy.data(), log_again.data());
+    CHECK(same_bits(again, dx));
+    CHECK(same_bits(log_again, log_dx));
+  }
+};
+
+template <class T>
+Tensor<T, 2> transposed(const Tensor<T, 2>& x) {
+  Tensor<T, 2> y({x.size(1), x.size(0)});
+  y.matrix() = x.matrix().transpose();
+  return y;
+}
+
 }  // namespace
 
 TEST_CASE("softmax and its logarithm against the formulas over awkward sizes") {
@@ -143,13 +169,7 @@ TEMPLATE_TEST_CASE("softmax and its logarithm of extreme numbers, against the fo
     const auto x = extreme_rows<T>(width);
     const Index rows = x.rows();
     const auto dy = random_tensor<T, 2>({rows, width}, 2);
-    Tensor<T, 2> columns({width, rows}), y(x.shape()), log_y(x.shape()), dx(x.shape()), log_dx(x.shape()), y_columns(columns.shape());
-    columns.matrix() = x.matrix().transpose();
-    kernels::softmax_forward({rows, width}, x.data(), y.data());
-    kernels::softmax_backward({rows, width}, y.data(), dy.data(), dx.data());
-    kernels::softmax_forward({1, width, rows}, columns.data(), y_columns.data());
-    kernels::log_softmax_forward({rows, width}, x.data(), log_y.data());
-    kernels::log_softmax_backward({rows, width}, log_y.data(), dy.data(), log_dx.data());
+    const Extreme<T> as_rows({rows, width}, x, dy), as_columns({1, width, rows}, transposed(x), transposed(dy));
     for (Index r = 0; r < rows; ++r) {
       INFO(width << " numbers, row " << r);
       const ExactSoftmax<T> exact(x.data() + r * width, width);
@@ -157,11 +177,14 @@ TEMPLATE_TEST_CASE("softmax and its logarithm of extreme numbers, against the fo
       for (Index c = 0; c < width; ++c) mean += exact.p[static_cast<std::size_t>(c)] * dy(r, c), total += dy(r, c);
       for (Index c = 0; c < width; ++c) {
         const long double p = exact.p[static_cast<std::size_t>(c)], log_p = exact.log_p[static_cast<std::size_t>(c)];
-        REQUIRE(is_near(y(r, c), p, kRounding));
-        REQUIRE(is_near(y_columns(c, r), p, kRounding));
-        REQUIRE(is_near(dx(r, c), p * (dy(r, c) - mean), kRounding));
-        REQUIRE(is_near(log_y(r, c), log_p, kRounding * (1 - log_p)));
-        REQUIRE(is_near(log_dx(r, c), dy(r, c) - p * total, kRounding * static_cast<long double>(width)));
+        for (bool columns : {false, true}) {
+          const Extreme<T>& found = columns ? as_columns : as_rows;
+          const auto at = [&](const Tensor<T, 2>& values) { return columns ? values(c, r) : values(r, c); };
+          REQUIRE(is_near(at(found.y), p, kRounding));
+          REQUIRE(is_near(at(found.dx), p * (dy(r, c) - mean), kRounding));
+          REQUIRE(is_near(at(found.log_y), log_p, kRounding * (1 - log_p)));
+          REQUIRE(is_near(at(found.log_dx), dy(r, c) - p * total, kRounding * static_cast<long double>(width)));
+        }
       }
     }
   }

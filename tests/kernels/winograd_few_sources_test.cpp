@@ -3,6 +3,7 @@
 #include <heed/kernels/winograd_few_sources.hpp>
 
 #include "catch.hpp"
+#include "reference/poison_pool.hpp"
 #include "reference/random_tensor.hpp"
 
 namespace {
@@ -39,12 +40,14 @@ TEMPLATE_TEST_CASE("products of few sources have the bits of those that go throu
                    bias = random_tensor<T, 1>({out}, 3);
         const auto more_x = with_zeros(x, images * height * width, in, more), more_weight = with_zeros(weight, out, in * 9, more * 9);
         Tensor<T, 1> y({images * height * width * out}), expected(y);
+        reference::poison_pool();
         conv2d_forward(few, x.data(), weight.data(), bias.data(), y.data());
         conv2d_forward(many, more_x.data(), more_weight.data(), bias.data(), expected.data());
         CHECK(reference::same_numbers(y, expected));
 
         Tensor<T, 1> largest({images * (height / 2) * (width / 2) * out}), expected_largest(largest);
         Tensor<std::uint8_t, 1> winner({largest.size()}), expected_winner(winner);
+        reference::poison_pool();
         conv2d_max_pool_forward(few, x.data(), weight.data(), bias.data(), largest.data(), winner.data());
         conv2d_max_pool_forward(many, more_x.data(), more_weight.data(), bias.data(), expected_largest.data(), expected_winner.data());
         CHECK(reference::same_numbers(largest, expected_largest));

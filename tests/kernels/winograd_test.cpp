@@ -174,6 +174,7 @@ TEST_CASE(
 TEST_CASE("Winograd convolutions give the same bits for any number of threads, and alone or in a batch") {
   for (const Conv2dAlgorithm algorithm : kWinograd)
     for (const Conv2dGeometry& g : {geometry(9, 15, 14, 24, 40, 1, 1, 1, 1, algorithm), geometry(2, 5, 5, 70, 100, 1, 1, 1, 1, algorithm),
+             geometry(9, 15, 14, 3, 40, 1, 1, 1, 1, algorithm), geometry(70, 9, 10, 40, 4, 1, 1, 1, 1, algorithm),
              geometry(50, 15, 14, 56, 24, 1, 1, 1, 1, algorithm),
              geometry(1, 5, 260, 420, 24, 1, 1, 1, 1, algorithm)}) {  // more than L2 holds
       const Inputs<float> inputs(g);
@@ -220,8 +221,9 @@ TEST_CASE("the automatic algorithm follows the image and the channels, and only 
 }
 
 TEST_CASE("Winograd convolutions with prepared kernels give the same bits, forward and back with one weight") {
+  const Index channels = GENERATE(3, 24);
   PreparedWeights store;
-  Conv2dGeometry g = geometry(2, 9, 7, 24, 24, 1, 1, 1, 1);
+  Conv2dGeometry g = geometry(2, 9, 7, channels, 24, 1, 1, 1, 1);
   Inputs<float> inputs(g);
   for (int round = 0; round < 3; ++round) {
     for (const Conv2dAlgorithm algorithm : kWinograd) {
@@ -233,7 +235,7 @@ TEST_CASE("Winograd convolutions with prepared kernels give the same bits, forwa
       CHECK(same(result.dx, expected.dx));
     }
     CHECK(store.size() == 4);
-    inputs.weight[24 * 24 * 9 - 1] = static_cast<float>(round);
+    inputs.weight[24 * channels * 9 - 1] = static_cast<float>(round);
   }
   CHECK(store.made() == 12);
 }

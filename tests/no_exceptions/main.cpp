@@ -16,9 +16,10 @@
 int main() {
   using namespace heed;
   const SeedScope seed(1);
-  auto net =
-      Sequential(Conv2d<float>({.in_channels = 3, .out_channels = 8, .kernel_size = 3, .stride = 2}), MaxPool2d<float>({.kernel_size = 3}),
-          AnyLayer<float, 4>(Gelu<float>()), Flatten<float>(), Linear<float>({.in_features = 200, .out_features = 10}));
+  auto net = Sequential(Conv2d<float>({.in_channels = 3, .out_channels = 8, .kernel_size = 3, .stride = 2}),
+      MaxPool2d<float>({.kernel_size = 3}), BatchNorm2d<float>({.num_features = 8}), AnyLayer<float, 4>(Gelu<float>()),
+      AttentionFusion<float>({.features = 8, .num_heads = 2, .height = 5, .width = 5, .relative_bias = true}),
+      LayerNorm<float>({.normalized_shape = {8}}), Flatten<float>(), Linear<float>({.in_features = 200, .out_features = 10}));
   AdamW<float> optimizer(named_parameters(net), {.learning_rate = 0.01});
   Trainer trainer(net, CrossEntropyLoss<float>(), optimizer);
   const auto data = generated_images({.train = 160, .test = 10}).train;

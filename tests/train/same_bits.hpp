@@ -121,6 +121,22 @@ inline void check_parallel_region(const std::vector<Training>& trainings) {
 }
 #endif
 
+/// `answer(begin, end)`, a tensor (end - begin, ...), is for every range of the examples what it is for all of them, on one thread and on three.
+template <class Answer>
+void check_any_range(heed::Index examples, const Answer& answer) {
+  const auto all = answer(heed::Index{0}, examples);
+  const heed::Index width = all.size() / examples;
+  for (int threads : {1, 3}) {
+    const heed::ThreadScope scope(threads);
+    for (heed::Index begin = 0; begin < examples; ++begin)
+      for (heed::Index end = begin + 1; end <= examples; ++end) {
+        const auto some = answer(begin, end);
+        INFO("examples " << begin << " to " << end - 1 << ", " << threads << " threads");
+        CHECK(std::equal(some.data(), some.data() + some.size(), all.data() + begin * width));
+      }
+  }
+}
+
 /// Each example of x (N, ...) is seen as in the whole batch: in every slice of it, on one thread and on three, by the net and by a Predictor.
 template <class Net, class T, int Rank>
 void check_any_batch(const Net& net, const heed::Tensor<T, Rank>& x) {

@@ -216,6 +216,11 @@ const std::vector<Training> kTrainings{{"options of images", image_training}, {"
 
 TEST_CASE("neither threads nor back end change a bit, whatever the options") { check_threads_and_backends(kTrainings); }
 
+TEST_CASE("two models training at once are trained as each alone, whatever the options") {
+  check_at_once(kTrainings[0], kTrainings[1]);
+  check_at_once(kTrainings[3], kTrainings[4]);
+}
+
 #if defined(_OPENMP)
 TEST_CASE("training inside a caller's parallel region leaves the same bits, whatever the options") { check_parallel_region(kTrainings); }
 #endif
@@ -230,4 +235,25 @@ TEST_CASE("a short sequence does not see the others of its batch") { check_any_b
 
 TEST_CASE("in double one image does not see the others of its batch") {
   check_any_batch(double_net(), numbers<4, double>({9, 12, 12, 3}, 16));
+}
+
+TEST_CASE("options by hand do not let one see the others of its batch") {
+  const SeedScope seed(5);
+  const ScaledDotProductAttention<float> wide({.num_heads = 4});
+  const RelativePositionBias<float> map({.num_heads = 4, .height = 8, .width = 12}),
+      sided({.num_heads = 4, .max_distance = 40, .num_buckets = 8, .bidirectional = false});
+  const OutputProjection<float> out(
+      {.context_features = 32, .input_features = 32, .out_features = 24, .weight = Initializer::normal, .weight_value = 0.2});
+  const ScaledDotProductAttention<float> aligned(
+      {.num_heads = 4, .scale = 0.3, .causal = true, .alignment = CausalAlignment::bottom_right});
+  const Tensor<float, 1> slopes = alibi_slopes<float>(4);
+  const auto all_x = numbers<3>({6, 96, 32}, 6), all_q = numbers<3>({6, 70, 24}, 7);
+  check_any_range(6, [&](Index begin, Index end) {
+    const auto x = all_x.slice(begin, end);
+    RelativePositionBias<float>::Cache map_cache, sided_cache;
+    const AttentionMask<float> of_map{.bias = map.forward(96, 96, map_cache)};
+    const auto y = out.forward(wide.forward(x, x, x, of_map), x);
+    const AttentionMask<float> of_sided{.bias = sided.forward(70, 96, sided_cache, 26), .slopes = slopes.span()};
+    return aligned.forward(all_q.slice(begin, end), y, y, of_sided);
+  });
 }

@@ -134,3 +134,27 @@ TEST_CASE("training inside a caller's parallel region leaves the same bits") { c
 TEST_CASE("one image is seen alike alone, in a batch of any size and anywhere in it") { check_any_batch(image_net(), images()); }
 
 TEST_CASE("one sequence is seen alike alone, in a batch of any size and anywhere in it") { check_any_batch(sequence_net(), sequences()); }
+
+TEST_CASE("what no chain of layers holds sees each of a batch alike alone, among others and anywhere") {
+  const SeedScope seed(3);
+  const Embedding<float> table({.num_embeddings = 50, .embedding_dim = 24, .padding_idx = 0});
+  const MultiHeadAttention<float> attention({.embed_dim = 24, .num_heads = 4, .kdim = 10, .vdim = 14});
+  const ScaledDotProductAttention<float> grouped({.num_heads = 4, .num_kv_heads = 2, .softcap = 3, .causal = true});
+  Tensor<std::int64_t, 2> tokens({9, 17});
+  for (Index i = 0; i < tokens.size(); ++i) tokens[i] = i * 13 % 50;
+  const auto k = numbers<3>({9, 17, 10}, 4), v = numbers<3>({9, 17, 14}, 5), few = numbers<3>({9, 17, 12}, 6);
+  Tensor<bool, 2> attend({17, 17}), keys({9, 17});
+  for (Index i = 0; i < attend.size(); ++i) attend[i] = i % 5 != 2;
+  for (Index i = 0; i < keys.size(); ++i) keys[i] = i % 17 < 11 + i / 17 % 5;
+  const std::vector<Index> lengths{17, 16, 15, 14, 13, 12, 11, 10, 9};
+  const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
+  check_any_range(9, [&](Index begin, Index end) {
+    const auto own_keys = keys.slice(begin, end);
+    const AttentionMask<float> mask{.attend = attend,
+        .attend_keys = own_keys,
+        .key_lengths = std::span(lengths).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
+        .slopes = slopes};
+    const auto y = attention.forward(table.forward(tokens.slice(begin, end)), k.slice(begin, end), v.slice(begin, end), mask);
+    return grouped.forward(y, few.slice(begin, end), few.slice(begin, end));
+  });
+}

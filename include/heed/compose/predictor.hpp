@@ -45,10 +45,11 @@ class Predictor {
     const Tensor<input_scalar, Rank> zeros(in);
     PoolScope own(pool_);
     PreparedScope prepared(weights_);
-    // The first pass prepares the weights, the others fill the pool. Scratch follows the threads that a loop may use, which is one inside a parallel
-    // region of the caller's.
+    // The first pass keeps the prepared weights, the others fill the pool with what preparing them anew and answering take. Scratch follows the threads that
+    // a loop may use, which is one inside a parallel region of the caller's.
     for (const int allowed : {threads_, threads_, 1}) {
       ThreadScope limit(allowed);
+      weights_.expire();
       model.forward(Input(zeros));
       weights_.close();
     }

@@ -47,6 +47,10 @@ class PreparedWeights {
   void close() { closed_ = true; }
   /// The caller's word that kept weights stay as they are: uses do not look whether they do, and a changed one goes unnoticed. False: they look again.
   void freeze(bool frozen = true) { frozen_ = frozen; }
+  /// Takes every kept weight for changed: its next use prepares it anew.
+  void expire() {
+    for (const auto& entry : entries_) entry->made = false;
+  }
   /// Forgets all, is open again, and looks.
   void clear() { entries_.clear(), next_ = 0, closed_ = frozen_ = false; }
   /// How many are kept, and how many times one was prepared.
@@ -65,8 +69,8 @@ class PreparedWeights {
       Value& value = static_cast<Holder<Value>&>(entry).value;
       if (frozen_ && entry.made) return &value;
       take_prints(weight, entry.prints_now);
-      if (!std::equal(entry.prints.span().begin(), entry.prints.span().end(), entry.prints_now.span().begin())) {
-        entry.prints.fill(0), entry.made = false;  // should `make` throw
+      if (!entry.made || !std::equal(entry.prints.span().begin(), entry.prints.span().end(), entry.prints_now.span().begin())) {
+        entry.made = false;  // should `make` throw
         make(value);
         entry.made = true;
         ++made_;

@@ -10,7 +10,8 @@ namespace heed::inline HEED_ABI::kernels {
 
 // 3x3 convolutions of stride 1 with fewer multiplications (see winograd_transforms.hpp): a tile of Size x Size targets takes (Size + 2)²
 // products a pair of channels instead of 9 Size², 16 for 36 with Size 2 and 36 for 144 with Size 4. The last tiles of an image take fewer where they are not
-// whole (see WinogradAxis; Zen 4, F(4x4), one thread: maps of 15x15 1.05 times as fast, 14x14 1.13, 7x7 1.15, 3x3 1.38).
+// whole (see WinogradAxis; Zen 4, F(4x4), one thread: maps of 15x15 1.05 times as fast, 14x14 1.13, 7x7 1.15, 3x3 1.38). F(4x4) of at most four source channels
+// has a layout and products of its own, FewSources, which makes all points of every tile; what follows is the general way.
 //
 // Layout: "points" are the (Size + 2)² numbers of a transformed tile. Kernels: [panel][point][source channel][column]; a block of tiles: source
 // [point][slot][channel], product [point][slot][column of a panel], where slots order the tiles such that those that have a point lie one behind the other (see
@@ -18,8 +19,9 @@ namespace heed::inline HEED_ABI::kernels {
 // in L2, and kernels (9 MB for 256 -> 256 channels) may come from L3 meanwhile. Parallel over blocks, and over panels where blocks are few. A target's sum runs
 // over the channels in order: the same bits alone, in a batch, anywhere in it.
 //
-// Error: F(2x2) rounds about as the direct sum does; F(4x4) errs twice as much in the mean of squares, and at most 5e-6 of the largest result up to 512
-// channels (tests/kernels/winograd_test.cpp has the bounds). A NaN or an infinity can reach every target of its tiles, as NaN.
+// Error: F(2x2) rounds about as the direct sum does; F(4x4) errs in the mean of squares twice as much from 32 channels on, 3 times with 8 and 4.4
+// with 3, where the direct sum hardly errs, and at most 5e-6 of the largest result up to 512 channels (tests/kernels/winograd_test.cpp has the bounds; 6e-7 with
+// 3 channels). A NaN or an infinity can reach every target of its tiles, as NaN.
 
 /// Whether a correlation's sources are so few that F(4x4) multiplies them tile by tile.
 inline bool takes_few_sources(const Correlation& c) { return c.source_channels <= detail::FewSources<4, float>::most; }
@@ -39,7 +41,7 @@ Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
   const double direct = 9.0 * static_cast<double>(c.pixels()) * products;
   const double two = cost(std::integral_constant<int, 2>(), 300 + 70 * (channels + others));
   const double four = cost(std::integral_constant<int, 4>(), takes_few_sources(c) ? 2900 + 134 * others : 2800 + 190 * (channels + others));
-  if (std::min(two, four) > 0.9 * direct) return Conv2dAlgorithm::direct;
+  if (std::min(two, four) >= 0.9 * direct) return Conv2dAlgorithm::direct;
   return two < four ? Conv2dAlgorithm::winograd_2x2 : Conv2dAlgorithm::winograd_4x4;
 }
 
@@ -101,11 +103,11 @@ void winograd_correlate_in_parts(
     Tensor<T, 1> source, product, zeros;
   };
   const auto make_scratch = [&] {
-    return Scratch{Tensor<T, 1>::uninitialized({held * (rows * row + 16)}), Tensor<T, 1>::uninitialized({held * (rows * width + 16)}),
-        Tensor<T, 1>({std::max(c.source_channels, width) + width})};
+    return Scratch{Tensor<T, 1>::uninitialized({held * (rows * row + 16)}),
+        Tensor<T, 1>::uninitialized({few ? 0 : held * (rows * width + 16)}), Tensor<T, 1>({std::max(c.source_channels, width) + width})};
   };
   // The pixels of the next block, which this thread will probably take (Zen 4, one thread: 24 to 64 channels 0 to 14 %).
-  const bool fetches = shares == 1 && fetching_pays<T>(tiles.source_pixels() * c.source_channels);
+  const bool fetches = !few && shares == 1 && fetching_pays<T>(tiles.source_pixels() * c.source_channels);
   parallel_for(blocks * shares, small ? blocks * shares : 1, make_scratch, [&](Index begin, Index end, Scratch& scratch) {
     for (Index unit = begin; unit < end; ++unit) {
       const Index first = unit / shares * block_tiles, share = unit % shares;

@@ -7,8 +7,8 @@
 
 namespace heed::inline HEED_ABI::kernels::detail {
 
-// Kernels between their place in memory, (target, source, tap), and Winograd's points, [point][source][column of a panel of targets]. Sixteen sources at
-// a time go through transposed registers: tap by tap it took 1.6 to 2 times as long (Granite Rapids).
+// Kernels between their place in memory, (target, source, tap), and Winograd's points, [point][source][column of a panel of targets] or, for
+// FewSources, [source][point][column]. Sixteen sources at a time go through transposed registers: tap by tap it took 1.6 to 2 times as long (Granite Rapids).
 
 /// Packets one behind the other, and numbers at equal distances.
 template <class P>
@@ -29,7 +29,7 @@ struct KernelTaps {
   }
 };
 
-/// Transformed kernels, [panel][point][source channel][column].
+/// Transformed kernels, [panel][point][source channel][column]; for FewSources [panel][source channel][point][column].
 template <int Size, class T>
 struct WinogradKernels {
   Tensor<T, 1> data;

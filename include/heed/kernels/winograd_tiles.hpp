@@ -418,7 +418,7 @@ struct TransformTargets {
     constexpr Index width = TileShape<Isa>::vectors * Packet<Isa, T>::lanes;
     Index taken[4] = {};
     for (WinogradPlace at = tiles.place(block->first), ahead = at; at.tile < block->last; at = ahead) {
-      const Tile to(tiles, *targets, at, n, elsewhere);
+      Tile to(tiles, *targets, at, n, elsewhere);  // not const: it may write to a spare place of its own
       tiles.next(ahead);
       if (ahead.tile < block->last) Tile(tiles, *targets, ahead, n, elsewhere).template ask<width>();
       products->template put<Isa, WinogradTarget<Size, T>, Rows>(

@@ -14,12 +14,13 @@ cifar10::Net<float> net_of(const cifar10::NetOptions& options) {
 }
 const cifar10::NetOptions kParts{.net = "article", .attention_blocks = 2, .feed_forward = 2, .relative_bias = true};
 
-Outcome training(const cifar10::NetOptions& options) {
-  return trained<AdamW<float>>(net_of(options), numbers<4>({13, 32, 32, 3}, 2), CrossEntropyLoss<float>({.label_smoothing = 0.1}),
+Outcome training(const cifar10::NetOptions& options, Index images = 13) {
+  return trained<AdamW<float>>(net_of(options), numbers<4>({images, 32, 32, 3}, 2), CrossEntropyLoss<float>({.label_smoothing = 0.1}),
       {.decay = 0.9}, AdamWOptions{.learning_rate = 0.01});
 }
 
 const std::vector<Training> kTrainings{{"article", [] { return training({.net = "article"}); }}, {"demo", [] { return training({}); }},
+    {"small", [] { return training({.net = "small"}, 6); }}, {"large", [] { return training({.net = "large"}, 3); }},
     {"every part", [] { return training(kParts); }},
     {"without attention", [] { return training({.net = "article", .attention = "none"}); }}};
 
@@ -27,6 +28,7 @@ const std::vector<Training> kTrainings{{"article", [] { return training({.net = 
 
 TEST_CASE("two of the example's nets trained at once in two threads are trained as each alone") {
   check_at_once(kTrainings[0], kTrainings[1]);
+  check_at_once(kTrainings[2], kTrainings[3]);
 }
 
 #if defined(_OPENMP)
@@ -44,4 +46,12 @@ TEST_CASE("a batch as evaluation makes it sees each image as it is seen alone") 
       CHECK(std::equal(one.data(), one.data() + one.size(), all.data() + i * one.size()));
     }
   }
+}
+
+TEST_CASE("each of the example's nets sees an image alike in a batch of any size and anywhere in it") {
+  for (const char* name : {"article", "demo", "small", "large"}) {
+    INFO(name);
+    check_any_batch(net_of({.net = name}), numbers<4>({4, 32, 32, 3}, 4));
+  }
+  check_any_batch(net_of(kParts), numbers<4>({4, 32, 32, 3}, 4));
 }
