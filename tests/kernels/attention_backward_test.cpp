@@ -297,9 +297,10 @@ TEMPLATE_TEST_CASE("attention_backward: weights add up to 1 however large the sc
 }
 
 TEMPLATE_TEST_CASE("attention_backward: extreme scores, against the reference", "[attention_backward]", float, double) {
+  const Index width = GENERATE(1, 7, 16, 64);
   for (Index keys : {1, 2, 5, 17, 70}) {
-    INFO(keys << " keys");
-    const ExtremeAttention<TestType> extreme(keys);
+    INFO(keys << " keys of " << width << " features");
+    const ExtremeAttention<TestType> extreme(keys, width);
     const AttentionReference exact = attention_reference(extreme.problem, &extreme.dy);
     const Gradients<TestType> given(extreme.problem, extreme.dy);
     CHECK(largest_error(given.dk, exact.dk) < kTolerance<TestType>);

@@ -127,9 +127,10 @@ TEMPLATE_TEST_CASE("attention: more keys than a chunk run with a rescaled sum", 
 }
 
 TEMPLATE_TEST_CASE("attention: extreme scores, against the reference", "[attention]", float, double) {
+  const Index width = GENERATE(1, 7, 16, 64);
   for (Index keys : {Index{1}, Index{2}, Index{5}, Index{17}, kernels::kForwardKeys + 3}) {
-    INFO(keys << " keys");
-    const ExtremeAttention<TestType> extreme(keys);
+    INFO(keys << " keys of " << width << " features");
+    const ExtremeAttention<TestType> extreme(keys, width);
     const AttentionReference exact = attention_reference(extreme.problem);
     const Result<TestType> result(extreme.problem);
     CHECK(largest_error(result.y, exact.y) < 4 * kTolerance<TestType>);

@@ -7,6 +7,7 @@
 #include <heed/kernels/attention.hpp>
 
 #include "extreme_inputs.hpp"
+#include "reference/random_tensor.hpp"
 
 /// Attention as its definition reads, in double, one score after another. The judge of kernels/attention.hpp.
 struct AttentionReference {
@@ -223,40 +224,44 @@ struct RandomAttention {
   std::uint64_t count_ = 0;
 };
 
-/// Rows of extreme scores, up to a tenth of what counts as masked: sequences of two queries, 1 and -1, whose keys are the scores.
+/// Rows of extreme scores, up to a tenth of what counts as masked: sequences of two queries, which read the first of `width` features, with 1 and with -1. The first
+/// features of the keys are the scores; the others, values and dy are ordinary numbers.
 template <class T>
 struct ExtremeAttention {
   using Index = heed::Index;
-  heed::Tensor<T, 2> k, q, v, d_y;
+  heed::Tensor<T, 3> k, q, v, d_y;
   heed::kernels::Attention<T> problem;
   heed::kernels::HeadRows<const T> dy;
 
-  explicit ExtremeAttention(Index keys) : k(extreme_rows<T>(keys)), q({k.rows(), 2}), v(k.shape()), d_y(q.shape()) {
+  ExtremeAttention(Index keys, Index width) {
     constexpr double kMost = -heed::kernels::kMaskedScore / 10;
-    const heed::CounterRandom random{7, 7};
-    for (Index i = 0; i < k.size(); ++i)
-      k[i] = std::clamp(k[i], T(-kMost), T(kMost)), v[i] = T(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
-    for (Index i = 0; i < q.size(); ++i) q[i] = T(i % 2 == 0 ? 1 : -1), d_y[i] = v[i % v.size()];
-    problem = {.batches = k.rows(),
+    const heed::Tensor<T, 2> scores = extreme_rows<T>(keys);
+    const Index batches = scores.rows();
+    k = v = reference::random_tensor<T, 3>({batches, keys, width}, 7);
+    d_y = reference::random_tensor<T, 3>({batches, 2, width}, 8);
+    q = heed::Tensor<T, 3>(d_y.shape());
+    for (Index i = 0; i < scores.size(); ++i) k[i * width] = std::clamp(scores[i], T(-kMost), T(kMost));
+    for (Index i = 0; i < 2 * batches; ++i) q[i * width] = T(i % 2 == 0 ? 1 : -1);
+    problem = {.batches = batches,
         .heads = 1,
         .kv_heads = 1,
         .queries = 2,
         .keys = keys,
-        .width = 1,
-        .value_width = 1,
-        .q = {q.data(), 2, 2, 1},
-        .k = {k.data(), keys, keys, 1},
-        .v = {v.data(), keys, keys, 1}};
-    dy = {d_y.data(), 2, 2, 1};
+        .width = width,
+        .value_width = width,
+        .q = {q.data(), 2 * width, 2 * width, width},
+        .k = {k.data(), keys * width, keys * width, width},
+        .v = {v.data(), keys * width, keys * width, width}};
+    dy = {d_y.data(), 2 * width, 2 * width, width};
   }
   ExtremeAttention(const ExtremeAttention&) = delete;
   ExtremeAttention& operator=(const ExtremeAttention&) = delete;
 
-  /// The size of the largest key of a query, at least 1.
-  double largest_key(std::size_t query) const {
+  /// The size of the largest key of the sequence that element i of q belongs to, at least 1.
+  double largest_key(std::size_t i) const {
     double largest = 1;
     for (Index j = 0; j < problem.keys; ++j)
-      largest = std::max(largest, std::abs(static_cast<double>(k(static_cast<Index>(query / 2), j))));
+      largest = std::max(largest, std::abs(static_cast<double>(k(static_cast<Index>(i) / (2 * problem.width), j, 0))));
     return largest;
   }
 };
