@@ -124,6 +124,8 @@ template <class T>
 class LeakyRelu;
 template <class T>
 class Linear;
+template <class Derived, class T>
+class LinearLayer;
 template <class T>
 class LogSoftmax;
 template <class T>

@@ -54,6 +54,7 @@
 #include <heed/layers/layer_norm.hpp>
 #include <heed/layers/leaky_relu.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/layers/linear_layer.hpp>
 #include <heed/layers/log_softmax.hpp>
 #include <heed/layers/max_pool1d.hpp>
 #include <heed/layers/max_pool2d.hpp>

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <heed/core/initialize.hpp>
-#include <heed/core/layer.hpp>
-#include <heed/kernels/linear.hpp>
+#include <heed/layers/linear_layer.hpp>
 
 namespace heed::inline HEED_ABI {
 
@@ -19,66 +17,19 @@ struct QkvProjectionOptions {
 /// weight (3 model_width, in_features) with W_q over W_k over W_v (torch.nn.MultiheadAttention's in_proj_weight), bias (3 model_width).
 /// The weight starts Xavier-uniform as one matrix, the bias at zero, as there. The cache is a view of x.
 template <class T>
-class QkvProjection : public LayerBase<QkvProjection<T>> {
+class QkvProjection : public LinearLayer<QkvProjection<T>, T> {
  public:
-  using scalar = T;
-  static constexpr int input_rank = kAnyRank;
-
-  struct Cache {
-    TensorView<const T, 2> x;  ///< (rows, in_features), the caller's
-  };
+  static constexpr const char* kKind = "QkvProjection";
 
   explicit QkvProjection(const QkvProjectionOptions& options) : options_(options) {
     if (options_.model_width == 0) options_.model_width = options_.in_features;
     require(options_.in_features > 0 && options_.model_width > 0, "QkvProjection: in_features (", options_.in_features,
         ") and model_width (", options_.model_width, ") must be positive");
-    weight_ = Parameter<T>({width(), options_.in_features});
-    initialize(weight_, Initializer::xavier_uniform);
-    if (options_.bias) bias_ = Parameter<T>({width()});
-  }
-
-  Shape output_shape(const Shape& in) const {
-    require<ShapeError>(in.rank() >= 1 && in.features() == options_.in_features, "QkvProjection: input has ", in.features(),
-        " features, weight expects ", options_.in_features, " (input ", in, ", weight ", weight_.shape(), ")");
-    return replace_features(in, width());
-  }
-
-  using LayerBase<QkvProjection<T>>::forward;  // what it says to other tensors
-  template <int Rank>
-  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
-    auto y = Tensor<T, Rank>::uninitialized(output_shape(x.shape()));
-    kernels::linear_forward(sizes(x.rows()), x.data(), weight_.value(), bias_.value(), y.data());
-    return y;
-  }
-
-  template <int Rank>
-  Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
-    cache.x = x.as_rows();
-    return forward(x);
-  }
-  template <int Rank>
-  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
-  Tensor<T, Rank> forward(Tensor<T, Rank>&& x, Cache& cache) const;
-
-  /// y = x Wᵀ + b: dx = dy W, d_weight += dyᵀ x, d_bias += column sums of dy.
-  template <int Rank>
-  Tensor<T, Rank> backward(const TensorView<const T, Rank>& dy, Cache& cache) {
-    auto dx = Tensor<T, Rank>::uninitialized(replace_features(dy.shape(), options_.in_features));
-    backward_to(dy, cache, dx.view(), false);
-    return dx;
-  }
-  /// The same, with the input gradient added to dx: for blocks whose x goes two ways.
-  template <int Rank>
-  void backward_add(const TensorView<const T, Rank>& dy, Cache& cache, const TensorView<T, Rank>& dx) {
-    backward_to(dy, cache, dx, true);
+    this->set_features(options_.in_features, 3 * options_.model_width, options_.bias);
+    initialize(this->weight(), Initializer::xavier_uniform);
   }
 
   const QkvProjectionOptions& options() const { return options_; }
-  Parameter<T>& weight() { return weight_; }
-  const Parameter<T>& weight() const { return weight_; }
-  /// Empty without a bias.
-  Parameter<T>& bias() { return bias_; }
-  const Parameter<T>& bias() const { return bias_; }
 
   /// The same layer over another scalar.
   template <class U>
@@ -88,31 +39,18 @@ class QkvProjection : public LayerBase<QkvProjection<T>> {
 
   template <class Self, class V>
   static void describe_members(Self& self, V& visitor) {
-    visitor.kind("QkvProjection");
+    visitor.kind(kKind);
     visitor.option("in_features", self.options_.in_features);
     visitor.option("model_width", self.options_.model_width);
     visitor.option("bias", self.options_.bias);
-    visitor.parameter("weight", self.weight_);
-    if (self.options_.bias) visitor.parameter("bias", self.bias_);
+    QkvProjection::describe_parameters(self, visitor);
   }
 
  private:
-  Index width() const { return 3 * options_.model_width; }
-  kernels::LinearSizes sizes(Index rows) const { return {.rows = rows, .in = options_.in_features, .out = width()}; }
-
-  template <int Rank>
-  void backward_to(const TensorView<const T, Rank>& dy, Cache& cache, const TensorView<T, Rank>& dx, bool add) {
-    const Index rows = cache.x.rows();
-    require_gradient_shape("QkvProjection", dy.shape(), output_shape(dx.shape()), cache.x, options_.in_features);
-    kernels::linear_backward(sizes(rows), cache.x.data(), weight_.value(), dy.data(), dx.data(), weight_.gradient_unless_frozen(),
-        bias_.gradient_unless_frozen(), add);
-  }
-
   QkvProjectionOptions options_;
-  Parameter<T> weight_, bias_;
 };
 
 static_assert(Layer<QkvProjection<float>>);
-HEED_COMPILE_CLASS_ONCE(QkvProjection);
+HEED_COMPILE_LAYER_ONCE(QkvProjection, LinearLayer);
 
 }  // namespace heed::inline HEED_ABI
