@@ -17,25 +17,12 @@
 
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
+#include "message_of.hpp"
 #include "sanitized.hpp"
 
 namespace fs = std::filesystem;
 using heed::AtomicFile;
 using heed::FileError;
-
-namespace {
-
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const FileError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-}  // namespace
 
 TEST_CASE("A file appears under its name when it is complete", "[atomic_file]") {
   const ScratchFolder folder;

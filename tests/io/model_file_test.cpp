@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
+#include "message_of.hpp"
 
 using heed::FileError;
 using heed::Shape;
@@ -82,16 +83,6 @@ void fill(Model& model, double start) {
     for (heed::Index i = 0; i < parameter->size(); ++i) parameter->value()[i] = static_cast<T>(start += 0.25);
   for (auto& [name, buffer] : heed::named_buffers(model))
     for (heed::Index i = 0; i < buffer->size(); ++i) (*buffer)[i] = static_cast<T>(start += 0.25);
-}
-
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const FileError& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "catch.hpp"
 #include "reference/conv2d_reference.hpp"
 #include "reference/poison_pool.hpp"
+#include "reference/random_tensor.hpp"
 
 using heed::Index;
 using heed::Tensor;
@@ -122,21 +123,13 @@ const Case kCases[] = {
 
 template <class T>
 Tensor<T, 1> noise(Index count, std::uint64_t stream) {
-  Tensor<T, 1> result({count});
-  const heed::CounterRandom random({stream});
-  for (Index i = 0; i < count; ++i) result[i] = static_cast<T>(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
-  return result;
+  return reference::random_tensor<T, 1>({count}, stream);
 }
 
 /// The largest difference in units of the rounding error of a sum of `terms` numbers in [-1, 1].
 template <class T>
 double largest_error(const Tensor<T, 1>& a, const Tensor<T, 1>& b, double terms) {
-  double largest = 0;
-  for (Index i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    largest = std::isnan(difference) ? HUGE_VAL : std::max(largest, difference);
-  }
-  return largest / (std::numeric_limits<T>::epsilon() * std::max(1.0, terms));
+  return reference::largest_difference(a, b) / (std::numeric_limits<T>::epsilon() * std::max(1.0, terms));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "reference/conv2d_reference.hpp"
+#include "reference/random_tensor.hpp"
 
 using heed::Index;
 using heed::Tensor;
@@ -36,20 +37,12 @@ Case square(Index images, Index height, Index width, Index channels, Index kerne
 
 template <class T>
 Tensor<T, 1> noise(Index count, std::uint64_t stream) {
-  Tensor<T, 1> result({count});
-  const heed::CounterRandom random({stream});
-  for (Index i = 0; i < count; ++i) result[i] = static_cast<T>(random.uniform(static_cast<std::uint64_t>(i), -1, 1));
-  return result;
+  return reference::random_tensor<T, 1>({count}, stream);
 }
 
 template <class T>
 double largest_error(const Tensor<T, 1>& a, const Tensor<T, 1>& b, double terms) {
-  double largest = 0;
-  for (Index i = 0; i < a.size(); ++i) {
-    const double error = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    largest = error <= largest ? largest : error;  // keeps NaN
-  }
-  return largest / (std::numeric_limits<T>::epsilon() * terms);
+  return reference::largest_difference(a, b) / (std::numeric_limits<T>::epsilon() * terms);
 }
 
 bool same_bits(const float* a, const float* b, Index count) { return std::equal(a, a + count, b); }

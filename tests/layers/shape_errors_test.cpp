@@ -40,20 +40,11 @@
 #include <heed/layers/transformer_encoder_layer.hpp>
 
 #include "catch.hpp"
+#include "message_of.hpp"
 
 using namespace heed;
 
 namespace {
-
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const ShapeError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 /// A model with this layer at "body.layer".
 template <class L>
@@ -61,15 +52,15 @@ auto model_of(L layer) {
   return Sequential(named("body", Sequential(named("first", Relu<float>()), named("layer", std::move(layer)))));
 }
 
-/// What that model says to an input of zeros, in both passes and of its shape: the same. Empty if it takes it.
+/// What that model says to an input of zeros, in both passes and of its shape: the same.
 template <int Rank, class L>
 std::string refusal(L layer, const Shape& shape) {
   const auto model = model_of(std::move(layer));
   const Tensor<float, Rank> x(shape);
-  const std::string said = message_of([&] { static_cast<void>(model.forward(x)); });
+  const std::string said = message_of<ShapeError>([&] { static_cast<void>(model.forward(x)); });
   typename std::remove_cvref_t<decltype(model)>::Cache cache;
-  CHECK(message_of([&] { static_cast<void>(model.forward(x, cache)); }) == said);
-  CHECK(message_of([&] { static_cast<void>(model.output_shape(shape)); }) == said);
+  CHECK(message_of<ShapeError>([&] { static_cast<void>(model.forward(x, cache)); }) == said);
+  CHECK(message_of<ShapeError>([&] { static_cast<void>(model.output_shape(shape)); }) == said);
   return said;
 }
 
@@ -94,7 +85,7 @@ void check_gradient(const std::string& kind, L layer, const Shape& shape) {
   fewer[0] = y[0] - 1, wider[-1] = y[-1] + 1;
   for (const Shape& wrong : {fewer, wider}) {
     static_cast<void>(model.forward(x, cache));
-    const std::string said = message_of([&] {
+    const std::string said = message_of<ShapeError>([&] {
       Tensor<float, std::remove_cvref_t<decltype(model.forward(x, cache))>::rank> dy(wrong);
       static_cast<void>(model.backward(dy, cache));
     });

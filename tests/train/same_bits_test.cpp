@@ -57,6 +57,21 @@ auto sequence_net() {
       Linear<float>({.in_features = 24, .out_features = 4}));
 }
 
+/// Nine pairs of sequences of 17 tokens, with masks of every kind.
+struct TwoSequences {
+  Tensor<std::int64_t, 2> tokens{{9, 17}};
+  Tensor<float, 3> k = numbers<3>({9, 17, 10}, 4), v = numbers<3>({9, 17, 14}, 5), few = numbers<3>({9, 17, 12}, 6);
+  Tensor<bool, 2> attend{{17, 17}}, keys{{9, 17}};
+  std::vector<Index> lengths{17, 16, 15, 14, 13, 12, 11, 10, 9};
+  std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
+
+  TwoSequences() {
+    for (Index i = 0; i < tokens.size(); ++i) tokens[i] = i * 13 % 50;
+    for (Index i = 0; i < attend.size(); ++i) attend[i] = i % 5 != 2;
+    for (Index i = 0; i < keys.size(); ++i) keys[i] = i % 17 < 11 + i / 17 % 5;
+  }
+};
+
 /// What no chain of layers holds: looked-up tokens, attention between two sequences of grouped heads under every mask at once, its bias learned, and the other
 /// losses. Two steps by hand.
 Outcome by_hand() {
@@ -65,14 +80,7 @@ Outcome by_hand() {
   MultiHeadAttention<float> attention({.embed_dim = 24, .num_heads = 4, .dropout = 0.1, .kdim = 10, .vdim = 14});
   RelativePositionBias<float> position({.num_heads = 4, .max_distance = 12, .num_buckets = 8});
   ScaledDotProductAttention<float> grouped({.num_heads = 4, .num_kv_heads = 2, .softcap = 3, .causal = true});
-  Tensor<std::int64_t, 2> tokens({9, 17});
-  for (Index i = 0; i < tokens.size(); ++i) tokens[i] = i * 13 % 50;
-  const auto k = numbers<3>({9, 17, 10}, 4), v = numbers<3>({9, 17, 14}, 5), few = numbers<3>({9, 17, 12}, 6);
-  Tensor<bool, 2> attend({17, 17}), keys({9, 17});
-  for (Index i = 0; i < attend.size(); ++i) attend[i] = i % 5 != 2;
-  for (Index i = 0; i < keys.size(); ++i) keys[i] = i % 17 < 11 + i / 17 % 5;
-  const std::vector<Index> lengths{17, 16, 15, 14, 13, 12, 11, 10, 9};
-  const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
+  const TwoSequences in;
 
   std::vector<NamedParameter<float>> parameters;
   const auto add = [&](const char* name, auto& layer) {
@@ -88,11 +96,12 @@ Outcome by_hand() {
     MultiHeadAttention<float>::Cache cache;
     ScaledDotProductAttention<float>::Cache grouped_cache;
     RelativePositionBias<float>::Cache position_cache;
-    const auto x = table.forward(tokens, table_cache);
+    const auto x = table.forward(in.tokens, table_cache);
     const auto bias = position.forward(17, 17, position_cache);
-    const AttentionMask<float> mask{.attend = attend, .attend_keys = keys, .bias = bias, .key_lengths = lengths, .slopes = slopes};
-    const auto y = attention.forward(x, k, v, mask, cache);
-    const auto z = grouped.forward(y, few, few, grouped_cache);
+    const AttentionMask<float> mask{
+        .attend = in.attend, .attend_keys = in.keys, .bias = bias, .key_lengths = in.lengths, .slopes = in.slopes};
+    const auto y = attention.forward(x, in.k, in.v, mask, cache);
+    const auto z = grouped.forward(y, in.few, in.few, grouped_cache);
     auto dz = Tensor<float, 3>(z.shape());
     outcome.losses.push_back(MSELoss<float>()(z, numbers<3>(z.shape(), 8), dz));
     auto [dy, d_few, d_few_v] = grouped.backward(dz, grouped_cache);
@@ -140,21 +149,13 @@ TEST_CASE("what no chain of layers holds sees each of a batch alike alone, among
   const Embedding<float> table({.num_embeddings = 50, .embedding_dim = 24, .padding_idx = 0});
   const MultiHeadAttention<float> attention({.embed_dim = 24, .num_heads = 4, .kdim = 10, .vdim = 14});
   const ScaledDotProductAttention<float> grouped({.num_heads = 4, .num_kv_heads = 2, .softcap = 3, .causal = true});
-  Tensor<std::int64_t, 2> tokens({9, 17});
-  for (Index i = 0; i < tokens.size(); ++i) tokens[i] = i * 13 % 50;
-  const auto k = numbers<3>({9, 17, 10}, 4), v = numbers<3>({9, 17, 14}, 5), few = numbers<3>({9, 17, 12}, 6);
-  Tensor<bool, 2> attend({17, 17}), keys({9, 17});
-  for (Index i = 0; i < attend.size(); ++i) attend[i] = i % 5 != 2;
-  for (Index i = 0; i < keys.size(); ++i) keys[i] = i % 17 < 11 + i / 17 % 5;
-  const std::vector<Index> lengths{17, 16, 15, 14, 13, 12, 11, 10, 9};
-  const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
+  const TwoSequences in;
   check_any_range(9, [&](Index begin, Index end) {
-    const auto own_keys = keys.slice(begin, end);
-    const AttentionMask<float> mask{.attend = attend,
-        .attend_keys = own_keys,
-        .key_lengths = std::span(lengths).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
-        .slopes = slopes};
-    const auto y = attention.forward(table.forward(tokens.slice(begin, end)), k.slice(begin, end), v.slice(begin, end), mask);
-    return grouped.forward(y, few.slice(begin, end), few.slice(begin, end));
+    const AttentionMask<float> mask{.attend = in.attend,
+        .attend_keys = in.keys.slice(begin, end),
+        .key_lengths = std::span(in.lengths).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
+        .slopes = in.slopes};
+    const auto y = attention.forward(table.forward(in.tokens.slice(begin, end)), in.k.slice(begin, end), in.v.slice(begin, end), mask);
+    return grouped.forward(y, in.few.slice(begin, end), in.few.slice(begin, end));
   });
 }

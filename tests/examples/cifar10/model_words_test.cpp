@@ -8,6 +8,7 @@
 #include "cifar10/model_words.hpp"
 #include "cifar10/stored_model.hpp"
 #include "io/scratch_folder.hpp"
+#include "message_of.hpp"
 
 using namespace cifar10;
 
@@ -27,16 +28,6 @@ heed::SafetensorsReader file_of(const heed::Metadata& metadata, std::size_t byte
   for (const auto& [key, value] : metadata) writer.set_metadata(key, value);
   writer.write(path);
   return {heed::read_file(path), "f"};
-}
-
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const heed::FileError& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 std::string refusal(const std::string& key, const std::string& value) {

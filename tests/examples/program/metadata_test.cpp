@@ -13,6 +13,7 @@
 
 #include "catch.hpp"
 #include "io/scratch_folder.hpp"
+#include "message_of.hpp"
 
 using heed::Index;
 using program::MetadataReader;
@@ -25,16 +26,6 @@ heed::SafetensorsReader file_of(const heed::Metadata& metadata) {
   for (const auto& [key, value] : metadata) writer.set_metadata(key, value);
   writer.write(folder.file("model"));
   return {heed::read_file(folder.file("model")), "f"};
-}
-
-template <class Error = heed::FileError, class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 /// What is said of `value` as the metadata's "key".
