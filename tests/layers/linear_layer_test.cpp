@@ -2,6 +2,8 @@
 #include "catch.hpp"
 #include "reference/layer_rules.hpp"
 
+#include <utility>
+
 #include <heed/layers/linear.hpp>
 #include <heed/layers/qkv_projection.hpp>
 
@@ -24,17 +26,21 @@ TEST_CASE("a projection to Q, K and V is a linear layer of three times as many f
   CHECK(std::equal(one.bias().gradient(), one.bias().gradient() + 18, three.bias().gradient()));
 }
 
-TEST_CASE("a linear layer adds its input gradient to another, of its own shape") {
-  auto layer = with_random_parameters(Linear<double>({.in_features = 4, .out_features = 7, .bias = false}), 3);
-  const auto x = random_tensor<double, 2>({5, 4}, 1), dy = random_tensor<double, 2>({5, 7}, 2),
-             before = random_tensor<double, 2>({5, 4}, 3);
-  Linear<double>::Cache cache;
-  layer.forward(x, cache);
-  const auto dx = layer.backward(dy, cache);
-  auto sum = before;
-  layer.backward_add(dy, cache, sum.view());
-  for (Index i = 0; i < dx.size(); ++i) CHECK(sum[i] == Approx(before[i] + dx[i]));
-  Tensor<double, 2> other({4, 4}), narrow({5, 3});
-  CHECK_THROWS_AS(layer.backward_add(dy, cache, other.view()), ShapeError);
-  CHECK_THROWS_AS(layer.backward_add(dy, cache, narrow.view()), ShapeError);
+TEST_CASE("linear layers add their input gradient to another, of its own shape") {
+  const auto check = [](auto layer, Index out) {
+    layer = with_random_parameters(std::move(layer), 3);
+    const auto x = random_tensor<double, 2>({5, 4}, 1), dy = random_tensor<double, 2>({5, out}, 2),
+               before = random_tensor<double, 2>({5, 4}, 3);
+    typename decltype(layer)::Cache cache;
+    layer.forward(x, cache);
+    const auto dx = layer.backward(dy, cache);
+    auto sum = before;
+    layer.backward_add(dy, cache, sum.view());
+    for (Index i = 0; i < dx.size(); ++i) CHECK(sum[i] == Approx(before[i] + dx[i]));
+    Tensor<double, 2> shorter({4, 4}), narrow({5, 3});
+    CHECK_THROWS_AS(layer.backward_add(dy, cache, shorter.view()), ShapeError);
+    CHECK_THROWS_AS(layer.backward_add(dy, cache, narrow.view()), ShapeError);
+  };
+  check(Linear<double>({.in_features = 4, .out_features = 7, .bias = false}), 7);
+  check(QkvProjection<double>({.in_features = 4}), 12);
 }

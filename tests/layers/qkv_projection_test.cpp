@@ -39,18 +39,6 @@ TEST_CASE("each third of the output is a linear layer with its third of the weig
   }
 }
 
-TEST_CASE("the input gradient can be added to another") {
-  auto layer = with_random_parameters(QkvProjection<double>({.in_features = 4}), 3);
-  const auto x = random_tensor<double, 2>({5, 4}, 1), dy = random_tensor<double, 2>({5, 12}, 2),
-             before = random_tensor<double, 2>({5, 4}, 3);
-  QkvProjection<double>::Cache cache;
-  layer.forward(x, cache);
-  const auto dx = layer.backward(dy, cache);
-  auto sum = before;
-  layer.backward_add(dy, cache, sum.view());
-  for (Index i = 0; i < dx.size(); ++i) CHECK(sum[i] == Approx(before[i] + dx[i]));
-}
-
 TEST_CASE("the projection keeps the rules of layers and says what does not fit") {
   const QkvProjection<float> layer({.in_features = 48});
   reference::check_layer_rules<3>(layer, {9, 49, 48});
