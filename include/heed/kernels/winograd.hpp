@@ -30,8 +30,9 @@ inline bool takes_few_sources(const Correlation& c) { return c.source_channels <
 template <class T>
 Conv2dAlgorithm fastest_algorithm(const Correlation& c) {
   if (!std::is_same_v<T, float> || !fits_winograd(c)) return Conv2dAlgorithm::direct;
-  // In products of two channels. What a tile's transforms cost (input gradients are taken for forward passes) was fitted to those and weights' gradients of 616 shapes, 1 to 64 channels on maps of 2x2
-  // to 32x32 (Zen 4, one thread; with these numbers the choice is 0.6 % slower than the best in the mean, and 1.3 times at worst).
+  // In products of two channels. What a tile's transforms cost was fitted to forward passes, for which input gradients are taken, and weights' gradients of 616
+  // shapes, 1 to 64 channels on maps of 2x2 to 32x32 (Zen 4, one thread; with these numbers the choice is 0.6 % slower than the best in the mean, and 1.3 times at
+  // worst).
   const double channels = static_cast<double>(c.source_channels), others = static_cast<double>(c.target_channels);
   const double products = channels * std::max(others, 8.0);  // at a point: a vector of targets is not narrower
   const auto cost = [&](auto size, double transform) {
