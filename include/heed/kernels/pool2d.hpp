@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include <heed/kernels/pool2d_windows.hpp>
+#include <heed/kernels/pool2d_few_channels.hpp>
 
 // Pooling over windows of channels-last images: channels go to vector lanes, the taps of a window are walked. Where windows overlap, backward passes
 // are written from the side of the input pixel (which windows look at me, and what do they send), so every dx is written once and rows are
@@ -39,24 +39,23 @@ HEED_INLINE void ask_ahead(const T* row, Index tap_pixel, Index ahead) {
 /// One window: y[c] = max over its taps of x, winner[c] = the first tap that has it. Winner is void where nobody asks for it.
 template <class T, class Winner, int Width>
 struct MaxWindow {
-  const T* x;                ///< tap (0, 0), which may lie outside of the image
-  Index tap_row, tap_pixel;  ///< elements from tap to tap
-  Index first[2], end[2], kernel_width, ahead;
+  WindowTaps<T> taps;
+  Index kernel_width, ahead;
   T* y;
   Winner* winner;
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
-    P best = P::broadcast(T(-HUGE_VAL)), nan = P::zero(), tap = number<P>(first[0] * kernel_width + first[1]), place = tap;
-    for (Index ky = first[0]; ky < end[0]; ++ky) {
-      const T* row = x + ky * tap_row + channel;
+    P best = P::broadcast(T(-HUGE_VAL)), nan = P::zero(), tap = number<P>(taps.first[0] * kernel_width + taps.first[1]), place = tap;
+    for (Index ky = taps.first[0]; ky < taps.end[0]; ++ky) {
+      const T* row = taps.x + ky * taps.row + channel;
       if constexpr (Width > 0) {
-        ask_ahead<P, Width>(row, tap_pixel, ahead);
+        ask_ahead<P, Width>(row, taps.pixel, ahead);
 #pragma GCC unroll 4
-        for (int kx = 0; kx < Width; ++kx) take(P::load(row + kx * tap_pixel), tap, best, place, nan);
+        for (int kx = 0; kx < Width; ++kx) take(P::load(row + kx * taps.pixel), tap, best, place, nan);
       } else {
-        for (Index kx = first[1]; kx < end[1]; ++kx) take(P::load(row + kx * tap_pixel), tap, best, place, nan);
-        if constexpr (kKeeps) tap = tap + number<P>(kernel_width - end[1] + first[1]);
+        for (Index kx = taps.first[1]; kx < taps.end[1]; ++kx) take(P::load(row + kx * taps.pixel), tap, best, place, nan);
+        if constexpr (kKeeps) tap = tap + number<P>(kernel_width - taps.end[1] + taps.first[1]);
       }
     }
     P::nan_or(nan, best).store(y + channel);
@@ -77,34 +76,50 @@ struct MaxWindow {
   }
 };
 
+/// A window of a row of y.
+template <class T, class Pool>
+struct PoolWindow {
+  const PoolRow<T>& row;
+  const RowWalk& at;
+  const Pool& pool;
+
+  template <class Isa, int Width>
+  HEED_INLINE void window(Index ox, Index first, Index end) const {
+    pool.template elements<Isa, Width>(at.oy, ox, at.out() + ox * at.g.channels, at.g.channels, row.taps(ox, first, end));
+  }
+};
+
+/// Rows [begin, end) of all images' y, by `pool.template elements<Isa, Width>(oy, ox, to, n, taps)`: elements [to, to + n) of y from their taps. They are those of
+/// window (oy, ox), and there may follow those of other windows with all their taps. Width as in `for_each_window`.
+template <class Isa, class T, class Pool>
+HEED_INLINE void pool_rows(const Pool2dGeometry& g, Index begin, Index end, const T* x, const Pool& pool) {
+  if constexpr (Packet<Isa, T>::lanes > 1) {
+    if (FewChannels<Isa, T, Pool>::serve(g)) return FewChannels<Isa, T, Pool>(g, x, pool).rows(begin, end);
+    if (g.channels < 4) return pool_rows<Scalar>(g, begin, end, x, pool);  // no vector is looked for at each window
+  }
+  const Index inner_begin = g.inner_begin(1), inner_end = g.inner_end(1);
+  for (RowWalk at(g, begin); at.row < end; at.next()) {
+    const PoolRow<T> row(g, at.oy, x + at.image);
+    for_each_window<Isa>(g, inner_begin, inner_end, PoolWindow<T, Pool>{row, at, pool});
+  }
+}
+
 template <class T, class Winner>
-struct MaxPoolRow {
-  const PoolRow<T>& taps;
-  Index kernel_width, channels, ahead;
+struct MaxPool {
+  static bool few(Index channels) { return channels < 8 && channels != 4; }
+  Index kernel_width, ahead;
   T* y;
   Winner* winner;
 
   template <class Isa>
   HEED_INLINE static void run(const Pool2dGeometry* g, Index begin, Index end, const T* x, T* y, Winner* winner) {
-    run_for_channels<Isa, MaxPoolRow>(g->channels, g, begin, end, x, y, winner);
-  }
-  template <class Isa>
-  HEED_INLINE static void rows(const Pool2dGeometry* g, Index begin, Index end, const T* x, T* y, Winner* winner) {
-    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1), ahead = pool_ahead<T>(*g);
-    for (RowWalk at(*g, begin); at.row < end; at.next()) {
-      const PoolRow<T> taps(*g, at.oy, x + at.image);
-      Winner* to = winner;
-      if constexpr (!std::is_void_v<Winner>) to += at.out();
-      for_each_window<Isa>(*g, inner_begin, inner_end, MaxPoolRow{taps, g->kernel[1], g->channels, ahead, y + at.out(), to});
-    }
+    pool_rows<Isa>(*g, begin, end, x, MaxPool{g->kernel[1], pool_ahead<T>(*g), y, winner});
   }
   template <class Isa, int Width>
-  HEED_INLINE void window(Index ox, Index first, Index end) const {
-    Winner* to = winner;
-    if constexpr (!std::is_void_v<Winner>) to += ox * channels;
-    sweep_channels<Isa, T>(0, channels,
-        MaxWindow<T, Winner, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
-            kernel_width, ahead, y + ox * channels, to});
+  HEED_INLINE void elements(Index, Index, Index to, Index n, const WindowTaps<T>& taps) const {
+    Winner* places = winner;
+    if constexpr (!std::is_void_v<Winner>) places += to;
+    sweep_channels<Isa, T>(0, n, MaxWindow<T, Winner, Width>{taps, kernel_width, ahead, y + to, places});
   }
 };
 
@@ -195,23 +210,22 @@ struct MaxPoolGradientRow {
 /// y[c] = factor * sum of x over the taps of a window.
 template <class T, int Width>
 struct AverageWindow {
-  const T* x;                ///< tap (0, 0), which may lie outside of the image
-  Index tap_row, tap_pixel;  ///< elements from tap to tap
-  Index first[2], end[2], ahead;
+  WindowTaps<T> taps;
+  Index ahead;
   T factor;
   T* y;
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
     P sum = P::zero();
-    for (Index ky = first[0]; ky < end[0]; ++ky) {
-      const T* row = x + ky * tap_row + channel;
+    for (Index ky = taps.first[0]; ky < taps.end[0]; ++ky) {
+      const T* row = taps.x + ky * taps.row + channel;
       if constexpr (Width > 0) {
-        ask_ahead<P, Width>(row, tap_pixel, ahead);
+        ask_ahead<P, Width>(row, taps.pixel, ahead);
 #pragma GCC unroll 4
-        for (int kx = 0; kx < Width; ++kx) sum = sum + P::load(row + kx * tap_pixel);
+        for (int kx = 0; kx < Width; ++kx) sum = sum + P::load(row + kx * taps.pixel);
       } else {
-        for (Index kx = first[1]; kx < end[1]; ++kx) sum = sum + P::load(row + kx * tap_pixel);
+        for (Index kx = taps.first[1]; kx < taps.end[1]; ++kx) sum = sum + P::load(row + kx * taps.pixel);
       }
     }
     (sum * P::broadcast(factor)).store(y + channel);
@@ -219,54 +233,41 @@ struct AverageWindow {
 };
 
 template <class T>
-struct AveragePoolRow {
-  const PoolRow<T>& taps;
-  Index channels, ahead;
-  double factor_y;
-  const double* factors_x;
+struct AveragePool {
+  static bool few(Index channels) { return channels < 4; }
+  Index ahead;
+  const double *factors_y, *factors_x;  ///< see PoolDivisor::factor
   T* y;
 
   template <class Isa>
   HEED_INLINE static void run(
       const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* x, T* y) {
-    run_for_channels<Isa, AveragePoolRow>(g->channels, g, begin, end, factors_y, factors_x, x, y);
-  }
-  template <class Isa>
-  HEED_INLINE static void rows(
-      const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* x, T* y) {
-    const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1), ahead = pool_ahead<T>(*g);
-    for (RowWalk at(*g, begin); at.row < end; at.next()) {
-      const PoolRow<T> taps(*g, at.oy, x + at.image);
-      for_each_window<Isa>(*g, inner_begin, inner_end, AveragePoolRow{taps, g->channels, ahead, factors_y[at.oy], factors_x, y + at.out()});
-    }
+    pool_rows<Isa>(*g, begin, end, x, AveragePool{pool_ahead<T>(*g), factors_y, factors_x, y});
   }
   template <class Isa, int Width>
-  HEED_INLINE void window(Index ox, Index first, Index end) const {
-    sweep_channels<Isa, T>(0, channels,
-        AverageWindow<T, Width>{taps.x + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end}, ahead,
-            T(factor_y * factors_x[ox]), y + ox * channels});
+  HEED_INLINE void elements(Index oy, Index ox, Index to, Index n, const WindowTaps<T>& taps) const {
+    sweep_channels<Isa, T>(0, n, AverageWindow<T, Width>{taps, ahead, T(factors_y[oy] * factors_x[ox]), y + to});
   }
 };
 
 /// dx[tap, c] = factor * dy[c] for the taps of a window.
 template <class T, int Width>
 struct AverageTaps {
-  T* dx;                     ///< tap (0, 0), which may lie outside of the image
-  Index tap_row, tap_pixel;  ///< elements from tap to tap
-  Index first[2], end[2];
+  WindowTaps<T> taps;
+  T* dx;  ///< where the taps' x points
   T factor;
   const T* dy;
 
   template <class P>
   HEED_INLINE void at(Index channel) const {
     const P d = P::load(dy + channel) * P::broadcast(factor);
-    for (Index ky = first[0]; ky < end[0]; ++ky) {
-      T* row = dx + ky * tap_row + channel;
+    for (Index ky = taps.first[0]; ky < taps.end[0]; ++ky) {
+      T* row = dx + ky * taps.row + channel;
       if constexpr (Width > 0) {
 #pragma GCC unroll 4
-        for (int kx = 0; kx < Width; ++kx) d.store(row + kx * tap_pixel);
+        for (int kx = 0; kx < Width; ++kx) d.store(row + kx * taps.pixel);
       } else {
-        for (Index kx = first[1]; kx < end[1]; ++kx) d.store(row + kx * tap_pixel);
+        for (Index kx = taps.first[1]; kx < taps.end[1]; ++kx) d.store(row + kx * taps.pixel);
       }
     }
   }
@@ -275,7 +276,7 @@ struct AverageTaps {
 /// Of disjoint windows.
 template <class T>
 struct AveragePoolScatter {
-  const PoolRow<T>& taps;
+  const PoolRow<T>& row;
   T* dx;
   Index channels;
   double factor_y;
@@ -285,24 +286,18 @@ struct AveragePoolScatter {
   template <class Isa>
   HEED_INLINE static void run(
       const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* dy, T* dx) {
-    run_for_channels<Isa, AveragePoolScatter>(g->channels, g, begin, end, factors_y, factors_x, dy, dx);
-  }
-  template <class Isa>
-  HEED_INLINE static void rows(
-      const Pool2dGeometry* g, Index begin, Index end, const double* factors_y, const double* factors_x, const T* dy, T* dx) {
     const Index inner_begin = g->inner_begin(1), inner_end = g->inner_end(1);
     for (RowWalk at(*g, begin); at.row < end; at.next()) {
       clear_band(*g, at.oy, dx + at.image);
-      const PoolRow<T> taps(*g, at.oy, dx + at.image);
-      for_each_window<Isa>(*g, inner_begin, inner_end,
-          AveragePoolScatter{taps, dx + (taps.x - dx), g->channels, factors_y[at.oy], factors_x, dy + at.out()});
+      const PoolRow<T> row(*g, at.oy, dx + at.image);
+      for_each_window<Isa>(
+          *g, inner_begin, inner_end, AveragePoolScatter{row, dx, g->channels, factors_y[at.oy], factors_x, dy + at.out()});
     }
   }
   template <class Isa, int Width>
   HEED_INLINE void window(Index ox, Index first, Index end) const {
-    sweep_channels<Isa, T>(0, channels,
-        AverageTaps<T, Width>{dx + ox * taps.window, taps.tap_row, taps.tap_pixel, {taps.first, first}, {taps.end, end},
-            T(factor_y * factors_x[ox]), dy + ox * channels});
+    const WindowTaps<T> taps = row.taps(ox, first, end);
+    sweep_channels<Isa, T>(0, channels, AverageTaps<T, Width>{taps, dx + (taps.x - dx), T(factor_y * factors_x[ox]), dy + ox * channels});
   }
 };
 
@@ -340,28 +335,6 @@ struct AveragePoolGradientRow {
   }
 };
 
-inline constexpr Index kScatterChannels = 64;
-
-/// Of disjoint windows with few channels: dx[winner] = dy, element by element, on a cleared dx. (In packets, each tap asks whether it won: 20 channels
-/// took twice as long.)
-template <class T, class Winner>
-void max_pool_scatter(const Pool2dGeometry& g, Index begin, Index end, const T* dy, const Winner* winner, T* dx) {
-  Index offset[256];
-  for (Index ky = 0, tap = 0; ky < g.kernel[0]; ++ky)
-    for (Index kx = 0; kx < g.kernel[1]; ++kx, ++tap) offset[tap] = (ky * g.dilation[0] * g.size[1] + kx * g.dilation[1]) * g.channels;
-  const Index inner_begin = g.inner_begin(1), inner_end = g.inner_end(1);
-  for (RowWalk at(g, begin); at.row < end; at.next()) {
-    clear_band(g, at.oy, dx + at.image);
-    const PoolRow<T> taps(g, at.oy, dx + at.image);
-    Index from = at.out(), to = taps.x - dx;
-    for (Index ox = 0; ox < g.out_size[1]; ++ox, to += taps.window, from += g.channels) {
-      const bool inside = ox >= inner_begin && ox < inner_end;
-      if (taps.first >= taps.end || (!inside && g.first_tap(1, ox) >= g.end_tap(1, ox))) continue;  // nothing to win
-      for (Index c = 0; c < g.channels; ++c) dx[to + c + offset[winner[from + c]]] = dy[from + c];
-    }
-  }
-}
-
 }  // namespace detail
 
 /// y[o, c] = max over the taps k in the image of x[o stride + k dilation - padding, c]; -inf where a window has none. `winner` (as y, or null)
@@ -371,9 +344,9 @@ template <class T, class Winner>
 void max_pool2d_forward(const Pool2dGeometry& g, const T* x, T* y, Winner* winner) {
   parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]), [&](Index begin, Index end) {
     if (winner)
-      dispatch<detail::MaxPoolRow<T, Winner>, T>(&g, begin, end, x, y, winner);
+      dispatch<detail::MaxPool<T, Winner>, T>(&g, begin, end, x, y, winner);
     else
-      dispatch<detail::MaxPoolRow<T, void>, T>(&g, begin, end, x, y, static_cast<void*>(nullptr));
+      dispatch<detail::MaxPool<T, void>, T>(&g, begin, end, x, y, static_cast<void*>(nullptr));
   });
 }
 HEED_COMPILE_ONCE(max_pool2d_forward, std::uint8_t);
@@ -383,9 +356,10 @@ HEED_COMPILE_ONCE(max_pool2d_forward, std::int32_t);
 template <class T, class Winner>
 void max_pool2d_backward(const Pool2dGeometry& g, const T* dy, const Winner* winner, T* dx) {
   if constexpr (sizeof(Winner) == 1) {
-    if (g.disjoint() && g.channels < detail::kScatterChannels)
-      return parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1] * g.taps()),
-          [&](Index begin, Index end) { detail::max_pool_scatter(g, begin, end, dy, winner, dx); });
+    if (g.channels <= (g.disjoint() ? detail::kDisjointScatter : detail::kOverlappingScatter))
+      return parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
+        detail::for_channels(g.channels, detail::MaxScatter<T, Winner>{g, begin, end, dy, winner, dx});
+      });
   }
   const detail::Readers readers_y(g, 0), readers_x(g, 1);
   const Index out_image = g.out_size[0] * g.out_size[1] * g.channels, row = g.size[1] * g.channels;
@@ -420,7 +394,7 @@ template <class T>
 void avg_pool2d_forward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* x, T* y) {
   const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
   parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1]),
-      [&](Index begin, Index end) { dispatch<detail::AveragePoolRow<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), x, y); });
+      [&](Index begin, Index end) { dispatch<detail::AveragePool<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), x, y); });
 }
 HEED_COMPILE_ONCE(avg_pool2d_forward);
 
@@ -428,6 +402,10 @@ HEED_COMPILE_ONCE(avg_pool2d_forward);
 template <class T>
 void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* dy, T* dx) {
   const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
+  if (g.channels <= 4)
+    return parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
+      detail::for_channels(g.channels, detail::AverageSpread<T>{g, begin, end, factors_y.data(), factors_x.data(), dy, dx});
+    });
   if (g.disjoint())
     return parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1] * g.taps()), [&](Index begin, Index end) {
       dispatch<detail::AveragePoolScatter<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), dy, dx);

@@ -34,6 +34,17 @@ struct Pool2dGeometry {
     if (start + (kernel[axis] - 1) * dilation[axis] < size[axis]) return kernel[axis];  // mostly, and without a division
     return start >= size[axis] ? 0 : (size[axis] - 1 - start) / dilation[axis] + 1;
   }
+  /// Windows [first_window, end_window) have tap `k` in the image; there may be none.
+  Index first_window(int axis, Index k) const {
+    const Index start = position(axis, 0, k);
+    return start >= 0 ? 0 : (-start + stride[axis] - 1) / stride[axis];
+  }
+  /// One behind the last window that has tap k in the image.
+  Index end_window(int axis, Index k) const {
+    const Index start = position(axis, 0, k), room = size[axis] - 1 - start;
+    if ((out_size[axis] - 1) * stride[axis] <= room) return out_size[axis];  // mostly, and without a division
+    return room < 0 ? 0 : room / stride[axis] + 1;
+  }
   /// Windows [inner_begin, inner_end) have all their taps in the image; there may be none.
   Index inner_begin(int axis) const { return std::min(out_size[axis], (padding[axis] + stride[axis] - 1) / stride[axis]); }
   /// One behind the last window that lies inside of the image altogether.
@@ -113,14 +124,13 @@ HEED_INLINE void for_each_window(const Pool2dGeometry& g, Index begin, Index end
   }
 }
 
-/// The instruction set for pixels of so few channels: none that fits 4 of them, so that the look for it is not made at each window.
-template <class Isa, class Kernel, class... Arguments>
-HEED_INLINE void run_for_channels(Index channels, Arguments... arguments) {
-  if (channels < 4)
-    Kernel::template rows<Scalar>(arguments...);
-  else
-    Kernel::template rows<Isa>(arguments...);
-}
+/// The taps in the image of a window, or of many whose elements lie side by side: that of row ky and column kx of element c is x[ky row + kx pixel + c].
+template <class T>
+struct WindowTaps {
+  const T* x;        ///< tap (0, 0), which may lie outside of the image
+  Index row, pixel;  ///< elements from tap to tap
+  Index first[2], end[2];
+};
 
 /// The taps of a row of windows that lie in the image, and tap (0, 0) of its first window. (Found window by window, with divisions, they took longer
 /// than the pooling of up to 20 channels.)
@@ -136,6 +146,10 @@ struct PoolRow {
         window(g.stride[1] * g.channels),
         first(g.first_tap(0, oy)),
         end(g.end_tap(0, oy)) {}
+  /// Those of window ox and its columns [first_column, end_column).
+  HEED_INLINE WindowTaps<T> taps(Index ox, Index first_column, Index end_column) const {
+    return {x + ox * window, tap_row, tap_pixel, {first, first_column}, {end, end_column}};
+  }
 };
 
 /// A walk over the rows of all images' y: number `row`, which is row `oy` of the image whose x begins `image` elements behind the first.
