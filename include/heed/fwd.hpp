@@ -174,7 +174,7 @@ template <class T, int InRank, int OutRank = InRank, class X = T>
 class AnyLayer;
 template <class Model, int Rank>
 class Predictor;
-template <class Branch>
+template <class Branch, class Shortcut = void>
 class Residual;
 template <class L>
 struct Named;

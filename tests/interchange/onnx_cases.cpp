@@ -207,6 +207,12 @@ void images(Cases& cases) {
                              named("conv", Conv2d<float>({.in_channels = 4, .out_channels = 4})), named("gelu", Gelu<float>())))),
           named("last", Residual(Linear<float>({.in_features = 4, .out_features = 4}))), named("pool", GlobalMaxPool2d<float>())),
       image);
+  cases.add("residual_shortcut",
+      Sequential(Residual(Sequential(Conv2d<float>({.in_channels = 6, .out_channels = 8, .kernel_size = 3, .stride = 2, .padding = 1}),
+                              Relu<float>(), Conv2d<float>({.in_channels = 8, .out_channels = 8, .kernel_size = 3, .padding = 1})),
+                     Conv2d<float>({.in_channels = 6, .out_channels = 8, .stride = 2})),
+          GlobalAvgPool2d<float>()),
+      image);
   io::OnnxOptions channels_last{.channels_first = false};
   Sequential net(
       Conv2d<float>({.in_channels = 6, .out_channels = 4, .kernel_size = 3}), Relu<float>(), MaxPool2d<float>({.kernel_size = 2}));

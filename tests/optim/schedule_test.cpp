@@ -43,7 +43,8 @@ TEST_CASE("warm-up schedules without warm-up, without decay, and of one step") {
   const WarmupSchedule only_warmup{.steps = 4, .warmup_steps = 4, .start_factor = 0.2};
   CHECK(only_warmup(0) == Approx(0.2));
   CHECK(only_warmup(2) == Approx(0.6));
-  CHECK(only_warmup(4) == 1);
+  CHECK(only_warmup(3) == Approx(0.8));
+  CHECK(only_warmup(4) == 0);
   CHECK(only_warmup(5) == 0);
   CHECK(WarmupSchedule{.steps = 1}(0) == 1);
 }

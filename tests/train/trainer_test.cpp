@@ -15,6 +15,8 @@
 #include <heed/layers/flatten.hpp>
 #include <heed/layers/gelu.hpp>
 #include <heed/layers/linear.hpp>
+#include <heed/losses/bce_with_logits_loss.hpp>
+#include <heed/losses/mse_loss.hpp>
 #include <heed/optim/adam.hpp>
 #include <heed/optim/schedule.hpp>
 #include <heed/optim/sgd.hpp>
@@ -300,4 +302,50 @@ TEST_CASE("what dropout draws follows the trainer's seed and the number of the s
   CHECK(loss(1, 0) == loss(1, 0));
   CHECK(loss(1, 0) != loss(2, 0));
   CHECK(loss(1, 0) != loss(1, 1));
+}
+
+TEST_CASE("targets that are a tensor: regression, yes or no, probabilities; whole and in shards") {
+  const auto x = reference::random_tensor<double, 2>({12, 5}, 1), targets = reference::random_tensor<double, 2>({12, 3}, 2);
+  Tensor<double, 2> shares({12, 3});  // of three classes
+  for (Index r = 0; r < 12; ++r)
+    for (Index c = 0; c < 3; ++c) shares(r, c) = c == r % 3 ? 0.6 : 0.2;
+  Tensor<double, 2> ones({12, 3});
+  for (Index i = 0; i < ones.size(); ++i) ones[i] = static_cast<double>(i % 2);
+  const auto net = [] {
+    SeedScope seed(1);
+    return Sequential(
+        Linear<double>({.in_features = 5, .out_features = 8}), Gelu<double>(), Linear<double>({.in_features = 8, .out_features = 3}));
+  };
+  const auto check = [&](auto loss, const Tensor<double, 2>& wanted) {
+    // By hand: the gradient of the whole batch.
+    auto plain = net();
+    decltype(plain)::Cache cache;
+    Tensor<double, 2> d_y;
+    const auto y = plain.forward(x, cache);
+    const double value = loss(y.as_rows(), wanted.as_rows(), d_y);
+    static_cast<void>(plain.backward(d_y, cache));
+    Sgd<double> step(named_parameters(plain), {.learning_rate = 0.1});
+    step.step();
+    for (Index shards : {1, 3, 5}) {
+      INFO(shards << " shards");
+      auto trained = net();
+      Sgd<double> optimizer(named_parameters(trained), {.learning_rate = 0.1});
+      Trainer trainer(trained, loss, optimizer, ConstantSchedule{}, {.shards = shards});
+      const StepReport report = trainer.step(x, wanted);
+      CHECK(report.images == 12);
+      CHECK(report.correct == 0);
+      const bool sum = loss.options().reduction == Reduction::sum;
+      CHECK(report.loss == Approx(sum ? value / 12 : value).epsilon(1e-12));
+      const auto expected = named_parameters(plain), got = named_parameters(trained);
+      for (std::size_t p = 0; p < got.size(); ++p)
+        for (Index i = 0; i < got[p].parameter->size(); ++i)
+          REQUIRE(got[p].parameter->value()[i] == Approx(expected[p].parameter->value()[i]).epsilon(1e-12).margin(1e-14));
+      trainer.step(TensorView<const double, 2>(x), TensorView<const double, 2>(wanted));  // views as well
+      CHECK_THROWS_WITH(trainer.step(x, x), contains("x3, the targets are "));
+    }
+  };
+  check(MSELoss<double>(), targets);
+  check(MSELoss<double>({.reduction = Reduction::sum}), targets);
+  check(BCEWithLogitsLoss<double>(), ones);
+  check(CrossEntropyLoss<double>({.label_smoothing = 0.1}), shares);
 }

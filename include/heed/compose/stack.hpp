@@ -12,8 +12,18 @@
 
 namespace heed::inline HEED_ABI {
 
+namespace detail {
+/// A layer whose calls may have a mask behind x.
+template <class Layer, int Rank, class Mask>
+concept TakesMask = requires(
+    const Layer& layer, const TensorView<const typename Layer::scalar, Rank>& x, const Mask& mask, typename Layer::Cache& cache) {
+  layer.forward(x, mask);
+  layer.forward(x, mask, cache);
+};
+}  // namespace detail
+
 /// A run-time number of blocks of one type, one after another, each with its own parameters ("0", "1", ...). The blocks keep the
-/// shape, as encoder layers do. An empty stack is the identity.
+/// shape, as encoder layers do. An empty stack is the identity. A mask in the call goes to every block, as torch.nn.TransformerEncoder's.
 template <class Block>
 class Stack : public LayerBase<Stack<Block>> {
  public:
@@ -43,7 +53,14 @@ class Stack : public LayerBase<Stack<Block>> {
   using LayerBase<Stack<Block>>::forward;  // what it says to other tensors
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x) const {
-    return infer(x);
+    return infer(x, [&](std::size_t i, const auto& in) { return detail::infer(blocks_[i], in); });
+  }
+  /// Inference of blocks that take a mask (TransformerEncoderLayer).
+  template <int Rank, class Mask>
+    requires(detail::TakesMask<Block, Rank, Mask>)
+  Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, const Mask& mask)
+  const {
+    return infer(x, [&](std::size_t i, const auto& in) { return blocks_[i].forward(in, mask); });
   }
 
   struct DecodeState {
@@ -71,38 +88,28 @@ class Stack : public LayerBase<Stack<Block>> {
     require(state.blocks.size() == blocks_.size(), "Stack: the state was made for a stack of ", state.blocks.size(),
         " blocks, this one has ", blocks_.size());
     detail::DecodeScope scope(state);
-    auto y = infer(x, state);
+    auto y = infer(x, [&](std::size_t i, const auto& in) { return detail::infer(blocks_[i], in, state.blocks[i]); });
     scope.done();
     return y;
   }
 
   template <int Rank>
   Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, Cache& cache) const {
-    cache.filled = false;
-    output_shape(x.shape());
-    cache.blocks.resize(blocks_.size());
-    cache.between.resize(blocks_.empty() ? 0 : blocks_.size() - 1);
-    Tensor<scalar, Rank> y;
-    if (blocks_.empty()) y = Tensor<scalar, Rank>(x);
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
-      const std::string name = std::to_string(i);
-      LayerScope scope(name);
-      if (i + 1 < blocks_.size()) cache.between[i].release();  // of an earlier pass: its memory is free for this one
-      if (i == 0) {
-        y = blocks_[i].forward(x, cache.blocks[i]);
-      } else {
-        Tensor<scalar, Rank> next = blocks_[i].forward(y, cache.blocks[i]);
-        cache.between[i - 1] = std::move(y).flattened();  // the memory stays where it is: block i's cache looks at it
-        y = std::move(next);
-      }
-      detail::watch_forward(blocks_[i], y);
-    }
-    cache.filled = true;
-    return y;
+    return train(x, cache, [](const Block& block, const auto& in, auto& own) { return block.forward(in, own); });
+  }
+  /// Training of blocks that take a mask. What the mask looks at must live until backward has run.
+  template <int Rank, class Mask>
+    requires(detail::TakesMask<Block, Rank, Mask>)
+  Tensor<scalar, Rank> forward(const TensorView<const scalar, Rank>& x, const Mask& mask, Cache& cache)
+  const {
+    return train(x, cache, [&](const Block& block, const auto& in, auto& own) { return block.forward(in, mask, own); });
   }
   template <int Rank>
   HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
   Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, Cache& cache) const;
+  template <int Rank, class Mask>
+  HEED_REFUSED("the cache looks at the input until backward has run, and a temporary is gone by then: give it a name")
+  Tensor<scalar, Rank> forward(Tensor<scalar, Rank>&& x, const Mask& mask, Cache& cache) const;
 
   /// Frees the tensors between the blocks on its way.
   template <int Rank>
@@ -143,15 +150,40 @@ class Stack : public LayerBase<Stack<Block>> {
   }
 
  private:
-  template <int Rank, class... State>
-  Tensor<scalar, Rank> infer(const TensorView<const scalar, Rank>& x, State&... state) const {
+  template <int Rank, class Pass>
+  Tensor<scalar, Rank> train(const TensorView<const scalar, Rank>& x, Cache& cache, const Pass& pass) const {
+    cache.filled = false;
+    output_shape(x.shape());
+    cache.blocks.resize(blocks_.size());
+    cache.between.resize(blocks_.empty() ? 0 : blocks_.size() - 1);
+    Tensor<scalar, Rank> y;
+    if (blocks_.empty()) y = Tensor<scalar, Rank>(x);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const std::string name = std::to_string(i);
+      LayerScope scope(name);
+      if (i + 1 < blocks_.size()) cache.between[i].release();  // of an earlier pass: its memory is free for this one
+      if (i == 0) {
+        y = pass(blocks_[i], x, cache.blocks[i]);
+      } else {
+        Tensor<scalar, Rank> next = pass(blocks_[i], y, cache.blocks[i]);
+        cache.between[i - 1] = std::move(y).flattened();  // the memory stays where it is: block i's cache looks at it
+        y = std::move(next);
+      }
+      detail::watch_forward(blocks_[i], y);
+    }
+    cache.filled = true;
+    return y;
+  }
+  /// pass(i, x of block i) gives its y.
+  template <int Rank, class Pass>
+  Tensor<scalar, Rank> infer(const TensorView<const scalar, Rank>& x, const Pass& pass) const {
     output_shape(x.shape());
     if (blocks_.empty()) return Tensor<scalar, Rank>(x);
     Tensor<scalar, Rank> y;
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       const std::string name = std::to_string(i);
       LayerScope scope(name);
-      y = i == 0 ? detail::infer(blocks_[i], x, state.blocks[i]...) : detail::infer(blocks_[i], y, state.blocks[i]...);
+      y = i == 0 ? pass(i, x) : pass(i, y);
       detail::watch_forward(blocks_[i], y);
     }
     return y;

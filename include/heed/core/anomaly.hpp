@@ -102,12 +102,15 @@ void watch_between([[maybe_unused]] std::string_view what, [[maybe_unused]] cons
       require_finite(what, x.data(), x.shape());
 }
 
-/// For layers that are made of others: `pass()`, which runs the part called `name` and gives its y. What fails in it is said under that name.
+}  // namespace detail
+
+/// For layers that are made of others: `pass()`, which runs the part called `name` and gives its y. What fails in it is said under that name, and what dropout
+/// draws in it depends on the name (parts without one would all drop the same elements).
 template <class Part, class Pass>
 auto forward_part(std::string_view name, const Part& part, const Pass& pass) {
   const LayerScope scope(name);
   auto y = pass();
-  watch_forward(part, y);
+  detail::watch_forward(part, y);
   return y;
 }
 /// The same of a backward pass, which gives dx.
@@ -115,7 +118,7 @@ template <class Part, class Pass>
 auto backward_part(std::string_view name, Part& part, const Pass& pass) {
   const LayerScope scope(name);
   auto dx = pass();
-  watch_backward(part, dx);
+  detail::watch_backward(part, dx);
   return dx;
 }
 /// The same of a part that adds its gradient to dx.
@@ -123,9 +126,7 @@ template <class Part, class Dy, class Cache, class Dx>
 void backward_add_part(std::string_view name, Part& part, const Dy& dy, Cache& cache, const Dx& dx) {
   const LayerScope scope(name);
   part.backward_add(dy, cache, dx);
-  watch_backward(part, dx);
+  detail::watch_backward(part, dx);
 }
-
-}  // namespace detail
 
 }  // namespace heed::inline HEED_ABI

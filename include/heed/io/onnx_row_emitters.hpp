@@ -133,7 +133,8 @@ inline OnnxEmitters onnx_row_emitters() {
   OnnxEmitters emitters;
   emitters["Sequential"] = emitters["Stack"] = detail::emit_chain;
   emitters["Residual"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
-    return detail::emit_sum(graph, layer, in[0], graph.emit(layer.child("branch"), in));
+    const OnnxValue beside = layer.has_child("shortcut") ? graph.emit(layer.child("shortcut"), in) : in[0];
+    return detail::emit_sum(graph, layer, beside, graph.emit(layer.child("branch"), in));
   };
   emitters["Linear"] = emitters["QkvProjection"] = [](OnnxGraph& graph, const DescribedLayer& layer, Inputs in) {
     return detail::emit_linear(graph, layer, in[0]);

@@ -402,10 +402,12 @@ HEED_COMPILE_ONCE(avg_pool2d_forward);
 template <class T>
 void avg_pool2d_backward(const Pool2dGeometry& g, const PoolDivisor& divisor, const T* dy, T* dx) {
   const auto factors_y = detail::divisor_factors(g, divisor, 0), factors_x = detail::divisor_factors(g, divisor, 1);
-  if (g.channels <= 4)
-    return parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), [&](Index begin, Index end) {
-      detail::for_channels(g.channels, detail::AverageSpread<T>{g, begin, end, factors_y.data(), factors_x.data(), dy, dx});
+  if (g.channels <= 4) {
+    const auto make_row = [&] { return Tensor<T, 1>::uninitialized({g.out_size[1] * g.channels}); };
+    return parallel_for(g.images * g.size[0], detail::pool_grain(g, g.size[1]), make_row, [&](Index begin, Index end, Tensor<T, 1>& row) {
+      detail::for_channels(g.channels, detail::AverageSpread<T>{g, begin, end, factors_y.data(), factors_x.data(), dy, dx, row.data()});
     });
+  }
   if (g.disjoint())
     return parallel_for(g.images * g.out_size[0], detail::pool_grain(g, g.out_size[1] * g.taps()), [&](Index begin, Index end) {
       dispatch<detail::AveragePoolScatter<T>, T>(&g, begin, end, factors_y.data(), factors_x.data(), dy, dx);

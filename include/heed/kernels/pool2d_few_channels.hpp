@@ -83,9 +83,10 @@ struct SplitTaps {
 template <class Isa, class T, class Pool>
 class FewChannels {
  public:
-  /// Whether pixels are smaller than a vector, and enough windows fit the array.
+  /// Whether pixels are too small for vectors, rows are not, and the array holds a vector's elements and a pixel's for each tap.
   static bool serve(const Pool2dGeometry& g) {
-    return Pool::few(g.channels) && g.out_size[1] * g.channels >= 8 && (g.stride[1] == 1 || g.taps() * Packet<Isa, T>::lanes <= kElements);
+    return Pool::few(g.channels) && g.out_size[1] * g.channels >= 8 &&
+           (g.stride[1] == 1 || g.taps() * std::max<Index>(Packet<Isa, T>::lanes, g.channels) <= kElements);
   }
 
   FewChannels(const Pool2dGeometry& g, const T* x, const Pool& pool)
@@ -274,13 +275,11 @@ struct AverageSpread {
   Index begin, end;  ///< rows of all images' dx
   const double *factors_y, *factors_x;
   const T* dy;
-  T* dx;
+  T *dx, *d;  ///< d: room for a row of y
 
   template <int Channels>
   HEED_INLINE void run() const {
     const Index channels = Channels > 0 ? Channels : g.channels, width = g.size[1] * channels, stride = g.stride[1];
-    auto scaled = Tensor<T, 1>::uninitialized({g.out_size[1] * channels});
-    T* d = scaled.data();
     DxRows<T>(g, begin, end, dx).for_each_window_row([&](Index row, Index oy, T* image, Index first, Index last) {
       const T* from = dy + row * g.out_size[1] * channels;
       for (Index ox = 0; ox < g.out_size[1]; ++ox)

@@ -115,7 +115,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x) const {
     output_shape(x.shape());
     const auto u = positioned(x);
-    const auto projected = detail::forward_part("qkv", qkv_, [&] { return qkv_.forward(u); });
+    const auto projected = forward_part("qkv", qkv_, [&] { return qkv_.forward(u); });
     Tensor<T, 4> weights;
     if (attention_is_observed<T>()) weights = Tensor<T, 4>(weights_shape(u));
     const auto context = attend(projected, weights);
@@ -127,9 +127,9 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   Tensor<T, Rank> forward(const TensorView<const T, Rank>& x, Cache& cache) const {
     output_shape(x.shape());
     release(cache.u);  // should a child refuse its input
-    cache.normalized = detail::forward_part("norm", norm_, [&] { return norm_.forward(as_tokens(x), cache.norm); });
-    cache.u = detail::forward_part("position", position_, [&] { return position_.forward(cache.normalized, cache.position); });
-    cache.projected = detail::forward_part("qkv", qkv_, [&] { return qkv_.forward(cache.u, cache.qkv); });
+    cache.normalized = forward_part("norm", norm_, [&] { return norm_.forward(as_tokens(x), cache.norm); });
+    cache.u = forward_part("position", position_, [&] { return position_.forward(cache.normalized, cache.position); });
+    cache.projected = forward_part("qkv", qkv_, [&] { return qkv_.forward(cache.u, cache.qkv); });
     cache.dropout.draw();
     cache.log_sum.resize({cache.u.size(0), options_.num_heads, cache.u.size(1)});
     cache.bias = bias_of(cache.u.size(1), cache.relative);
@@ -158,9 +158,9 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
     auto& du = d_joined.second;
     const auto d_projected = attend_backward(d_joined.first, cache);
     detail::watch_backward(*this, d_projected);
-    detail::backward_add_part("qkv", qkv_, d_projected, cache.qkv, du.view());
-    const auto d_normalized = detail::backward_part("position", position_, [&] { return position_.backward(du, cache.position); });
-    detail::backward_add_part("norm", norm_, d_normalized, cache.norm, dx.view().template reshaped<3>(cache.u.shape()));
+    backward_add_part("qkv", qkv_, d_projected, cache.qkv, du.view());
+    const auto d_normalized = backward_part("position", position_, [&] { return position_.backward(du, cache.position); });
+    backward_add_part("norm", norm_, d_normalized, cache.norm, dx.view().template reshaped<3>(cache.u.shape()));
     release(cache.normalized, cache.u, cache.projected, cache.context, cache.log_sum);
     return dx;
   }
@@ -233,8 +233,8 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   /// U in inference.
   template <int Rank>
   Tensor<T, 3> positioned(const TensorView<const T, Rank>& x) const {
-    const auto normalized = detail::forward_part("norm", norm_, [&] { return norm_.forward(as_tokens(x)); });
-    return detail::forward_part("position", position_, [&] { return position_.forward(normalized); });
+    const auto normalized = forward_part("norm", norm_, [&] { return norm_.forward(as_tokens(x)); });
+    return forward_part("position", position_, [&] { return position_.forward(normalized); });
   }
 
   Shape weights_shape(const Tensor<T, 3>& u) const { return {u.size(0), options_.num_heads, u.size(1), u.size(1)}; }
@@ -242,7 +242,7 @@ class AttentionFusion : public LayerBase<AttentionFusion<T>> {
   template <int Rank>
   Tensor<T, Rank> join(const TensorView<const T, Rank>& x, const Tensor<T, 3>& context, const Tensor<T, 3>& u) const {
     detail::watch_forward(*this, context);
-    return detail::forward_part("out", out_, [&] {
+    return forward_part("out", out_, [&] {
       auto y = copied(x);
       out_.forward_add(context, u, y.view().template reshaped<3>(u.shape()));
       return y;

@@ -378,7 +378,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
         a, heads(context.data(), a.queries, options_.embed_dim), static_cast<T*>(nullptr), weights ? weights->data() : nullptr);
     if (weights && attention_is_observed<T>()) show_attention<T>(*weights);
     detail::watch_forward(*this, context);
-    return detail::forward_part("out_proj", out_proj_, [&] { return out_proj_.forward(context); });
+    return forward_part("out_proj", out_proj_, [&] { return out_proj_.forward(context); });
   }
 
   Tensor<T, 3> train(const TensorView<const T, 3>& q, const TensorView<const T, 3>& k, const TensorView<const T, 3>& v, bool self,
@@ -393,7 +393,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     kernels::attention_forward(
         a, heads(cache.context.data(), a.queries, options_.embed_dim), cache.log_sum.data(), keep_weights ? cache.weights.data() : nullptr);
     detail::watch_forward(*this, cache.context);
-    return detail::forward_part("out_proj", out_proj_, [&] { return out_proj_.forward(cache.context, cache.out); });
+    return forward_part("out_proj", out_proj_, [&] { return out_proj_.forward(cache.context, cache.out); });
   }
 
   void attend_backward(const TensorView<const T, 3>& dy, Cache& cache, const More& more, const kernels::HeadRows<T>& dq,
@@ -425,7 +425,7 @@ class MultiHeadAttention : public LayerBase<MultiHeadAttention<T>> {
     if (more.d_bias) g.d_bias = {more.d_bias, cache.bias.batch, cache.bias.head, cache.bias.query, cache.bias.key};
     require(!more.d_slopes || a.slopes, "MultiHeadAttention: the gradient of slopes is asked for, but forward had none, or appended keys");
     g.d_slopes = more.d_slopes;
-    const auto d_context = detail::backward_part("out_proj", out_proj_, [&] { return out_proj_.backward(dy, cache.out); });
+    const auto d_context = backward_part("out_proj", out_proj_, [&] { return out_proj_.backward(dy, cache.out); });
     g.dy = heads<const T>(d_context.data(), a.queries, e);
     if (appended() == 0) {
       show_attention_gradient(a, g);

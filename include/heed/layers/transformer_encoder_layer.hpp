@@ -100,10 +100,10 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     output_shape(x.shape());
     release(cache.sum1);  // should attention refuse the mask
     const auto norm1 = [&](const TensorView<const T, 3>& in) {
-      return detail::forward_part("norm1", norm1_, [&] { return norm1_.forward(in, cache.norm1); });
+      return forward_part("norm1", norm1_, [&] { return norm1_.forward(in, cache.norm1); });
     };
     const auto norm2 = [&](const Tensor<T, 3>& in) {
-      return detail::forward_part("norm2", norm2_, [&] { return norm2_.forward(in, cache.norm2); });
+      return forward_part("norm2", norm2_, [&] { return norm2_.forward(in, cache.norm2); });
     };
     if (options_.norm_first) cache.normed1 = norm1(x);
     cache.sum1 = attend(options_.norm_first ? cache.normed1 : x, mask, cache);
@@ -131,17 +131,16 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
     require_gradient_shape("TransformerEncoderLayer", dy.shape(), cache.sum1.shape(), cache.sum1.rows());
     if (options_.norm_first) {
       Tensor<T, 3> d_sum1(dy);  // y = sum1 + feed_forward(norm2(sum1))
-      detail::backward_add_part("norm2", norm2_, feed_forward_backward(dy, cache), cache.norm2, d_sum1.view());
-      detail::backward_add_part(
-          "norm1", norm1_, attend_backward(d_sum1, cache), cache.norm1, d_sum1.view());  // sum1 = x + attend(norm1(x))
+      backward_add_part("norm2", norm2_, feed_forward_backward(dy, cache), cache.norm2, d_sum1.view());
+      backward_add_part("norm1", norm1_, attend_backward(d_sum1, cache), cache.norm1, d_sum1.view());  // sum1 = x + attend(norm1(x))
       release(cache.normed1, cache.normed2, cache.sum1, cache.hidden, cache.active);
       return d_sum1;
     }
     // y = norm2(sum2), sum2 = normed1 + feed_forward(normed1)
-    Tensor<T, 3> d_sum2 = detail::backward_part("norm2", norm2_, [&] { return norm2_.backward(dy, cache.norm2); });
+    Tensor<T, 3> d_sum2 = backward_part("norm2", norm2_, [&] { return norm2_.backward(dy, cache.norm2); });
     add(feed_forward_backward(d_sum2, cache), d_sum2);
     // normed1 = norm1(sum1), sum1 = x + attend(x)
-    Tensor<T, 3> dx = detail::backward_part("norm1", norm1_, [&] { return norm1_.backward(d_sum2, cache.norm1); });
+    Tensor<T, 3> dx = backward_part("norm1", norm1_, [&] { return norm1_.backward(d_sum2, cache.norm1); });
     add(attend_backward(dx, cache), dx);
     release(cache.normed1, cache.sum1, cache.sum2, cache.hidden, cache.active);
     return dx;
@@ -218,10 +217,10 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   Tensor<T, 3> infer(const TensorView<const T, 3>& x, const Attend& attend) const {
     output_shape(x.shape());
     const auto run = [](std::string_view name, const auto& part, const TensorView<const T, 3>& in) {
-      return detail::forward_part(name, part, [&] { return part.forward(in); });
+      return forward_part(name, part, [&] { return part.forward(in); });
     };
     const auto attended = [&](const TensorView<const T, 3>& in) {
-      return detail::forward_part("self_attn", self_attn_, [&] { return attend(in); });
+      return forward_part("self_attn", self_attn_, [&] { return attend(in); });
     };
     Tensor<T, 3> s = options_.norm_first ? attended(run("norm1", norm1_, x)) : attended(x);
     add(x, s);
@@ -235,32 +234,32 @@ class TransformerEncoderLayer : public LayerBase<TransformerEncoderLayer<T>> {
   }
 
   Tensor<T, 3> attend(const TensorView<const T, 3>& x, const AttentionMask<T>& mask, Cache& cache) const {
-    Tensor<T, 3> y = detail::forward_part("self_attn", self_attn_, [&] { return self_attn_.forward(x, mask, cache.self_attn); });
+    Tensor<T, 3> y = forward_part("self_attn", self_attn_, [&] { return self_attn_.forward(x, mask, cache.self_attn); });
     drop("dropout1", cache.dropout1, y);
     return y;
   }
   Tensor<T, 3> attend_backward(const Tensor<T, 3>& dy, Cache& cache) {
     Tensor<T, 3> d(dy);
     drop_again(cache.dropout1, d);
-    return detail::backward_part("self_attn", self_attn_, [&] { return self_attn_.backward(d, cache.self_attn); });
+    return backward_part("self_attn", self_attn_, [&] { return self_attn_.backward(d, cache.self_attn); });
   }
 
   Tensor<T, 3> feed_forward(const Tensor<T, 3>& x, Cache& cache) const {
-    cache.hidden = detail::forward_part("linear1", linear1_, [&] { return linear1_.forward(x, cache.linear1); });
+    cache.hidden = forward_part("linear1", linear1_, [&] { return linear1_.forward(x, cache.linear1); });
     cache.active.resize(cache.hidden.shape());
     activate(cache.hidden, cache.active);
     drop("dropout", cache.dropout, cache.active);
-    Tensor<T, 3> y = detail::forward_part("linear2", linear2_, [&] { return linear2_.forward(cache.active, cache.linear2); });
+    Tensor<T, 3> y = forward_part("linear2", linear2_, [&] { return linear2_.forward(cache.active, cache.linear2); });
     drop("dropout2", cache.dropout2, y);
     return y;
   }
   Tensor<T, 3> feed_forward_backward(const TensorView<const T, 3>& dy, Cache& cache) {
     Tensor<T, 3> d(dy);
     drop_again(cache.dropout2, d);
-    d = detail::backward_part("linear2", linear2_, [&] { return linear2_.backward(d, cache.linear2); });
+    d = backward_part("linear2", linear2_, [&] { return linear2_.backward(d, cache.linear2); });
     drop_again(cache.dropout, d);
     activate_backward(cache.hidden, d);
-    return detail::backward_part("linear1", linear1_, [&] { return linear1_.backward(d, cache.linear1); });
+    return backward_part("linear1", linear1_, [&] { return linear1_.backward(d, cache.linear1); });
   }
 
   TransformerEncoderLayerOptions options_;

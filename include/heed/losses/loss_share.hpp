@@ -12,18 +12,23 @@ concept WeighsLabels = requires(const Loss& loss) {
   ClassWeights{loss.options().weight, loss.options().ignore_index};
 };
 
-/// How many labels count for `loss`: all but those that it ignores.
+/// How many labels count for `loss`: all but those that it ignores. Of targets that are a tensor: its examples.
 template <class Loss, class Labels>
 Index counted_labels([[maybe_unused]] const Loss& loss, const Labels& labels) {
-  const auto size = static_cast<Index>(std::size(labels));
-  Index ignored = 0;
-  if constexpr (WeighsLabels<Loss> && LabelRange<Labels>)
-    for (Index i = 0; i < size; ++i) ignored += static_cast<Index>(std::data(labels)[i]) == loss.options().ignore_index;
-  return size - ignored;
+  if constexpr (LabelRange<Labels>) {
+    const auto size = static_cast<Index>(std::size(labels));
+    Index ignored = 0;
+    if constexpr (WeighsLabels<Loss>)
+      for (Index i = 0; i < size; ++i) ignored += static_cast<Index>(std::data(labels)[i]) == loss.options().ignore_index;
+    return size - ignored;
+  } else {
+    return labels.size(0);
+  }
 }
 
 /// The factor with which the loss of some of a batch's labels, `part`, and its gradient enter those of the whole batch, `all`: 1 where the loss is a sum; of a
-/// mean the part's share of the weights that it divides by. A loss that does not say how it divides is taken for a mean over the labels.
+/// mean the part's share of the weights that it divides by. A loss that does not say how it divides is taken for a mean over the labels
+/// or the numbers of targets.
 template <class Loss, class Part, class All>
 double loss_share([[maybe_unused]] const Loss& loss, const Part& part, const All& all) {
   if constexpr (requires { loss.options().reduction; })

@@ -52,7 +52,8 @@ struct WarmupSchedule {
         ") must not be negative");
     if (step < warmup_steps)
       return detail::between(start_factor, 1, static_cast<double>(step) / static_cast<double>(warmup_steps), Decay::linear);
-    const double left = static_cast<double>(std::max<Index>(steps - warmup_steps, 1));
+    if (step >= steps) return end_factor;  // also where the warm-up was the whole run
+    const double left = static_cast<double>(steps - warmup_steps);
     return detail::between(1, end_factor, static_cast<double>(step - warmup_steps) / left, decay);
   }
 };

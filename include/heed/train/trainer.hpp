@@ -44,7 +44,7 @@ struct StepReport {
   Index step = 0;                   ///< 0, 1, ... over all epochs
   Index images = 0;                 ///< in the batch (or tokens: labels), without those whose label the loss ignores
   double loss = 0;                  ///< mean over the images of the batch, also where the loss function gives their sum
-  Index correct = 0;                ///< of the training pass, before the update
+  Index correct = 0;                ///< of the training pass, before the update; 0 where targets are no labels
   double learning_rate_factor = 1;  ///< the schedule's
 };
 
@@ -76,7 +76,8 @@ struct EpochReport {
 ///
 /// Looks at the model and the optimiser, which must outlive it and stay where they are; owns the model's cache. Step s runs under
 /// StepScope(seed, s), so what dropout draws depends on nothing else. `loss(logits, labels, d_logits)` returns the loss and writes its
-/// gradient; logits of tokens (N, T, classes) come to it as rows, with one label each. After its first step a step of the same size asks the
+/// gradient; logits of tokens (N, T, classes) come to it as rows, with one label each. Targets may also be a tensor of the shape of what the model gives, of its
+/// scalar: for MSELoss, BCEWithLogitsLoss, or probabilities for CrossEntropyLoss. After its first step a step of the same size asks the
 /// system for no memory (LLVM's OpenMP does, for its own loops). The loss
 /// and the gradients are checked: training that runs away ends with a sentence and not with hours of NaN, before a weight is spoiled.
 template <class Model, class Loss = CrossEntropyLoss<typename Model::scalar>>
@@ -203,11 +204,16 @@ class Trainer {
     auto logits = run(x);
     const Shape shape = logits.shape();
     ShardReport report;
-    report.loss = share * static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
-    if constexpr (WeighsLabels<Loss>)
-      report.correct = count_correct<T>(logits.as_rows(), labels, loss_.options().ignore_index);
-    else
-      report.correct = count_correct<T>(logits.as_rows(), labels);
+    if constexpr (!LabelRange<Labels>) {
+      require<ShapeError>(labels.shape() == shape, "Trainer: the model gives ", shape, ", the targets are ", labels.shape());
+      report.loss = share * static_cast<double>(loss_(logits.as_rows(), labels.as_rows(), d_logits_));
+    } else {
+      report.loss = share * static_cast<double>(loss_(logits.as_rows(), labels, d_logits_));
+      if constexpr (WeighsLabels<Loss>)
+        report.correct = count_correct<T>(logits.as_rows(), labels, loss_.options().ignore_index);
+      else
+        report.correct = count_correct<T>(logits.as_rows(), labels);
+    }
     logits.release();
     if (!std::isfinite(report.loss)) {
       find_cause(x, shard);
@@ -251,21 +257,34 @@ class Trainer {
 #endif
   }
 
+  /// Labels or targets [begin, end).
+  template <class Labels>
+  static auto some(const Labels& labels, Index begin, Index end) {
+    if constexpr (LabelRange<Labels>)
+      return std::span(std::data(labels), std::size(labels))
+          .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    else
+      return labels.slice(begin, end);
+  }
   template <class X, class Labels>
   ShardReport in_shards(const X& x, const Labels& labels) {
-    if constexpr (requires { x.slice(Index(), Index()), x.size(0), std::data(labels); }) {
-      const Index images = x.size(0), count = static_cast<Index>(std::size(labels));
+    if constexpr (requires { x.slice(Index(), Index()), x.size(0); }) {
+      const Index images = x.size(0);
+      Index count = 0;
+      if constexpr (LabelRange<Labels>)
+        count = static_cast<Index>(std::size(labels));
+      else
+        count = labels.size(0);
       require(images > 0 && count % images == 0, "Trainer: ", images, " examples with ", count, " labels cannot be cut into shards");
-      const std::span words(std::data(labels), std::size(labels));
+      const auto all = some(labels, 0, count);
       return (*sharded_)(images, stop_requested(), [&](Index shard, Index begin, Index end) {
-        const auto label = [&](Index image) { return static_cast<std::size_t>(image * (count / images)); };
-        const auto own = words.subspan(label(begin), label(end) - label(begin));
+        const auto own = some(labels, begin * (count / images), end * (count / images));
         ShardReport made{.loss = std::numeric_limits<double>::quiet_NaN()};  // of a pass that an AnomalyScope ends
-        keep_cause([&] { made = pass(x.slice(begin, end), own, shard, loss_share(loss_, own, words)); });
+        keep_cause([&] { made = pass(x.slice(begin, end), own, shard, loss_share(loss_, own, all)); });
         return made;
       });
     } else {
-      fail("Trainer: what this model takes cannot be cut into shards: expected a tensor or a view, and labels in a row");
+      fail("Trainer: what this model takes cannot be cut into shards: expected a tensor or a view");
     }
   }
 
