@@ -125,6 +125,7 @@ class Residual : public LayerBase<Residual<Branch, Shortcut>> {
   const Branch& branch() const { return branch_; }
   /// What is added to the branch in place of the input.
   Way& shortcut() requires(kHasShortcut) { return shortcut_; }
+  /// The same, to read.
   const Way& shortcut() const requires(kHasShortcut) { return shortcut_; }
 
   template <class U>
