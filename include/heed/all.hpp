@@ -10,11 +10,13 @@
 #include <heed/data/corruptions.hpp>
 #include <heed/data/dataset.hpp>
 #include <heed/data/dataset_hash.hpp>
+#include <heed/data/epoch_range.hpp>
 #include <heed/data/generated.hpp>
 #include <heed/data/hsv.hpp>
 #include <heed/data/normalize.hpp>
 #include <heed/data/raster.hpp>
 #include <heed/data/shuffle.hpp>
+#include <heed/data/tensor_batches.hpp>
 #include <heed/data/views.hpp>
 #include <heed/distributed/communicator.hpp>
 #include <heed/distributed/sharded_gradients.hpp>

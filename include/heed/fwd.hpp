@@ -252,6 +252,10 @@ template <class T>
 struct Batch;
 template <class T>
 class Batches;
+template <class X, int Rank, class Targets>
+class TensorBatches;
+template <class Source>
+class EpochRange;
 class SafetensorsReader;
 class SafetensorsWriter;
 class Communicator;

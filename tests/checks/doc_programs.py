@@ -27,7 +27,8 @@ GIVEN = """struct Given {
   RelativePositionBias<float> bias;
   Tensor<float, 4> x, image, q, k, v, y, dy;
   Tensor<float, 2> logits;
-  Tensor<std::int64_t, 2> prompt, next;
+  Tensor<std::int64_t, 2> prompt, next, tokens;
+  std::vector<int> labels;
   Index step, heads, queries, keys;
   ImageDataset train, test;
   Batches<float> batches;
@@ -35,6 +36,7 @@ GIVEN = """struct Given {
   WarmupSchedule schedule;
   std::vector<NamedParameter<float>> hidden, others;
   void learn(const Tensor<float, 4>& images, const std::vector<int>& labels);
+  void learn(const Tensor<std::int64_t, 2>& inputs, const std::vector<int>& targets);
   void show(const StepReport& step);
 """
 

@@ -34,7 +34,14 @@ TEST_CASE("a batch whose labels all are ignored, or are no classes, shares nothi
   CHECK(loss_share(CrossEntropyLoss<float>({.weight = {1, 1}}), wrong, wrong) == 0);
 }
 
+TEST_CASE("what the mean of a part divides by") {
+  CHECK(loss_weight(CrossEntropyLoss<float>(), kLabels) == 4);
+  CHECK(loss_weight(CrossEntropyLoss<float>({.weight = {4, 1, 2}}), kLabels) == 8);
+  CHECK(loss_weight(MSELoss<float>(), Tensor<float, 2>({3, 4})) == 12);
+}
+
 TEST_CASE("labels that count") {
+  CHECK(counted_labels(MSELoss<float>(), Tensor<float, 2>({3, 4})) == 3);
   CHECK(counted_labels(CrossEntropyLoss<float>(), kLabels) == 4);
   CHECK(counted_labels(CrossEntropyLoss<float>({.ignore_index = 1}), kLabels) == 3);
   CHECK(counted_labels(MSELoss<float>(), kLabels) == 5);

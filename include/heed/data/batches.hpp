@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -17,6 +16,7 @@
 #include <heed/core/parallel.hpp>
 #include <heed/data/augment.hpp>
 #include <heed/data/dataset.hpp>
+#include <heed/data/epoch_range.hpp>
 #include <heed/data/normalize.hpp>
 #include <heed/data/shuffle.hpp>
 
@@ -162,52 +162,10 @@ class Batches {
     return &batch;
   }
 
-  /// One pass over the data, for a range-based for loop.
-  class Epoch {
-    /// Goes over the batches once. A batch stays as it is until the iterator moves on.
-   public:
-    class iterator {
-     public:
-      /// For the standard library's algorithms.
-      /// @{
-      using value_type = Batch<T>;
-      using difference_type = Index;
-      using iterator_concept = std::input_iterator_tag;
-      /// @}
-
-      /// An input iterator: `++` makes the next batch, and throws what a data set's own functions have thrown.
-      /// @{
-      explicit iterator(Batches* batches) : batches_(batches), batch_(batches->next()) {}
-      const Batch<T>& operator*() const { return *batch_; }
-      const Batch<T>* operator->() const { return batch_; }
-      iterator& operator++() {
-        batch_ = batches_->next();
-        return *this;
-      }
-      void operator++(int) { ++*this; }
-      friend bool operator==(const iterator& i, std::default_sentinel_t) { return i.batch_ == nullptr; }
-      /// @}
-
-     private:
-      Batches* batches_;
-      const Batch<T>* batch_;
-    };
-
-    /// For the range-based for loop.
-    /// @{
-    iterator begin() const { return iterator(batches_); }
-    std::default_sentinel_t end() const { return {}; }
-    /// @}
-
-   private:
-    friend class Batches;
-    explicit Epoch(Batches* batches) : batches_(batches) {}
-    Batches* batches_;
-  };
   /// The batches of epoch number `epoch`, from number `first_batch` on. A new epoch ends the one before.
-  Epoch epoch(Index epoch, Index first_batch = 0) {
+  EpochRange<Batches> epoch(Index epoch, Index first_batch = 0) {
     start_epoch(epoch, first_batch);
-    return Epoch(this);
+    return EpochRange<Batches>(*this);
   }
 
  private:

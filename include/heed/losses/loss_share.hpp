@@ -26,20 +26,24 @@ Index counted_labels([[maybe_unused]] const Loss& loss, const Labels& labels) {
   }
 }
 
+/// What the mean of a loss over these labels divides by, up to a factor: their number, or the weights of those that count. A loss that does not say how it divides is
+/// taken for a mean over the labels or the numbers of targets.
+template <class Loss, class Labels>
+double loss_weight([[maybe_unused]] const Loss& loss, const Labels& labels) {
+  if constexpr (WeighsLabels<Loss> && LabelRange<Labels>)
+    return ClassWeights{loss.options().weight, loss.options().ignore_index}.sum(labels);
+  else
+    return static_cast<double>(std::size(labels));
+}
+
 /// The factor with which the loss of some of a batch's labels, `part`, and its gradient enter those of the whole batch, `all`: 1 where the loss is a sum; of a
-/// mean the part's share of the weights that it divides by. A loss that does not say how it divides is taken for a mean over the labels
-/// or the numbers of targets.
+/// mean the part's share of the weights that it divides by.
 template <class Loss, class Part, class All>
-double loss_share([[maybe_unused]] const Loss& loss, const Part& part, const All& all) {
+double loss_share(const Loss& loss, const Part& part, const All& all) {
   if constexpr (requires { loss.options().reduction; })
     if (loss.options().reduction == Reduction::sum) return 1;
-  if constexpr (WeighsLabels<Loss> && LabelRange<Part> && LabelRange<All>) {
-    const ClassWeights weights{loss.options().weight, loss.options().ignore_index};
-    const double divisor = weights.sum(all);
-    return divisor > 0 ? weights.sum(part) / divisor : 0;
-  } else {
-    return static_cast<double>(std::size(part)) / static_cast<double>(std::size(all));
-  }
+  const double divisor = loss_weight(loss, all);
+  return divisor > 0 ? loss_weight(loss, part) / divisor : 0;
 }
 
 }  // namespace heed::inline HEED_ABI

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <heed/data/batches.hpp>
 #include <heed/data/views.hpp>
 #include <heed/losses/cross_entropy.hpp>
+#include <heed/losses/loss_share.hpp>
 #include <heed/train/metrics.hpp>
 
 namespace heed::inline HEED_ABI {
@@ -99,6 +101,48 @@ std::vector<Evaluation> evaluate_views(const Model& model, const D& dataset, con
 template <class Model, Dataset D>
 Evaluation evaluate(const Model& model, const D& dataset, const EvaluationOptions& options = {}) {
   return evaluate_views(model, dataset, options).back();
+}
+
+/// What `evaluate_loss` found.
+struct LossReport {
+  double loss = 0;     ///< as the loss function reduces it, over all examples
+  Index examples = 0;  ///< or labels, without those that the loss ignores
+  Index correct = 0;   ///< labels with the largest score; 0 where targets are no labels
+
+  /// Share of labels that were right, 0 ... 1.
+  double accuracy() const { return examples == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(examples); }
+};
+
+/// The loss of any model on anything that gives batches (see TensorBatches): one pass of inference over `batches.epoch(0)`. Throws AnomalyError where the loss is NaN.
+template <class Model, class Loss, class Source>
+LossReport evaluate_loss(const Model& model, const Loss& loss, Source& batches) {
+  LossReport report;
+  bool sum = false;
+  if constexpr (requires { loss.options().reduction; }) sum = loss.options().reduction == Reduction::sum;
+  double weights = 0;
+  for (const auto& batch : batches.epoch(0)) {
+    const auto y = model.forward(batch.inputs);
+    const auto& targets = batch.targets;
+    double value;
+    if constexpr (LabelRange<std::remove_cvref_t<decltype(targets)>>) {
+      value = static_cast<double>(loss.value(y.as_rows(), targets));
+      std::optional<Index> ignored;
+      if constexpr (WeighsLabels<Loss>) ignored = loss.options().ignore_index;
+      report.correct += count_correct<typename Model::scalar>(y.as_rows(), targets, ignored);
+    } else {
+      require<ShapeError>(
+          targets.shape() == y.shape(), "evaluate_loss: the model gives ", y.shape(), ", the targets are ", targets.shape());
+      value = static_cast<double>(loss.value(y.as_rows(), targets.as_rows()));
+    }
+    require<AnomalyError>(!std::isnan(value), "evaluate_loss: the loss of batch ", batch.number,
+        " is nan: the model gives it numbers that are none; an AnomalyScope around the call finds the layer");
+    const double weight = sum ? 1 : loss_weight(loss, targets);
+    report.loss += weight * value;
+    weights += weight;
+    report.examples += counted_labels(loss, targets);
+  }
+  if (!sum) report.loss = weights > 0 ? report.loss / weights : 0;
+  return report;
 }
 
 }  // namespace heed::inline HEED_ABI

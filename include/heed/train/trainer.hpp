@@ -137,7 +137,7 @@ class Trainer {
     return report;
   }
 
-  /// The batches of one epoch, or those that are left of one that stopped after `from.steps` of them. After every step `on_step(step)` is called, or
+  /// The batches of one epoch (Batches, TensorBatches, or anything whose `epoch` gives batches with `inputs` and `targets`), or those that are left of one that stopped after `from.steps` of them. After every step `on_step(step)` is called, or
   /// `on_step(step, epoch)` with what the epoch has come to. Ends early, after a whole step, when a stop was requested.
   template <class Source, class OnStep>
   EpochReport run_epoch(Source& batches, const EpochReport& from, const OnStep& on_step) {
@@ -145,7 +145,12 @@ class Trainer {
     EpochReport report = from;
     report.stopped = false;
     for (const auto& batch : batches.epoch(report.epoch, report.steps)) {
-      const StepReport one = step(batch.images, batch.labels);
+      const StepReport one = [&] {
+        if constexpr (requires { batch.inputs, batch.targets; })
+          return step(batch.inputs, batch.targets);
+        else
+          return step(batch.images, batch.labels);
+      }();
       ++report.steps;
       report.images += one.images;
       report.correct += one.correct;
