@@ -26,6 +26,7 @@ auto image_net() {
       PositionalEncoding<float>({.features = 32, .height = 12, .width = 4}),
       PositionalEncoding<float>({.features = 32, .height = 12, .width = 4, .kind = PositionKind::learned, .use = PositionUse::multiplied}),
       Residual(Sequential(Softmax<float>({.dim = 1}), LogSoftmax<float>({.dim = 1}))),
+      Residual(Linear<float>({.in_features = 32, .out_features = 32}), Conv2d<float>({.in_channels = 32, .out_channels = 32})),
       fusion({.height = 12,
           .width = 4,
           .position = PositionKind::learned,
