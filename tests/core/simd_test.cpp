@@ -65,6 +65,16 @@ struct Partial {
   }
 };
 
+/// Numbers that lie at no address for T.
+template <class T>
+struct OfBytes {
+  template <class Isa>
+  HEED_INLINE static void run(const char* from, char* to, int* lanes) {
+    *lanes = Packet<Isa, T>::lanes;
+    Packet<Isa, T>::load_bytes(from).store_bytes(to);
+  }
+};
+
 /// Runs on an instruction set that is not necessarily the one that `dispatch` would take.
 template <class Kernel, class... Arguments>
 void run_on(IsaLevel level, Arguments... arguments) {
@@ -220,6 +230,18 @@ TEMPLATE_TEST_CASE("partial packets touch what they own and no more", "", float,
         CHECK(part[static_cast<std::size_t>(i)] == (i < count ? static_cast<T>(i + 1) : T(-9)));
       }
     }
+  }
+}
+
+TEMPLATE_TEST_CASE("packets of bytes at any address, on every instruction set", "", float, double) {
+  for (IsaLevel level : available()) {
+    std::vector<char> from(kMostLanes * sizeof(double) + 1), to(from.size());
+    for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<char>(i + 1);
+    int lanes = 0;
+    run_on<OfBytes<TestType>>(level, static_cast<const char*>(from.data() + 1), to.data() + 1, &lanes);
+    const std::size_t bytes = static_cast<std::size_t>(lanes) * sizeof(TestType);
+    CHECK(to[0] == 0);
+    for (std::size_t i = 1; i < to.size(); ++i) REQUIRE(to[i] == (i <= bytes ? from[i] : 0));
   }
 }
 

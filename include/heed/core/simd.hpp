@@ -57,7 +57,7 @@ struct Packet<Scalar, T> {
   static constexpr int lanes = 1;  ///< elements in a register
   T v;                             ///< the register
 
-  /// To and from memory of any alignment. `broadcast` fills all lanes with one number; partial ones touch `count` elements only, and lanes behind them are
+  /// To and from memory of any alignment that T may have, and bytes that are not said to be numbers of T. `broadcast` fills all lanes with one number; partial ones touch `count` elements only, and lanes behind them are
   /// `fill`.
   /// @{
   static Packet zero() { return {T(0)}; }
@@ -65,6 +65,12 @@ struct Packet<Scalar, T> {
   static Packet load(const T* p) { return {*p}; }
   static Packet load_partial(const T* p, Index count, const T& fill = T(0)) { return {count > 0 ? *p : fill}; }
   void store(T* p) const { *p = v; }
+  static Packet load_bytes(const void* p) {
+    Packet r;
+    std::memcpy(&r.v, p, sizeof r.v);
+    return r;
+  }
+  void store_bytes(void* p) const { std::memcpy(p, &v, sizeof v); }
   void store_partial(T* p, Index count) const {
     if (count > 0) *p = v;
   }
@@ -219,6 +225,7 @@ struct Packet<Isa, T> {
   using Integer = detail::bits_of<T>;
   typedef T Vector __attribute__((vector_size(Isa::bytes)));
   typedef T Unaligned __attribute__((vector_size(Isa::bytes), aligned(alignof(T)), may_alias));
+  typedef T Bytes __attribute__((vector_size(Isa::bytes), aligned(1), may_alias));
   typedef Integer Integers __attribute__((vector_size(Isa::bytes)));
   typedef std::make_signed_t<Integer> SignedIntegers __attribute__((vector_size(Isa::bytes)));
 
@@ -252,6 +259,8 @@ struct Packet<Isa, T> {
     return r;
   }
   HEED_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
+  HEED_INLINE static Packet load_bytes(const void* p) { return {*static_cast<const Bytes*>(p)}; }
+  HEED_INLINE void store_bytes(void* p) const { *static_cast<Bytes*>(p) = v; }
   HEED_INLINE void store_partial(T* p, Index count) const {
     if (count >= lanes) return store(p);
     T spill[lanes];  // masked stores took up to 1.3 times as long in rows of 24 numbers, single numbers 1.1 times

@@ -31,18 +31,16 @@ HEED_INLINE void for_channels(Index channels, const F& f) {
 /// Copies the channels of the same tap of `count` windows to where they lie side by side. (By std::copy_n three numbers are a call: four times as long.)
 template <class T>
 struct GatherTaps {
-  Index channels, count, window;  ///< up to 16 channels; window: elements of x from one to the next
+  Index channels, count, window;  ///< up to 8 channels; window: elements of x from one to the next
   const T* x;
   T* to;
 
   template <int Channels>
   HEED_INLINE void run() const {
-    if (Channels > 0)
+    if constexpr (Channels > 0)
       copy<Channels, 0>(Channels);
-    else if (channels <= 8)
-      copy<4, 4>(channels);
     else
-      copy<8, 8>(channels);
+      copy<4, 4>(channels);
   }
 
  private:
@@ -67,15 +65,9 @@ struct SplitTaps {
   template <class P>
   HEED_INLINE void at(Index i) const {
     constexpr Index size = static_cast<Index>(sizeof(Unit));
-    if constexpr (P::lanes == 1) {  // whose loads may not look at another type's numbers
-      std::memcpy(even + i * size, x + 2 * i * size, sizeof(Unit));
-      std::memcpy(odd + i * size, x + (2 * i + 1) * size, sizeof(Unit));
-    } else {
-      const auto* from = reinterpret_cast<const Unit*>(x + 2 * i * size);
-      P first, second;
-      P::split_pairs(P::load(from), P::load(from + P::lanes), first, second);
-      first.store(reinterpret_cast<Unit*>(even + i * size)), second.store(reinterpret_cast<Unit*>(odd + i * size));
-    }
+    P first, second;
+    P::split_pairs(P::load_bytes(x + 2 * i * size), P::load_bytes(x + (2 * i + P::lanes) * size), first, second);
+    first.store_bytes(even + i * size), second.store_bytes(odd + i * size);
   }
 };
 
