@@ -68,15 +68,16 @@ inline Position read_position(const heed::SafetensorsReader& file, const heed::J
   }
   heed::require<heed::FileError>(differences.empty(), file.path(), ": the checkpoint is of another recipe: ", differences, ". ", cure);
 
+  constexpr double kMost = 1e15;  // seconds, or the sum of the losses of as many images
   const auto number = [&](std::string_view key, bool whole) -> const heed::Json& {
     const heed::Json* value = at.find(key);
     const bool counts = value && value->is_integer() && value->as_integer() <= heed::io::kMostCounted;
-    const bool fits = value && value->is_number() && value->as_number() >= 0 && (!whole || counts);
+    const bool fits = value && value->is_number() && value->as_number() >= 0 && (whole ? counts : value->as_number() <= kMost);
     heed::require<heed::FileError>(fits, file.path(), ": the metadata's \"position\": ", key, " is ",
         !value               ? "not there"
         : value->is_number() ? value->to_string()
                              : value->kind(),
-        whole ? heed::text(", expected a whole number from 0 to ", heed::io::kMostCounted) : ", expected a number from 0 on");
+        whole ? heed::text(", expected a whole number from 0 to ", heed::io::kMostCounted) : ", expected a number from 0 to 1e15");
     return *value;
   };
   const auto count = [&](std::string_view key) { return static_cast<Index>(number(key, true).as_integer()); };

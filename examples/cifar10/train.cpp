@@ -97,6 +97,8 @@ class Run {
 
  private:
   std::string what_is_left() const {
+    if (!folder_.writes() && options_.overwrite)
+      return heed::text("; steps made: ", steps_made_);  // whose checkpoint there is, the first rank knows
     std::error_code ignored;
     const bool kept = std::filesystem::exists(folder_.checkpoint_path(), ignored) && !folder_.replaces();
     return heed::text("; steps made: ", steps_made_,

@@ -20,6 +20,7 @@ class InterruptScope {
   }
   ~InterruptScope() {
     for (std::size_t i = 0; i < kSignals.size(); ++i) std::signal(kSignals[i], old_[i]);
+    mark() = 0;  // it has been obeyed: ranks that wait for one that still writes are patient again
   }
   InterruptScope(const InterruptScope&) = delete;
   InterruptScope& operator=(const InterruptScope&) = delete;

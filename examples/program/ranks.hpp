@@ -46,7 +46,8 @@ int on_ranks([[maybe_unused]] std::string_view name, const Action& action) {
     return action(alone);
   }
   const heed::MpiScope mpi;
-  heed::MpiCommunicator ranks(MPI_COMM_WORLD, {.ending = [] { return InterruptScope::requested(); }});
+  // Others wait while the first judges; a process that is gone ends the job at once, by mpirun.
+  heed::MpiCommunicator ranks(MPI_COMM_WORLD, {.patience = 3600, .ending = [] { return InterruptScope::requested(); }});
   if (ranks.size() == 1) return action(ranks);
   const auto end_all = [&](const std::exception& error, std::chrono::milliseconds wait) {
     if (ranks.rank() > 0) std::this_thread::sleep_for(wait);  // what goes wrong everywhere is said by the first, which ends the others

@@ -35,3 +35,19 @@ TEST_CASE("a range goes over what its source gives, once") {
   Numbers none;
   for ([[maybe_unused]] int n : heed::EpochRange<Numbers>(none)) FAIL();
 }
+
+TEST_CASE("a range whose source has begun another epoch meanwhile does not go on as if nothing were") {
+  struct Counted : Numbers {
+    heed::Index begun = 0;
+    heed::Index passes() const { return begun; }
+  };
+  Counted source;
+  source.last = 3;
+  int seen = 0;
+  const auto walk = [&] {
+    for ([[maybe_unused]] int n : heed::EpochRange<Counted>(source))
+      if (++seen == 2) ++source.begun;
+  };
+  CHECK_THROWS_WITH(walk(), contains("the batches of another epoch were asked for before this one was at its end"));
+  CHECK(seen == 2);
+}

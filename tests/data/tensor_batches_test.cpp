@@ -83,3 +83,16 @@ TEST_CASE("batches of tensors: a batch larger than the data, and what cannot be"
   CHECK_THROWS_WITH(whole.epoch(0, 2), contains("TensorBatches: batch 2 of epoch 0 asked for, an epoch has 1"));
   CHECK_THROWS_WITH(whole.epoch(-1), contains("batch 0 of epoch -1"));
 }
+
+TEST_CASE("batches of tensors: an epoch that is judged on its own batches says so") {
+  const Tensor<float, 2> x({6, 2});
+  const std::vector<int> labels(6);
+  TensorBatches batches(x, labels, {.batch_size = 2});
+  CHECK(batches.passes() == 0);
+  const auto walk = [&] {
+    for ([[maybe_unused]] const auto& batch : batches.epoch(0))
+      for ([[maybe_unused]] const auto& judged : batches.epoch(0)) {}
+  };
+  CHECK_THROWS_AS(walk(), std::invalid_argument);
+  CHECK(batches.passes() == 2);
+}

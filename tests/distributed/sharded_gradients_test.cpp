@@ -121,6 +121,43 @@ TEST_CASE("any number of ranks gives the bits of one process") {
     }
 }
 
+TEST_CASE("a parameter whose first gradient comes from a later shard, or from another rank's") {
+  // The middle one is used by the shards from `first` on alone, as a layer does that leaves out a part of itself now and then.
+  const auto bits = [](Index first, bool from_the_start, Communicator& ranks) {
+    Parameter<float> a{Shape{30}}, b{Shape{20}}, c{Shape{10}};
+    Tensor<float, 1> mean{Shape{9}};
+    if (from_the_start) a.gradient(), b.gradient(), c.gradient();
+    ShardedGradients<float> sharded({{"a", &a}, {"b", &b}, {"c", &c}}, {{"mean", &mean}}, 4, ranks);
+    std::vector<float> all;
+    for (int step = 0; step < 2; ++step) {
+      for (Parameter<float>* p : {&a, &b, &c}) p->zero_gradient();
+      sharded(8, false, [&](Index shard, Index begin, Index) {
+        for (Parameter<float>* p : {&a, &b, &c})
+          if (p != &b || shard >= first)
+            for (Index i = 0; i < p->size(); ++i) p->gradient()[i] += std::sin(static_cast<float>(begin * 31 + i));
+        mean[0] += static_cast<float>(shard);
+        return ShardReport{.loss = 1};
+      });
+      for (const Parameter<float>* p : {&a, &b, &c}) all.insert(all.end(), p->gradient(), p->gradient() + p->size());
+      all.push_back(mean[0]);
+    }
+    return all;
+  };
+  for (Index first : {0, 1, 2, 3}) {
+    SingleProcess alone;
+    const std::vector<float> expected = bits(first, true, alone);
+    CHECK(bits(first, false, alone) == expected);
+    for (int ranks : {2, 3, 4})
+      ThreadRanks::run(ranks, [&](Communicator& communicator) {
+        const bool same = bits(first, false, communicator) == expected;
+        static std::mutex mutex;
+        const std::lock_guard lock(mutex);
+        INFO("used from shard " << first << " on, " << ranks << " ranks");
+        CHECK(same);
+      });
+  }
+}
+
 TEST_CASE("one rank's wish to stop, and one shard's loss that is no number, reach all") {
   ThreadRanks::run(3, [&](Communicator& ranks) {
     Parts parts;

@@ -315,6 +315,8 @@ TEST_CASE("numbers that no training goes on from are refused, and nothing change
   const float infinity = std::numeric_limits<float>::infinity();
   refused("model.head.bias", infinity, "inf at element 2 of 3");
   refused("model.norm.running_var", std::numeric_limits<float>::quiet_NaN(), "nan at element 5 of 6");
+  refused("model.norm.running_var", -0.5f, "-0.5 at element 5 of 6, a variance");
+  refused("average.norm.running_var", -0.5f, "-0.5 at element 5 of 6, a variance");
   refused("average.first.weight", -infinity, "-inf at element 23 of 24");
   refused("optimizer.head.bias.exp_avg", infinity, "inf at element 2 of 3");
   refused("optimizer.head.bias.exp_avg_sq", infinity, "inf at element 2 of 3, a mean of squares");
@@ -375,4 +377,39 @@ TEST_CASE("a parameter that has made steps and is frozen now keeps its state in 
   other.model.get<0>().freeze();
   io::load_checkpoint(path, other.model, other.optimizer);
   CHECK(weights_hash(other.model) == weights_hash(never.model));
+}
+
+TEST_CASE("a parameter without a gradient in the first steps after a checkpoint goes on as if there had been none") {
+  const auto model_of = [] {
+    const SeedScope seed(4);
+    return Sequential(
+        named("a", Linear<float>({.in_features = 3, .out_features = 3})), named("b", Linear<float>({.in_features = 3, .out_features = 3})));
+  };
+  using Model = decltype(model_of());
+  // Heads that are trained in turns: the second sees the first steps, and then no more.
+  const auto run = [](Model& model, AdamW<float>& optimizer, int first, int last) {
+    for (int step = first; step < last; ++step) {
+      Tensor<float, 2> x({2, 3}), dy({2, 3});
+      for (Index i = 0; i < 6; ++i) x[i] = static_cast<float>(i + step), dy[i] = static_cast<float>(i - 2);
+      optimizer.zero_gradients();
+      const auto pass = [&](auto& head) {
+        typename std::remove_cvref_t<decltype(head)>::Cache cache;
+        static_cast<void>(head.forward(x, cache));
+        static_cast<void>(head.backward(dy, cache));
+      };
+      pass(model.get<0>());
+      if (step < 3) pass(model.get<1>());
+      optimizer.step();
+    }
+  };
+  const ScratchFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  Model whole = model_of(), part = model_of();
+  AdamW<float> optimizer(named_parameters(whole), {.learning_rate = 0.1}), resumed(named_parameters(part), {.learning_rate = 0.1});
+  run(whole, optimizer, 0, 4);
+  io::save_checkpoint(path, whole, optimizer);
+  run(whole, optimizer, 4, 8);
+  io::load_checkpoint(path, part, resumed);
+  run(part, resumed, 4, 8);
+  CHECK(weights_hash(part) == weights_hash(whole));
 }

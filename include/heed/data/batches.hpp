@@ -142,10 +142,13 @@ class Batches {
         " asked for, an epoch has ", count_);
     static_cast<void>(await_worker());  // what it prepared, or failed to, belongs to another epoch
     prepared_ = -1;
-    next_ = first_batch;
+    next_ = first_batch, ++passes_;
     if (options_.shuffle && epoch != epoch_) shuffle_order(order_, options_.seed, epoch);
     epoch_ = epoch;
   }
+
+  /// Epochs that were begun, whole ones or not.
+  Index passes() const { return passes_; }
 
   /// The next batch, or null at the end of the epoch. Valid until the next call. Throws what the data set throws.
   const Batch<T>* next() {
@@ -229,7 +232,7 @@ class Batches {
   std::vector<Index> order_;
   std::unique_ptr<detail::ExampleSource<T>> source_;
   Batch<T> slots_[2];
-  Index epoch_ = -1, next_ = 0;
+  Index epoch_ = -1, next_ = 0, passes_ = 0;
   Index prepared_ = -1;  // number of the batch that the worker was asked for last
   detail::ErrorKeeper errors_;
 

@@ -110,9 +110,11 @@ class TensorBatches {
     require(epoch >= 0 && first_batch >= 0 && first_batch <= count_, "TensorBatches: batch ", first_batch, " of epoch ", epoch,
         " asked for, an epoch has ", count_);
     if (options_.shuffle) shuffle_order(order_, options_.seed, epoch);
-    next_ = first_batch;
+    next_ = first_batch, ++passes_;
     return EpochRange<TensorBatches>(*this);
   }
+  /// Epochs that were begun, whole ones or not.
+  Index passes() const { return passes_; }
   /// The next batch, or null at the end of the epoch. Valid until the next call.
   const Batch* next() {
     if (next_ == count_) return nullptr;
@@ -128,7 +130,7 @@ class TensorBatches {
   const Tensor<X, Rank>& inputs_;
   const Targets& targets_;
   TensorBatchOptions options_;
-  Index count_ = 0, next_ = 0;
+  Index count_ = 0, next_ = 0, passes_ = 0;
   std::vector<Index> order_;
   Batch batch_;
 };

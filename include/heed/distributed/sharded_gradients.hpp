@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include <heed/core/fingerprint.hpp>
 #include <heed/core/layer.hpp>
 #include <heed/core/parallel.hpp>
 #include <heed/distributed/communicator.hpp>
@@ -67,27 +68,32 @@ class ShardedGradients {
 
     const Index own = communicator_.rank(), first = first_of(own), last = first_of(own + 1);
     keep_buffers();
-    auto words = Tensor<double, 1>({1 + 2 * ((shards + ranks - 1) / ranks)});
+    auto words = Tensor<double, 1>({2 + 2 * ((shards + ranks - 1) / ranks)});
     words[0] = stop ? 1 : 0;
     nodes_.clear();
+    laid_out_ = with_gradients();
     for (Index shard = first; shard < last; ++shard) {
       const ShardReport one = pass(shard, begin_of(shard), begin_of(shard + 1));
-      words[1 + 2 * (shard - first)] = one.loss;
-      words[2 + 2 * (shard - first)] = static_cast<double>(one.correct);
+      words[2 + 2 * (shard - first)] = one.loss;
+      words[3 + 2 * (shard - first)] = static_cast<double>(one.correct);
+      lay_out();
       add_node(nodes_, {shard, 1, take_leaf(share_of(shard))}, join);
     }
 
+    words[1] = static_cast<double>(Fingerprint().bytes(laid_out_.data(), static_cast<std::size_t>(laid_out_.size())).value() >> 11);
     ShardReport report;
+    bool agree = true;
     const auto all = gather(communicator_, words.span());
     for (Index rank = 0; rank < ranks; ++rank) {
       report.stop = report.stop || all(rank, 0) != 0;
+      agree = agree && all(rank, 1) == words[1];
       for (Index shard = first_of(rank); shard < first_of(rank + 1); ++shard) {
-        report.loss += all(rank, 1 + 2 * (shard - first_of(rank)));
-        report.correct += static_cast<Index>(all(rank, 2 + 2 * (shard - first_of(rank))));
+        report.loss += all(rank, 2 + 2 * (shard - first_of(rank)));
+        report.correct += static_cast<Index>(all(rank, 3 + 2 * (shard - first_of(rank))));
       }
     }
     if (!std::isfinite(report.loss)) return report;
-    if (shards < ranks) agree_on_gradients();
+    if (!agree) agree_on_gradients();
     give_back(ranks == 1 ? join_nodes(nodes_, join) : sum_over_ranks(first_of));
     return report;
   }
@@ -129,7 +135,31 @@ class ShardedGradients {
     kept_.resize(buffers_.size());
     for (std::size_t k = 0; k < buffers_.size(); ++k) kept_[k] = *buffers_[k].buffer;
   }
-  /// A rank that has had no shard yet does not know which parameters get gradients: those that have one on any rank.
+  /// Which parameters have a gradient.
+  Tensor<bool, 1> with_gradients() const {
+    Tensor<bool, 1> have({static_cast<Index>(parameters_.size())});
+    for (Index k = 0; k < have.size(); ++k) have[k] = parameters_[static_cast<std::size_t>(k)].parameter->has_gradient();
+    return have;
+  }
+  /// The first gradient of a parameter may come from a later shard: a layer may use a part of itself in some passes alone. Then the lines of the shards before get
+  /// zeros there.
+  void lay_out() {
+    Tensor<bool, 1> have = with_gradients();
+    if (std::equal(have.data(), have.data() + have.size(), laid_out_.data())) return;
+    for (Node& node : nodes_) {
+      Tensor<T, 1> line = new_line();
+      const T* from = node.value.data();
+      T* to = line.data();
+      for (std::size_t k = 0; k < arrays(); ++k) {
+        const Index size = detail::aligned_size(size_of(k));
+        if (k >= parameters_.size() || laid_out_[static_cast<Index>(k)]) std::copy_n(from, size, to), from += size;
+        to += size;
+      }
+      node.value = std::move(line);
+    }
+    laid_out_ = std::move(have);
+  }
+  /// The ranks do not know the same gradients (one that has had no shard yet knows none): those that there are on any.
   void agree_on_gradients() {
     Tensor<double, 1> own({static_cast<Index>(parameters_.size())});
     for (Index k = 0; k < own.size(); ++k) own[k] = parameters_[static_cast<std::size_t>(k)].parameter->has_gradient();
@@ -137,6 +167,7 @@ class ShardedGradients {
     for (Index rank = 0; rank < all.size(0); ++rank)
       for (Index k = 0; k < own.size(); ++k)
         if (all(rank, k) != 0) parameters_[static_cast<std::size_t>(k)].parameter->gradient();
+    lay_out();
   }
   /// Gradients and buffers end to end.
   Tensor<T, 1> new_line() const {
@@ -219,6 +250,7 @@ class ShardedGradients {
   std::vector<Communicator::Part> send_, receive_;
   std::vector<Tensor<T, 1>> kept_;  ///< the buffers at the step's start
   std::vector<Node> nodes_;         ///< of this rank's shards
+  Tensor<bool, 1> laid_out_;        ///< the parameters that the nodes have a place for
 };
 
 }  // namespace heed::inline HEED_ABI

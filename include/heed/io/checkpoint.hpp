@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include <heed/core/anomaly.hpp>
@@ -40,13 +41,13 @@ struct CheckpointTensor {
   Dtype dtype;
   Shape shape;
   void* data;
-  bool squares = false;  ///< means of squares, which are never negative
+  const char* squares = nullptr;  ///< what is never negative: "a mean of squares"; null: all other numbers
   std::size_t bytes() const { return static_cast<std::size_t>(shape.size()) * static_cast<std::size_t>(dtype_width(dtype)); }
   std::span<const unsigned char> content() const { return {static_cast<const unsigned char*>(data), bytes()}; }
 };
 
-/// What of `bytes`, which are the numbers of `tensor` in any alignment, no training goes on from, in words: NaN, infinity, a negative mean of squares, a count out of
-/// range. Empty if there is nothing.
+/// What of `bytes`, which are the numbers of `tensor` in any alignment, no training goes on from, in words: NaN, infinity, a negative mean of squares or variance, a count out
+/// of range. Empty if there is nothing.
 template <class T>
 std::string fault_in(const CheckpointTensor& tensor, std::span<const unsigned char> bytes) {
   if (tensor.dtype == Dtype::i64) {
@@ -59,7 +60,8 @@ std::string fault_in(const CheckpointTensor& tensor, std::span<const unsigned ch
     T number;
     std::memcpy(&number, bytes.data() + static_cast<std::size_t>(i) * sizeof number, sizeof number);
     if (!std::isfinite(number) || (tensor.squares && number < 0)) [[unlikely]]
-      return text(tensor.name, " holds ", number, " at element ", i, " of ", tensor.shape, tensor.squares ? ", a mean of squares" : "");
+      return text(tensor.name, " holds ", number, " at element ", i, " of ", tensor.shape, tensor.squares ? ", " : "",
+          tensor.squares ? tensor.squares : "");
   }
   return "";
 }
@@ -87,16 +89,20 @@ std::vector<CheckpointTensor> checkpoint_tensors(
   using T = typename Model::scalar;
   require(!average || !average->swapped(),
       "checkpoint: the averages are in the model, and its own weights are not; end the AverageScope first");
+  const auto variance = [](std::string_view name) {
+    return name == "running_var" || name.ends_with(".running_var") ? "a variance" : nullptr;
+  };
   std::vector<CheckpointTensor> result;
   for (const auto& tensor : heed::detail::model_tensors(model))
-    result.push_back({"model." + tensor.name, dtype_of<T>(), tensor.shape, tensor.data});
+    result.push_back({"model." + tensor.name, dtype_of<T>(), tensor.shape, tensor.data, variance(tensor.name)});
   for (const auto& state : optimizer.named_state())
-    result.push_back({"optimizer." + state.name, dtype_of<T>(), state.tensor->shape(), state.tensor->data(), state.name.ends_with("_sq")});
+    result.push_back({"optimizer." + state.name, dtype_of<T>(), state.tensor->shape(), state.tensor->data(),
+        state.name.ends_with("_sq") ? "a mean of squares" : nullptr});
   for (const auto& steps : optimizer.named_step_counts())
     result.push_back({"optimizer." + steps.name, Dtype::i64, Shape(), &counts.emplace_back(*steps.count)});
   if (average)
     for (const auto& mean : average->named_averages())
-      result.push_back({"average." + mean.name, dtype_of<T>(), mean.buffer->shape(), mean.buffer->data()});
+      result.push_back({"average." + mean.name, dtype_of<T>(), mean.buffer->shape(), mean.buffer->data(), variance(mean.name)});
   return result;
 }
 
@@ -239,7 +245,12 @@ void load_checkpoint(const SafetensorsReader& file, Model& model, Optimizer& opt
   for (const auto& tensor : expected)
     if (tensor.bytes() > 0) std::memcpy(tensor.data, file.bytes(*file.find(tensor.name)).data(), tensor.bytes());
   auto steps = counts.begin();
-  for (const auto& count : optimizer.named_step_counts()) *count.count = static_cast<Index>(*steps++);
+  std::unordered_set<std::string> moved;
+  for (const auto& count : optimizer.named_step_counts())
+    if ((*count.count = static_cast<Index>(*steps++)) > 0) moved.insert(count.name);
+  // Of those that have been stepped there has been a gradient: without one they would stand still until the next.
+  for (const auto& own : optimizer.named_parameters())
+    if (moved.contains(own.name + ".step") && !own.parameter->frozen()) own.parameter->gradient();
   if (average) average->set_updates(seen);
 }
 /// The same from the file at `path`; what the caller's words were.

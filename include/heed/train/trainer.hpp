@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -128,10 +129,8 @@ class Trainer {
     if (!std::isfinite(report.loss)) report_loss(report.loss);
     const double norm = gradient_norm(parameters_);
     if (!std::isfinite(norm)) report_gradient();
-    if (std::isfinite(options_.max_gradient_norm))
-      clip_gradients_with_norm(parameters_, options_.max_gradient_norm, norm);
-    else if (norm > kLargestNorm)
-      report_gradient();
+    if (std::min(norm, options_.max_gradient_norm) > kLargestNorm) report_gradient();
+    if (std::isfinite(options_.max_gradient_norm)) clip_gradients_with_norm(parameters_, options_.max_gradient_norm, norm);
     optimizer_.step(report.learning_rate_factor);
     ++step_;
     return report;
